@@ -1,0 +1,108 @@
+"""The one type that every source of galaxies returns."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from galaxy_utils.classes import CLASS_NAMES
+from galaxy_utils.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class GalaxyDataset:
+    """Galaxies with labels, whatever their source: official file, simulated survey or a folder of images.
+
+    Attributes:
+        name: Short name of the source, e.g. `"galaxy10"`, `"simulated"` or the folder's name.
+        provenance: One line for figure captions that says what these galaxies are, e.g. "simulated, not real".
+        images: Lazy array, shape (n, height, width, 3), dtype uint8, RGB. Slices and integer arrays work as in NumPy;
+            nothing is read before it is indexed. `images[i]` is one image.
+        labels: Shape (n,), dtype int64.
+        class_names: One name per label.
+        ra: Right ascension, degrees, shape (n,), float64; `None` where the source has no coordinates. A single
+            galaxy without coordinates has NaN.
+        dec: Declination, degrees, likewise.
+        redshift: Shape (n,), float64, NaN where unknown; `None` where the source has none.
+        pixel_scale: Shape (n,), float64, arcseconds per pixel of `images`; `None` where unknown.
+        vote_fractions: Shape (n, number of classes), float32, rows sum to 1; `None` where the source has none.
+        is_simulated: Whether the galaxies were made by a program.
+        fingerprint: Sixteen hexadecimal digits that change when the data change.
+    """
+
+    name: str
+    provenance: str
+    images: Any
+    labels: np.ndarray
+    class_names: tuple = CLASS_NAMES
+    ra: np.ndarray | None = None
+    dec: np.ndarray | None = None
+    redshift: np.ndarray | None = None
+    pixel_scale: np.ndarray | None = None
+    vote_fractions: np.ndarray | None = None
+    is_simulated: bool = False
+    fingerprint: str = field(default="")
+
+    def __post_init__(self):
+        if len(self.images.shape) != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8:
+            raise DataError(
+                "The images are not 8-bit RGB.",
+                where=f"images of {self.name}",
+                expected="shape (n, height, width, 3), dtype uint8",
+                found=f"shape {tuple(self.images.shape)}, dtype {self.images.dtype}",
+            )
+        for column in ("labels", "ra", "dec", "redshift", "pixel_scale", "vote_fractions"):
+            values = getattr(self, column)
+            if values is not None and len(values) != len(self):
+                raise DataError(
+                    "The columns of a dataset must have one entry per image.",
+                    where=f"{column} of {self.name}",
+                    expected=f"{len(self):,} entries",
+                    found=f"{len(values):,} entries",
+                )
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", compute_fingerprint(self))
+
+    def __len__(self):
+        return int(self.images.shape[0])
+
+    @property
+    def num_classes(self):
+        """Number of classes, also of those without a galaxy."""
+        return len(self.class_names)
+
+    @property
+    def image_size(self):
+        """Side of the (square) images, in pixels."""
+        return int(self.images.shape[1])
+
+    @property
+    def class_counts(self):
+        """Galaxies in each class, shape (number of classes,), int64."""
+        return np.bincount(self.labels, minlength=self.num_classes)
+
+    def replace(self, **changes):
+        """Return a copy with some attributes changed; the fingerprint follows unless it is given."""
+        return replace(self, **{"fingerprint": "", **changes})
+
+    def __repr__(self):
+        return (
+            f"GalaxyDataset({self.name!r}: {len(self):,} galaxies, {self.num_classes} classes, "
+            f"{self.image_size} px, {self.provenance})"
+        )
+
+
+def compute_fingerprint(dataset, sampled_images=64):
+    """Return sixteen hexadecimal digits over labels, coordinates and evenly spaced images of a dataset.
+
+    Sampling keeps this to a fraction of a second on the 3.5 GB of the official file; a change to a few pixels of an
+    image that is not sampled goes unseen, a changed row count, order, label or coordinate does not.
+    """
+    digest = hashlib.sha256(repr((tuple(dataset.images.shape), dataset.class_names)).encode())
+    for column in (dataset.labels, dataset.ra, dataset.dec):
+        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    rows = np.unique(np.linspace(0, len(dataset) - 1, sampled_images).astype(int)) if len(dataset) else []
+    for row in rows:
+        digest.update(np.ascontiguousarray(dataset.images[int(row)]).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,56 @@
+"""One progress bar for long work: live in a terminal, in Jupyter and on Colab; one clean line once it is done."""
+
+import io
+import sys
+
+from tqdm.std import tqdm
+
+
+class _NotebookBar(tqdm):
+    """A bar that redraws one text output, so that a stored notebook keeps only its last line.
+
+    tqdm's own notebook bar is a widget, which a rendered book shows as an error.
+    """
+
+    def __init__(self, *arguments, **options):
+        from IPython.display import display
+
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+        super().__init__(*arguments, file=io.StringIO(), ncols=88, **options)
+
+    def display(self, msg=None, pos=None):
+        if not getattr(self, "_closing", False):
+            self._handle.update({"text/plain": msg or str(self)}, raw=True)
+
+    def close(self):
+        if not self.disable:
+            self._handle.update({"text/plain": _summary(self)}, raw=True)
+            self._closing = True
+        super().close()
+
+
+def _summary(bar):
+    seconds = bar.format_dict["elapsed"]
+    done = f"{bar.desc.removesuffix(': ')}: {bar.n:,} {bar.unit} in {seconds:.1f} s"
+    return f"{done}, {bar.postfix}" if bar.postfix else done
+
+
+def _in_notebook():
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def progress_bar(total, description, unit="galaxies"):
+    """Return a progress bar: a context manager with `update(count)` and `set_postfix_str(text)`.
+
+    Args:
+        total: How many units the whole work has.
+        description: What is being done, as a short phrase.
+        unit: What is being counted, in the plural.
+    """
+    options = {"total": total, "desc": description, "unit": unit, "mininterval": 0.3}
+    if _in_notebook():
+        return _NotebookBar(**options)
+    # Logs and pipes get no bar: a file full of carriage returns helps nobody.
+    return tqdm(**options, disable=None, dynamic_ncols=True)
