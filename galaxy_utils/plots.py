@@ -1,0 +1,550 @@
+"""Every figure of the book, in one look: charts on warm paper, galaxies on dark sky.
+
+Each function returns a Matplotlib `Figure` that no global state knows about. Its attribute `alt_text` says in words what
+the figure shows, with the numbers; `show` puts the figure into a notebook together with that text.
+
+Figures are 7 inches wide and written in 12 points, so that they stay legible when a phone shrinks them, and have a
+solid background, so that they look the same on a light and on a dark page.
+"""
+
+import base64
+import functools
+import io
+import textwrap
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from galaxy_utils.classes import CLASS_COLOURS, CLASS_MARKERS, CLASS_NAMES, CLASSES, SHORT_CLASS_NAMES
+
+WIDTH = 7.0  # inches
+PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
+SKY, STARLIGHT = "#0D1017", "#F1EFE9"
+PART_COLOURS = {"train": "#4477AA", "validation": "#EEBB44", "test": "#BB5566"}  # Paul Tol's "high contrast" hues
+SERIES_COLOURS = ("#4477AA", "#BB5566", "#228833", "#AA7700", "#66308A", "#555555")
+
+_BASE_STYLE = {
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 2.2,
+    "savefig.facecolor": "auto",
+}
+
+
+def _colours(background, foreground):
+    edges = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor")
+    return {"figure.facecolor": background, "axes.facecolor": background} | dict.fromkeys(edges, foreground)
+
+
+CHART_STYLE = _BASE_STYLE | _colours(PAPER, INK)
+SKY_STYLE = _BASE_STYLE | _colours(SKY, STARLIGHT)
+
+
+def _styled(style):
+    """Decorate a function so that everything it draws has `style`, and nothing outside it has."""
+
+    def decorate(function):
+        @functools.wraps(function)
+        def draw(*arguments, **options):
+            with matplotlib.rc_context(style):
+                return function(*arguments, **options)
+
+        return draw
+
+    return decorate
+
+
+def show(figure, caption=""):
+    """Display a figure in a notebook, with its alternative text and caption in the output's metadata.
+
+    Args:
+        figure: A figure from this module, or any Matplotlib figure that was given an attribute `alt_text`.
+        caption: One or two sentences printed below the figure in the book.
+    """
+    from IPython.display import display
+
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=130)
+    content = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": figure.alt_text}
+    display(content, raw=True, metadata={"image/png": {"alt": figure.alt_text, "caption": caption}})
+
+
+def _finish(figure, alt_text, provenance=None):
+    """Give a figure its alternative text and, in the bottom right corner, the line that says where its data are from."""
+    figure.alt_text = " ".join(alt_text.split())
+    if provenance:
+        # A label of the figure, not a free text: the layout then keeps room for it.
+        label = figure.supxlabel(provenance, x=0.99, ha="right", fontsize=9, style="italic")
+        label.set_alpha(0.75)
+    return figure
+
+
+def _look_of(class_names):
+    """Return short names, colours and markers; names that are not Galaxy10's get hues of their own, evenly spaced."""
+    if tuple(class_names) == CLASS_NAMES:
+        return SHORT_CLASS_NAMES, CLASS_COLOURS, CLASS_MARKERS
+    colours = [
+        matplotlib.colors.to_hex(c) for c in matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(class_names)))
+    ]
+    markers = [CLASS_MARKERS[label % len(CLASS_MARKERS)] for label in range(len(class_names))]
+    return tuple(class_names), tuple(colours), tuple(markers)
+
+
+def _spoken(names, values, form="{:,}"):
+    """Return "name value, name value" for alternative texts."""
+    return ", ".join(f"{name} {form.format(value)}" for name, value in zip(names, values, strict=True))
+
+
+def _central(image, crop_fraction):
+    """Return the central share of an image."""
+    side = max(1, round(image.shape[0] * crop_fraction))
+    start = (image.shape[0] - side) // 2
+    return image[start : start + side, start : start + side]
+
+
+def _show_image(axes, image):
+    axes.imshow(image, interpolation="nearest" if image.shape[0] < 100 else "antialiased")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _scale_bar(axes, image, pixel_scale, arcseconds=10):
+    """Draw a bar of so many arcseconds into the lower left corner of an image."""
+    if pixel_scale is None or not np.isfinite(pixel_scale):
+        return
+    side, length = image.shape[0], arcseconds / pixel_scale
+    axes.plot([0.06 * side, 0.06 * side + length], [0.91 * side] * 2, color=STARLIGHT, linewidth=2)
+    axes.text(0.06 * side, 0.87 * side, f"{arcseconds}″", color=STARLIGHT, fontsize=9)
+
+
+# --- Galaxies on dark sky ---------------------------------------------------------------------------------------------
+
+
+@_styled(SKY_STYLE)
+def image_grid(images, titles, columns=4, provenance=None, alt_text=None, pixel_scales=None):
+    """Draw images side by side, each under its own title.
+
+    Args:
+        images: Sequence of uint8 RGB images; they may differ in size.
+        titles: One title per image; long ones are wrapped.
+        columns: Images in a row.
+        provenance: Line for the corner, usually `dataset.provenance`.
+        alt_text: What the figure shows; by default the titles.
+        pixel_scales: Arcseconds per pixel of each image, for a scale bar; `None` draws none.
+    """
+    rows = -(-len(images) // columns)
+    characters = int(60 / columns)
+    titles = ["\n".join(textwrap.wrap(line, characters)) for line in titles]
+    most_lines = max(title.count("\n") + 1 for title in titles)
+    figure = Figure(figsize=(WIDTH, rows * (WIDTH / columns + 0.19 * most_lines) + 0.35))
+    for position, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, columns, position + 1)
+        _show_image(axes, image)
+        axes.set_title(title, fontsize=11)
+        if pixel_scales is not None:
+            _scale_bar(axes, image, pixel_scales[position])
+    spoken = "; ".join(title.replace("\n", " ") for title in titles)
+    return _finish(figure, alt_text or f"{len(images)} galaxy images: {spoken}.", provenance)
+
+
+@_styled(SKY_STYLE)
+def class_gallery(dataset, images_per_class=4, crop_fraction=0.6, seed=1):
+    """Draw a few galaxies of every class, one row a class.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        images_per_class: Images in each row, drawn at random.
+        crop_fraction: Central share of the cut-out's side that is shown: most of a cut-out is empty sky.
+        seed: Draws the examples.
+    """
+    names, colours, _ = _look_of(dataset.class_names)
+    present = np.flatnonzero(dataset.class_counts)
+    generator = np.random.default_rng(seed)
+    row_height = WIDTH / images_per_class
+    figure = Figure(figsize=(WIDTH, len(present) * (row_height + 0.12) + 0.3))
+    for row, subfigure in zip(present, np.atleast_1d(figure.subfigures(len(present), 1)), strict=True):
+        subfigure.suptitle(
+            f"{names[row]}  ·  {dataset.class_counts[row]:,}", x=0.012, ha="left", fontsize=13, fontweight="bold"
+        )
+        members = np.flatnonzero(dataset.labels == row)
+        chosen = generator.choice(members, min(images_per_class, len(members)), replace=False)
+        for position, galaxy in enumerate(chosen):
+            axes = subfigure.add_subplot(1, images_per_class, position + 1)
+            image = _central(dataset.images[int(galaxy)], crop_fraction)
+            _show_image(axes, image)
+            axes.spines[:].set_visible(True)
+            axes.spines[:].set(color=colours[row], linewidth=3)
+            if position == 0 and dataset.pixel_scale is not None:
+                _scale_bar(axes, image, dataset.pixel_scale[galaxy])
+    alt_text = (
+        f"{images_per_class} random galaxies of each of {len(present)} classes, the central {crop_fraction:.0%} of each "
+        f"cut-out. Galaxies in each class: {_spoken([names[c] for c in present], dataset.class_counts[present])}."
+    )
+    return _finish(figure, alt_text, dataset.provenance)
+
+
+@_styled(SKY_STYLE)
+def twin_pairs(dataset, pairs):
+    """Draw pairs of rows that are one galaxy entered twice, side by side under their two labels.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        pairs: Row indices, shape (number of pairs, 2).
+    """
+    names, _, _ = _look_of(dataset.class_names)
+    spoken = []
+    # Two pairs stand in one row of four images; a gap between the second and the third tells the pairs apart.
+    single, rows = len(pairs) == 1, -(-len(pairs) // 2)
+    figure = Figure(figsize=(WIDTH, rows * (3.95 if single else 2.15) + 0.45))
+    grid = figure.add_gridspec(rows, 2 if single else 5, width_ratios=[1, 1] if single else [1, 1, 0.12, 1, 1])
+    for number, pair in enumerate(pairs):
+        labels = [names[dataset.labels[row]] for row in pair]
+        spoken.append(" and ".join(labels))
+        for side, (row, label) in enumerate(zip(pair, labels, strict=True)):
+            axes = figure.add_subplot(grid[number // 2, side + 3 * (number % 2)])
+            _show_image(axes, dataset.images[int(row)])
+            axes.set_title(f"{label}\nrow {row:,}", fontsize=11)
+    alt_text = f"{len(pairs)} galaxies that stand in the data twice, with the same picture under two labels: "
+    return _finish(figure, alt_text + "; ".join(spoken) + ".", dataset.provenance)
+
+
+@_styled(SKY_STYLE)
+def colour_channels(dataset, row):
+    """Draw one galaxy in colour and in its three channels: red is the z band, green the r band, blue the g band."""
+    names, _, _ = _look_of(dataset.class_names)
+    image = dataset.images[int(row)]
+    figure = Figure(figsize=(WIDTH, 2.4))
+    panels = [(image, "colour"), *((image[..., c], title) for c, title in enumerate(("z band", "r band", "g band")))]
+    for position, (panel, title) in enumerate(panels):
+        axes = figure.add_subplot(1, 4, position + 1)
+        axes.imshow(panel, cmap="gray", vmin=0, vmax=255)
+        axes.set(xticks=[], yticks=[], title=title)
+        axes.spines[:].set_visible(False)
+    centre = _central(image, 0.1).mean(axis=(0, 1))
+    alt_text = (
+        f"A galaxy of class {names[dataset.labels[row]]} in colour and in three bands. Mean brightness of its central "
+        f"tenth, 0 to 255: {_spoken(('z', 'r', 'g'), centre, '{:.0f}')}."
+    )
+    return _finish(figure, alt_text, dataset.provenance)
+
+
+@_styled(SKY_STYLE)
+def vote_cards(dataset, rows):
+    """Draw galaxies beside the vote fractions that the volunteers gave them.
+
+    Args:
+        dataset: A `GalaxyDataset` with `vote_fractions`.
+        rows: Row indices of the galaxies.
+    """
+    names, colours, _ = _look_of(dataset.class_names)
+    figure = Figure(figsize=(WIDTH, 2.7 * len(rows) + 0.3))
+    spoken = []
+    for position, row in enumerate(rows):
+        votes = dataset.vote_fractions[row]
+        axes = figure.add_subplot(len(rows), 2, 2 * position + 1)
+        _show_image(axes, _central(dataset.images[int(row)], 0.6))
+        axes.set_title(f"label: {names[dataset.labels[row]]}", fontsize=12)
+        bars = figure.add_subplot(len(rows), 2, 2 * position + 2)
+        bars.barh(names, votes, color=colours, edgecolor=STARLIGHT, linewidth=0.6)
+        bars.invert_yaxis()
+        bars.set(xlim=(0, 1), xlabel="vote fraction" if position == len(rows) - 1 else "")
+        bars.tick_params(axis="y", labelsize=9)
+        chosen = np.argsort(votes)[::-1][:2]
+        leading = _spoken([names[c] for c in chosen], votes[chosen], "{:.2f}")
+        spoken.append(f"labelled {names[dataset.labels[row]]}, votes {leading}")
+    alt_text = f"{len(rows)} galaxies with their vote fractions, the two largest of each: {'; '.join(spoken)}."
+    return _finish(figure, alt_text, dataset.provenance)
+
+
+# --- Chapter 1: the data ----------------------------------------------------------------------------------------------
+
+
+@_styled(CHART_STYLE)
+def class_counts(dataset):
+    """Draw how many galaxies each class has, with the official file's shares as outlines."""
+    names, colours, _ = _look_of(dataset.class_names)
+    counts = dataset.class_counts
+    figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 1.2))
+    axes = figure.add_subplot()
+    axes.barh(names, counts, color=colours)
+    longest = max(counts.max(), 1)
+    if tuple(dataset.class_names) == CLASS_NAMES:
+        official = np.array([galaxy_class.count for galaxy_class in CLASSES])
+        expected = official / official.sum() * counts.sum()
+        longest = max(longest, expected.max())
+        axes.scatter(
+            expected, names, marker="|", s=260, color=INK, linewidth=2, label="with the official file's shares"
+        )
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
+    for position, count in enumerate(counts):
+        axes.text(1.14 * longest, position, f"{count:,}", va="center", ha="right", fontsize=11)
+    axes.invert_yaxis()
+    axes.set(xlabel="galaxies", xlim=(0, 1.15 * longest))
+    alt_text = f"Bar chart of {counts.sum():,} galaxies: {_spoken(names, counts)}."
+    return _finish(figure, alt_text, dataset.provenance)
+
+
+@_styled(CHART_STYLE)
+def sky_map(dataset, border=32.375):
+    """Draw where on the sky the galaxies are, on an equal-area (Mollweide) map with right ascension growing leftwards.
+
+    Args:
+        dataset: A `GalaxyDataset`; rows without coordinates are left out.
+        border: Declination in degrees that parts the two telescopes (Galaxy10 DECaLS: BASS and MzLS north of it).
+    """
+    known = np.isfinite(dataset.ra) & np.isfinite(dataset.dec)
+    ra, dec = dataset.ra[known], dataset.dec[known]
+    north = dec > border
+    figure = Figure(figsize=(WIDTH, 4.3))
+    axes = figure.add_subplot(projection="mollweide")
+    for part, colour, marker, label in (
+        (~north, "#BB5566", "o", f"south of {border}°: {np.sum(~north):,}"),
+        (north, "#4477AA", "^", f"north of {border}°: {north.sum():,}"),
+    ):
+        size = np.clip(2500 / max(len(ra), 1), 1.2, 14)
+        axes.scatter(
+            _map_longitude(ra[part]), np.radians(dec[part]), s=size, c=colour, marker=marker, linewidth=0, label=label
+        )
+    longitude = np.linspace(0, 360, 721)
+    # Galactic latitude 0: tan(dec) = -cos(ra - 192.86°) / tan(27.13°), with the north galactic pole at J2000.
+    plane = np.arctan(-np.cos(np.radians(longitude - 192.86)) / np.tan(np.radians(27.13)))
+    order = np.argsort(_map_longitude(longitude))
+    axes.plot(_map_longitude(longitude)[order], plane[order], color=FAINT, linewidth=6, alpha=0.35, label="Milky Way")
+    ticks = np.arange(0, 360, 60)
+    axes.set_xticks(
+        np.sort(_map_longitude(ticks)), [f"{t}°" for t in ticks[np.argsort(_map_longitude(ticks))]], fontsize=9
+    )
+    axes.tick_params(axis="y", labelsize=9)
+    axes.grid(alpha=0.35)
+    figure.legend(loc="outside upper center", ncols=3, markerscale=3, fontsize=10, handletextpad=0.3, columnspacing=1)
+    alt_text = f"""Map of the sky with {known.sum():,} galaxies: {north.sum():,} north and {np.sum(~north):,} south of
+        declination {border} degrees; declinations from {dec.min():.0f} to {dec.max():.0f} degrees."""
+    return _finish(figure, alt_text, dataset.provenance)
+
+
+def _map_longitude(ra):
+    """Turn right ascension in degrees into map longitude in radians: 120° in the middle, growing to the left."""
+    return -np.radians((np.asarray(ra) - 120 + 180) % 360 - 180)
+
+
+# The questions of the Galaxy Zoo DECaLS tree (Walmsley et al. 2022, figure 1) that lead to the ten classes, with their
+# place on the page: (column, row, question), then (from, to, answer). Rows 0 to 9 are the leaves, top to bottom.
+_QUESTIONS = {
+    "smooth": (0.0, 3.0, "Smooth, or\nfeatures?"),
+    "round": (1.75, 1.0, "How\nround?"),
+    "edge": (1.75, 5.0, "Seen\nedge-on?"),
+    "bulge": (3.0, 3.5, "Bulge\nshape?"),
+    "bar": (3.0, 6.0, "A bar?"),
+    "arms": (4.1, 6.5, "Arms?"),
+    "merging": (0.0, 8.5, "Merging or\ndisturbed?"),
+}
+_LEAVES = (2, 3, 4, 8, 9, 5, 6, 7, 1, 0)  # class labels
+_ANSWERS = (
+    *(("smooth", "round", "smooth"), ("smooth", "edge", "features"), ("edge", "bulge", "yes"), ("edge", "bar", "no")),
+    *(("round", 2, ""), ("round", 3, ""), ("round", 4, ""), ("bulge", 8, ""), ("bulge", 9, ""), ("bar", 5, "yes")),
+    *(("bar", "arms", "no"), ("arms", 6, "tight"), ("arms", 7, "loose"), ("merging", 1, ""), ("merging", 0, "")),
+)
+
+
+@_styled(CHART_STYLE)
+def decision_tree():
+    """Draw the volunteers' questions that lead to the ten classes, simplified from the Galaxy Zoo DECaLS tree."""
+    figure = Figure(figsize=(WIDTH, 5.6))
+    axes = figure.add_subplot()
+    places = {name: place[:2] for name, place in _QUESTIONS.items()}
+    places |= {label: (5.1, row) for row, label in enumerate(_LEAVES)}
+    for start, end, answer in _ANSWERS:
+        (x_start, y_start), (x_end, y_end) = places[start], places[end]
+        turn = x_start + (0.62 if x_start == 0 else 0.48)
+        axes.plot([x_start, turn, turn, x_end], [y_start, y_start, y_end, y_end], color=FAINT, linewidth=1.3, zorder=1)
+        axes.text(turn + 0.03, y_end - 0.06, answer, fontsize=10, style="italic", va="bottom")
+    for x, y, question in _QUESTIONS.values():
+        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": INK}
+        axes.text(x, y, question, ha="center", va="center", fontsize=10, bbox=box, zorder=2)
+    for label in _LEAVES:
+        x, y = places[label]
+        axes.scatter(x, y, s=110, color=CLASS_COLOURS[label], marker=CLASS_MARKERS[label], zorder=2)
+        axes.text(x + 0.15, y, SHORT_CLASS_NAMES[label], fontsize=11, va="center")
+    axes.set(xlim=(-0.6, 6.75), ylim=(9.5, -0.5))
+    axes.set_axis_off()
+    return _finish(
+        figure,
+        """Tree of questions. Smooth galaxies are asked how rounded they are: round, in-between or cigar shaped. Galaxies
+        with features or a disc are asked whether they are seen edge-on; if so, the shape of the bulge parts edge-on with
+        from edge-on without bulge; if not, a bar makes a barred spiral, and without a bar the arms are tight or loose.
+        A last question, asked of all, parts merging and disturbed galaxies from the rest.""",
+    )
+
+
+@_styled(CHART_STYLE)
+def values_by_class(dataset, values, label, rows=None):
+    """Draw the spread of a number per galaxy in each class: a mark at the median, a bar between the
+    quartiles, a line from the 5th to the 95th percentile.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        values: One number per row in `rows`.
+        label: What the numbers are, with their unit.
+        rows: Rows of the dataset that the values belong to; all by default.
+    """
+    names, colours, markers = _look_of(dataset.class_names)
+    labels = dataset.labels if rows is None else dataset.labels[rows]
+    values = np.asarray(values)
+    present = np.unique(labels)
+    shown = [names[c] for c in present]
+    figure = Figure(figsize=(WIDTH, 0.42 * len(present) + 1.3))
+    axes = figure.add_subplot()
+    for position, c in enumerate(present):
+        lowest, quarter, median, three_quarters, highest = np.percentile(values[labels == c], [5, 25, 50, 75, 95])
+        axes.hlines(position, lowest, highest, color=colours[c], linewidth=1.8)
+        axes.hlines(position, quarter, three_quarters, color=colours[c], linewidth=9)
+        axes.plot(median, position, markers[c], color=PAPER, markeredgecolor=INK, markersize=9)
+    axes.set(xlabel=label, yticks=range(len(present)), yticklabels=shown)
+    axes.invert_yaxis()
+    medians = [np.median(values[labels == c]) for c in present]
+    alt_text = f"Spread of {label} in each class. Medians: {_spoken(shown, medians, '{:.2f}')}."
+    return _finish(figure, alt_text, dataset.provenance)
+
+
+# --- Chapter 2: preprocessing and splitting ---------------------------------------------------------------------------
+
+
+@_styled(CHART_STYLE)
+def memory_bars(gigabytes, limit=None, limit_name=""):
+    """Draw how much memory each way of holding the images takes.
+
+    Args:
+        gigabytes: Dictionary from a description to a size in GB (10⁹ bytes).
+        limit: Memory of the machine in GB, drawn as a line.
+        limit_name: What the limit is.
+    """
+    figure = Figure(figsize=(WIDTH, 0.55 * len(gigabytes) + 1.2))
+    axes = figure.add_subplot()
+    sizes = list(gigabytes.values())
+    too_much = [limit is not None and size > limit for size in sizes]
+    axes.barh(list(gigabytes), sizes, color=[PART_COLOURS["test" if over else "train"] for over in too_much])
+    for position, size in enumerate(sizes):
+        axes.text(size, position, f" {size:.2f} GB", va="center", fontsize=11)
+    alt_text = f"Bar chart of memory: {_spoken(gigabytes, sizes, '{:.2f} GB')}."
+    if limit is not None:
+        axes.axvline(limit, color=INK, linestyle="--", linewidth=1.5, label=limit_name)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
+        alt_text += f" {limit_name}: {limit:g} GB."
+    axes.invert_yaxis()
+    axes.set(xlabel="memory [GB]", xlim=(0, 1.22 * max([*sizes, limit or 0])))
+    return _finish(figure, alt_text)
+
+
+@_styled(CHART_STYLE)
+def smoothing_entropy(num_classes=10, marked=(0.05, 0.1, 0.2)):
+    """Draw a smoothed label beside its one-hot original, and the entropy of smoothed labels against the smoothing.
+
+    Args:
+        num_classes: Number of classes.
+        marked: Values of the smoothing ε that get a dot; the middle one is also drawn as a label.
+    """
+
+    def smoothed(epsilon):
+        return np.where(np.arange(num_classes) == 1, 1 - epsilon, 0.0) + epsilon / num_classes
+
+    def entropy(epsilon):
+        label = smoothed(epsilon)
+        return float(-np.sum(label * np.log(np.where(label > 0, label, 1))))
+
+    figure = Figure(figsize=(WIDTH, 3.6))
+    bars, curve = figure.subplots(1, 2)
+    example = marked[len(marked) // 2]
+    classes = np.arange(num_classes)
+    bars.bar(classes - 0.2, smoothed(0), 0.4, color=SERIES_COLOURS[5], label="one-hot")
+    bars.bar(classes + 0.2, smoothed(example), 0.4, color=SERIES_COLOURS[0], label=f"smoothed, ε = {example}")
+    bars.set(xlabel="class", ylabel="label", xticks=classes, ylim=(0, 1.05))
+    bars.legend(loc="upper right")
+    grid = np.linspace(0, max(0.3, *marked), 200)
+    curve.plot(grid, [entropy(epsilon) for epsilon in grid], color=SERIES_COLOURS[0])
+    for epsilon in marked:
+        curve.plot(epsilon, entropy(epsilon), "o", color=SERIES_COLOURS[1])
+        curve.annotate(f"{entropy(epsilon):.4f}", (epsilon, entropy(epsilon)), (6, -12), textcoords="offset points")
+    curve.set(xlabel="smoothing ε", ylabel="entropy of the label [nats]", xlim=(0, grid[-1] * 1.12), ylim=(0, None))
+    alt_text = f"""Left: a one-hot label of {num_classes} classes and the same label smoothed with {example}, which puts
+        {smoothed(example).max():.3f} on the class and {smoothed(example).min():.3f} on each other. Right: the entropy of a
+        smoothed label grows with the smoothing: {_spoken(marked, map(entropy, marked), "→ {:.4f}")} nats."""
+    return _finish(figure, alt_text)
+
+
+@_styled(CHART_STYLE)
+def split_shares(dataset, split):
+    """Draw which share of each class went to the three parts, with the counts written in.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        split: A `Split` of it.
+    """
+    names, _, _ = _look_of(dataset.class_names)
+    parts = {part: np.bincount(dataset.labels[getattr(split, part)], minlength=len(names)) for part in PART_COLOURS}
+    table = np.array(list(parts.values()))
+    labels = ["all classes", *names]
+    table = np.column_stack([table.sum(axis=1), table])
+    shares = table / np.maximum(table.sum(axis=0), 1)
+    figure = Figure(figsize=(WIDTH, 0.42 * len(labels) + 1.3))
+    axes = figure.add_subplot()
+    left = np.zeros(len(labels))
+    for (part, colour), counts, share in zip(PART_COLOURS.items(), table, shares, strict=True):
+        axes.barh(labels, share, left=left, color=colour, edgecolor=PAPER, label=part)
+        ink = INK if part == "validation" else "white"
+        for position, count in enumerate(counts):
+            if count:
+                middle = left[position] + share[position] / 2
+                axes.text(middle, position, f"{count:,}", ha="center", va="center", fontsize=10, color=ink)
+        left += share
+    for boundary in np.cumsum(split.fractions)[:-1]:
+        axes.axvline(boundary, color=INK, linestyle=":", linewidth=1.5)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes.set(xlim=(0, 1), xlabel="share of the class (dotted: asked for)")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    totals = _spoken(parts, table[:, 0])
+    largest = np.abs(shares[:, 1:] - np.array(split.fractions)[:, None])[:, dataset.class_counts > 0].max()
+    alt_text = f"""Stacked bars of {len(dataset):,} galaxies in three parts: {totals}. The largest distance of a class's share
+        from the share asked for is {100 * largest:.1f} percentage points."""
+    return _finish(figure, alt_text, dataset.provenance)
+
+
+@_styled(CHART_STYLE)
+def leak_histogram(counts, num_pairs, provenance=None):
+    """Draw how many twins a random split tears apart, over many random splits.
+
+    Args:
+        counts: Pairs with one twin in each part, one number per random split.
+        num_pairs: Pairs there are.
+        provenance: Line for the corner.
+    """
+    counts = np.asarray(counts)
+    figure = Figure(figsize=(WIDTH, 3.4))
+    axes = figure.add_subplot()
+    axes.hist(
+        counts,
+        bins=np.arange(-0.5, counts.max() + 1.5),
+        color=SERIES_COLOURS[1],
+        edgecolor=PAPER,
+        label="random splits",
+    )
+    axes.axvline(counts.mean(), color=INK, linestyle="--", linewidth=1.5, label=f"their mean, {counts.mean():.1f}")
+    axes.axvline(0, color=SERIES_COLOURS[0], linewidth=4, label="split by sky group: 0")
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    axes.set(xlabel=f"pairs torn apart, of {num_pairs:,}", ylabel="random splits")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
+    low, high = np.percentile(counts, [2.5, 97.5])
+    alt_text = f"""Histogram over {len(counts):,} random splits of how many of {num_pairs:,} pairs of twins stand on both sides:
+        mean {counts.mean():.1f}, 95 % of the splits between {low:.0f} and {high:.0f}. A split by sky group tears none apart."""
+    return _finish(figure, alt_text, provenance)
