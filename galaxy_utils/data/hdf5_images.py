@@ -21,6 +21,7 @@ class HDF5Images:
     Attributes:
         shape: Shape of the whole data set, first axis = rows.
         dtype: Type of its values.
+        rows_per_chunk: Rows that the file stores together. Reading one of them decompresses all of them.
     """
 
     def __init__(self, path, key="images"):
@@ -31,6 +32,7 @@ class HDF5Images:
         dataset = self._dataset()
         self.shape = tuple(dataset.shape)
         self.dtype = dataset.dtype
+        self.rows_per_chunk = dataset.chunks[0] if dataset.chunks else 1
 
     def __len__(self):
         return self.shape[0]
