@@ -104,7 +104,9 @@ def find_chapters(folder=REPOSITORY / "notebooks"):
             )
         chapters.append(Chapter(path, notebook, needs))
     if not chapters:
-        raise BuildError("There is no notebook to build.", where=folder, expected="files named 01_….ipynb, 02_….ipynb, …")
+        raise BuildError(
+            "There is no notebook to build.", where=folder, expected="files named 01_….ipynb, 02_….ipynb, …"
+        )
     return chapters
 
 
@@ -162,7 +164,14 @@ def execute(chapter, settings):
     attempt.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            chapter.path, attempt, settings.parameters, kernel_name="python3", cwd=chapter.path.parent, progress_bar=sys.stderr.isatty()
+            chapter.path,
+            attempt,
+            settings.parameters,
+            kernel_name="python3",
+            cwd=chapter.path.parent,
+            progress_bar=sys.stderr.isatty(),
+            # Without this, every kernel warns that notebooks on one machine talk over unencrypted local sockets.
+            extra_arguments=["--IPKernelApp.log_level=40"],
         )
     except papermill.PapermillExecutionError as error:
         raise BuildError(
@@ -194,7 +203,9 @@ def clean(notebook, settings):
             cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in _displayed(settings).items())
         if "injected-parameters" in tags:
             continue
-        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key not in ("papermill", "execution")}
+        cell["metadata"] = {
+            key: value for key, value in cell["metadata"].items() if key not in ("papermill", "execution")
+        }
         for output in cell.get("outputs", ()):
             texts = output.get("metadata", {}).get("image/png", {})
             if "alt" in texts:
@@ -240,14 +251,17 @@ def render(source, state, settings):
     log = settings.output / "jupyter-book.log"
     # Jupyter Book adds its own `_build` to the output path, so it works in a folder of its own.
     work = settings.output / "jupyter-book"
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", source, "--config", REPOSITORY / "_config.yml"]
-    command += ["--toc", source / "_toc.yml", "--path-output", work, "--warningiserror", "--keep-going", "--quiet"]
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", source, "--config", REPOSITORY / "_config.yml", "--path-output", work]
+    command += ["--warningiserror", "--keep-going", "--quiet"]
     print("Rendering the pages", flush=True)
     with open(log, "w", encoding="utf-8") as file:
         result = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT, check=False)
     if result.returncode != 0:
         raise BuildError(
-            "Jupyter Book reported errors or warnings.", where=log, found=log.read_text(encoding="utf-8")[-4000:].strip()
+            "Jupyter Book reported errors or warnings.",
+            where=log,
+            found=log.read_text(encoding="utf-8")[-4000:].strip(),
         )
     fresh = settings.output / "html.new"
     shutil.rmtree(fresh, ignore_errors=True)
