@@ -15,7 +15,7 @@ from galaxy_utils.files import locked
 from galaxy_utils.progress import progress_bar
 
 MEGABYTE = 1_000_000
-# A connection that brings less than this over a whole `timeout` counts as cut; it also bounds the time a download takes.
+# A connection that brings less than this over a whole `timeout` counts as cut, so that no download lasts for ever.
 SLOWEST_BYTES_PER_SECOND = 20_000
 
 
@@ -48,7 +48,10 @@ def download(mirrors, path, *, size, alternative=None, attempts=5, pause=1.0, ti
         DownloadError: No mirror served the file, or the disk has no room for it.
     """
     for address, _ in mirrors:
-        _check_address(address)
+        if not _is_safe(address):
+            raise ConfigurationError(
+                "Only https addresses are downloaded from.", where="address", expected="https://...", found=address
+            )
     if path.exists():
         return path
     with locked(path):
@@ -118,7 +121,8 @@ def _receive(address, partial, tag, size, timeout, bar):
             headers["If-Range"] = tag
     try:
         with requests.get(address, headers=headers, stream=True, timeout=timeout) as response:
-            _check_address(response.url)
+            if not _is_safe(response.url):
+                raise _Useless(f"it leads to {response.url}, which is not https")
             if response.status_code == 416 and start:
                 # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.
                 return tag
@@ -172,18 +176,13 @@ def _check_status(response):
     raise _Useless(status)
 
 
-def _check_address(address):
+def _is_safe(address):
+    """Whether the address is https, or plain http to this very machine."""
     parts = urlsplit(address)
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(parts.hostname or "")):
-        return
-    raise ConfigurationError(
-        "Only https addresses are downloaded from.", where="address", expected="https://...", found=address
-    )
-
-
-def _is_this_machine(host):
+    if parts.scheme != "http":
+        return parts.scheme == "https"
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
 

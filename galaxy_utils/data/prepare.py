@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+from PIL import Image
 
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import cache_folder, locked, write_atomically
@@ -10,6 +11,8 @@ from galaxy_utils.progress import progress_bar
 
 # Images are read in blocks of about this many bytes, so that memory stays flat however large the file is.
 BLOCK_BYTES = 64 * 2**20
+# As many are averaged together, so that what is worked on stays in the processor's cache.
+IMAGES_AT_ONCE = 32
 SMALLEST_IMAGE = 8
 
 
@@ -65,17 +68,14 @@ def area_average(images, size):
         size: New side, pixels.
 
     Returns:
-        Shape (n, size, size, 3), dtype uint8, rounded to the nearest integer.
+        Shape (n, size, size, 3), dtype uint8, rounded to the nearest integer. n must not be 0.
     """
     num_images, side = images.shape[:2]
     if side == size:
         return np.ascontiguousarray(images)
     if side % size == 0:
-        factor = side // size
-        # Whole pixels are summed as integers, ten times faster than the general way below.
-        rows = sum(images[:, start::factor].astype(np.uint32) for start in range(factor))
-        area = sum(rows[:, :, start::factor] for start in range(factor))
-        return ((area + factor**2 // 2) // factor**2).astype(np.uint8)
+        # Whole pixels: Pillow is ten times faster than the general way below, and as exact.
+        return np.stack([np.asarray(Image.fromarray(image).reduce(side // size)) for image in images])
     weights = _area_weights(side, size)
     rows = weights @ images.reshape(num_images, side, side * 3).astype(np.float32)
     # Three interleaved copies of the weights average the columns of all three bands in one matrix product.
@@ -114,8 +114,8 @@ def _open_prepared(path, shape):
 
 def _write_prepared(path, images, crop_size, image_size):
     num_images, side = images.shape[:2]
-    start = (side - crop_size) // 2
-    crop = slice(start, start + crop_size)
+    margin = (side - crop_size) // 2
+    crop = slice(margin, margin + crop_size)
     _check_free_space(path, num_images * image_size**2 * 3)
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, image_size, image_size, 3)}
@@ -124,7 +124,8 @@ def _write_prepared(path, images, crop_size, image_size):
             for first, last in _blocks(images):
                 # Ordinary writes: the pages of a mapped array would count as this process's memory.
                 block = images[first:last][:, crop, crop]
-                file.write(area_average(block, image_size).data)
+                for start in range(0, len(block), IMAGES_AT_ONCE):
+                    file.write(area_average(block[start : start + IMAGES_AT_ONCE], image_size).data)
                 bar.update(last - first)
 
 
