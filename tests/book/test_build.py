@@ -15,16 +15,25 @@ from bs4 import BeautifulSoup
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def _build(checkout, *options):
-    """Run the build of a checkout in a process of its own, as `make book` does."""
-    return subprocess.run(
-        [sys.executable, checkout / "book" / "build.py", *map(str, options)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "JUPYTER_PLATFORM_DIRS": "1"},
-        check=False,
-    )
+@pytest.fixture(scope="session")
+def run_build(tmp_path_factory):
+    """A function that runs the build of a checkout in a process of its own, as `make book` does.
+
+    All builds of this file share one cache, so that the survey is rendered once.
+    """
+    cache = tmp_path_factory.mktemp("cache")
+
+    def run(checkout, *options):
+        return subprocess.run(
+            [sys.executable, checkout / "book" / "build.py", *map(str, options)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env={**os.environ, "GALAXY_UTILS_CACHE": str(cache)},
+            check=False,
+        )
+
+    return run
 
 
 def _copy_checkout(folder, notebooks=True):
@@ -48,11 +57,11 @@ def _write_notebook(folder, name, *cells, parameters='dataset_source = "simulate
 
 
 @pytest.fixture(scope="session")
-def smoke_book(tmp_path_factory):
+def smoke_book(tmp_path_factory, run_build):
     """The whole book in the smoke profile: (checkout, options, result of the first build)."""
     checkout = _copy_checkout(tmp_path_factory.mktemp("checkout"))
     options = ("--profile", "smoke", "--output", checkout / "_build")
-    return checkout, options, _build(checkout, *options)
+    return checkout, options, run_build(checkout, *options)
 
 
 def test_book_is_built_and_says_where_it_is(smoke_book):
@@ -84,21 +93,21 @@ def test_reports_are_written(smoke_book):
     assert all(report["is_simulated"] for report in reports)
 
 
-def test_nothing_is_run_twice(smoke_book):
+def test_nothing_is_run_twice(smoke_book, run_build):
     checkout, options, _ = smoke_book
-    again = _build(checkout, *options)
+    again = run_build(checkout, *options)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Running" not in again.stdout and "Rendering" not in again.stdout
     assert again.stdout.count("unchanged") == len(list((checkout / "notebooks").glob("*.ipynb")))
 
 
-def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book):
+def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book, run_build):
     checkout, options, _ = smoke_book
     path = checkout / "notebooks" / "02_preprocessing_and_an_honest_split.ipynb"
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"].append(nbformat.v4.new_markdown_cell("One more sentence."))
     path.write_text(json.dumps(notebook), encoding="utf-8")
-    edited = _build(checkout, *options)
+    edited = run_build(checkout, *options)
     assert edited.returncode == 0, edited.stdout + edited.stderr
     assert "Running 01_" not in edited.stdout
     assert "Running 02_" in edited.stdout and "Running 03_" in edited.stdout
@@ -127,29 +136,29 @@ def test_an_unknown_value_stops_at_once_with_the_valid_ones(options, listed):
     assert all(name in result.stderr for name in listed)
 
 
-def test_a_failing_cell_fails_the_build_and_says_where(tmp_path):
+def test_a_failing_cell_fails_the_build_and_says_where(tmp_path, run_build):
     checkout = _copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_broken", "radius = 0", "1 / radius")
-    result = _build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
+    result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert "01_broken" in result.stderr and "ZeroDivisionError" in result.stderr
     assert "Traceback" not in result.stderr
     assert not list((tmp_path / "out").rglob("01_broken.json"))
 
 
-def test_a_warning_fails_the_build(tmp_path):
+def test_a_warning_fails_the_build(tmp_path, run_build):
     checkout = _copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_loud", "import warnings\nwarnings.warn('look here')")
-    result = _build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
+    result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert "look here" in result.stderr and "01_loud" in result.stderr
 
 
 @pytest.mark.parametrize("parameters", ['dataset_source = "simulated"\nprofile = "demo"\nseed = 1', "x = 1"])
-def test_a_mistyped_parameter_is_refused(tmp_path, parameters):
+def test_a_mistyped_parameter_is_refused(tmp_path, parameters, run_build):
     """papermill alone would run such a notebook with its own values and exit with 0."""
     checkout = _copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_typo", parameters=parameters)
-    result = _build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
+    result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert "profile_name" in result.stderr
