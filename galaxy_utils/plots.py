@@ -1,7 +1,7 @@
 """Every figure of the book, in one look: charts on warm paper, galaxies on dark sky.
 
-Each function returns a Matplotlib `Figure` that no global state knows about. Its attribute `alt_text` says in words what
-the figure shows, with the numbers; `show` puts the figure into a notebook together with that text.
+Each function returns a Matplotlib `Figure` that no global state knows about. Its attribute `alt_text` says in words
+what the figure shows, with the numbers; `show` puts the figure into a notebook together with that text.
 
 Figures are 7 inches wide and written in 12 points, so that they stay legible when a phone shrinks them, and have a
 solid background, so that they look the same on a light and on a dark page.
@@ -81,7 +81,7 @@ def show(figure, caption=""):
 
 
 def _finish(figure, alt_text, provenance=None):
-    """Give a figure its alternative text and, in the bottom right corner, the line that says where its data are from."""
+    """Give a figure its alternative text and, in a corner, the line that says where its data are from."""
     figure.alt_text = " ".join(alt_text.split())
     if provenance:
         # A label of the figure, not a free text: the layout then keeps room for it.
@@ -144,8 +144,10 @@ def image_grid(images, titles, columns=4, provenance=None, alt_text=None, pixel_
         pixel_scales: Arcseconds per pixel of each image, for a scale bar; `None` draws none.
     """
     rows = -(-len(images) // columns)
-    characters = int(60 / columns)
-    titles = ["\n".join(textwrap.wrap(line, characters)) for line in titles]
+    characters = int(72 / columns)
+    titles = [
+        "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, characters)) for title in titles
+    ]
     most_lines = max(title.count("\n") + 1 for title in titles)
     figure = Figure(figsize=(WIDTH, rows * (WIDTH / columns + 0.19 * most_lines) + 0.35))
     for position, (image, title) in enumerate(zip(images, titles, strict=True)):
@@ -188,8 +190,8 @@ def class_gallery(dataset, images_per_class=4, crop_fraction=0.6, seed=1):
             if position == 0 and dataset.pixel_scale is not None:
                 _scale_bar(axes, image, dataset.pixel_scale[galaxy])
     alt_text = (
-        f"{images_per_class} random galaxies of each of {len(present)} classes, the central {crop_fraction:.0%} of each "
-        f"cut-out. Galaxies in each class: {_spoken([names[c] for c in present], dataset.class_counts[present])}."
+        f"{images_per_class} random galaxies of each of {len(present)} classes, the central {crop_fraction:.0%} of "
+        f"each cut-out. Galaxies in each class: {_spoken([names[c] for c in present], dataset.class_counts[present])}."
     )
     return _finish(figure, alt_text, dataset.provenance)
 
@@ -380,8 +382,8 @@ def decision_tree():
     axes.set_axis_off()
     return _finish(
         figure,
-        """Tree of questions. Smooth galaxies are asked how rounded they are: round, in-between or cigar shaped. Galaxies
-        with features or a disc are asked whether they are seen edge-on; if so, the shape of the bulge parts edge-on with
+        """Tree of questions. Of a smooth galaxy it is asked how rounded it is: round, in-between or cigar shaped. Of a
+        galaxy with features or a disc, whether it is seen edge-on; if so, the shape of the bulge parts edge-on with
         from edge-on without bulge; if not, a bar makes a barred spiral, and without a bar the arms are tight or loose.
         A last question, asked of all, parts merging and disturbed galaxies from the rest.""",
     )
@@ -476,9 +478,10 @@ def smoothing_entropy(num_classes=10, marked=(0.05, 0.1, 0.2)):
         curve.plot(epsilon, entropy(epsilon), "o", color=SERIES_COLOURS[1])
         curve.annotate(f"{entropy(epsilon):.4f}", (epsilon, entropy(epsilon)), (6, -12), textcoords="offset points")
     curve.set(xlabel="smoothing ε", ylabel="entropy of the label [nats]", xlim=(0, grid[-1] * 1.12), ylim=(0, None))
+    label = smoothed(example)
     alt_text = f"""Left: a one-hot label of {num_classes} classes and the same label smoothed with {example}, which puts
-        {smoothed(example).max():.3f} on the class and {smoothed(example).min():.3f} on each other. Right: the entropy of a
-        smoothed label grows with the smoothing: {_spoken(marked, map(entropy, marked), "→ {:.4f}")} nats."""
+        {label.max():.3f} on the class and {label.min():.3f} on each other. Right: the entropy of a smoothed label grows
+        with the smoothing: {_spoken(marked, map(entropy, marked), "gives {:.4f}")} nats."""
     return _finish(figure, alt_text)
 
 
@@ -515,8 +518,8 @@ def split_shares(dataset, split):
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     totals = _spoken(parts, table[:, 0])
     largest = np.abs(shares[:, 1:] - np.array(split.fractions)[:, None])[:, dataset.class_counts > 0].max()
-    alt_text = f"""Stacked bars of {len(dataset):,} galaxies in three parts: {totals}. The largest distance of a class's share
-        from the share asked for is {100 * largest:.1f} percentage points."""
+    alt_text = f"""Stacked bars of {len(dataset):,} galaxies in three parts: {totals}. The largest distance of a class's
+        share from the share asked for is {100 * largest:.1f} percentage points."""
     return _finish(figure, alt_text, dataset.provenance)
 
 
@@ -545,6 +548,189 @@ def leak_histogram(counts, num_pairs, provenance=None):
     axes.set(xlabel=f"pairs torn apart, of {num_pairs:,}", ylabel="random splits")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
     low, high = np.percentile(counts, [2.5, 97.5])
-    alt_text = f"""Histogram over {len(counts):,} random splits of how many of {num_pairs:,} pairs of twins stand on both sides:
-        mean {counts.mean():.1f}, 95 % of the splits between {low:.0f} and {high:.0f}. A split by sky group tears none apart."""
+    alt_text = f"""Histogram over {len(counts):,} random splits of how many of {num_pairs:,} pairs of twins stand on both
+        sides: mean {counts.mean():.1f}, 95 % of the splits between {low:.0f} and {high:.0f}. A split by sky group tears
+        none apart."""
     return _finish(figure, alt_text, provenance)
+
+
+# --- Chapter 3 and later: training and evaluation ---------------------------------------------------------------------
+
+
+@_styled(CHART_STYLE)
+def learning_curves(runs, provenance=None):
+    """Draw accuracy and loss against the epoch: training solid, validation dashed, lowest validation loss marked.
+
+    Args:
+        runs: Dictionary from a name to a `TrainingRun`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 6.4))
+    panels = figure.subplots(2, 1, sharex=True)
+    spoken = []
+    for (name, run), colour in zip(runs.items(), SERIES_COLOURS, strict=False):
+        history, best = run.history, run.best_epoch
+        epochs = np.arange(1, run.epochs + 1)
+        for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
+            axes.plot(epochs, history[quantity], color=colour, label=f"{name}: training")
+            validation = history[f"val_{quantity}"]
+            axes.plot(epochs, validation, color=colour, linestyle="--", label=f"{name}: validation")
+            axes.plot(best, validation[best - 1], "o", color=colour, markersize=9, markerfacecolor=PAPER)
+        spoken.append(
+            f"{name} ends after {run.epochs} epochs at training accuracy {history['accuracy'][-1]:.2f} and validation "
+            f"accuracy {history['val_accuracy'][-1]:.2f}; its validation loss is lowest, "
+            f"{history['val_loss'][best - 1]:.2f} nats, in epoch {best}"
+        )
+    panels[0].set(ylabel="accuracy", ylim=(0, 1.02))
+    panels[1].set(ylabel="loss [nats]", xlabel="epoch", ylim=(0, None))
+    panels[1].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(runs), fontsize=10)
+    return _finish(figure, f"Learning curves. {'. '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def parameter_counts(models, dense_layer="dense"):
+    """Draw how many parameters networks have, in their large dense layer and everywhere else, on a logarithmic axis.
+
+    Args:
+        models: Dictionary from a name to a Keras model with a layer called `dense_layer`.
+        dense_layer: Name of that layer.
+    """
+    figure = Figure(figsize=(WIDTH, 0.95 * len(models) + 1.2))
+    axes = figure.add_subplot()
+    spoken = []
+    for position, (name, model) in enumerate(models.items()):
+        dense = model.get_layer(dense_layer).count_params()
+        rest = model.count_params() - dense
+        for offset, count, colour, label in (
+            (-0.19, dense, PART_COLOURS["test"], "dense layer"),
+            (0.19, rest, PART_COLOURS["train"], "everything else"),
+        ):
+            axes.barh(position + offset, count, 0.36, color=colour, label=label if position == 0 else None)
+            axes.text(count * 1.15, position + offset, f"{count:,}", va="center", fontsize=11)
+        spoken.append(f"{name}: dense layer {dense:,}, everything else {rest:,}")
+    axes.set(xscale="log", xlabel="parameters", xlim=(1e3, 1e9), yticks=range(len(models)), yticklabels=list(models))
+    axes.invert_yaxis()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return _finish(figure, f"Parameters of {len(models)} networks. {'; '.join(spoken)}.")
+
+
+@_styled(CHART_STYLE)
+def accuracy_intervals(evaluations, published=None, provenance=None):
+    """Draw accuracies with their 95 % intervals and, apart from them, published ones.
+
+    Args:
+        evaluations: Dictionary from a name to an `Evaluation`.
+        published: Dictionary from a name to a published accuracy. They get hollow marks below a line, because they
+            belong to other images or another split.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    published = published or {}
+    names = [*evaluations, *published]
+    figure = Figure(figsize=(WIDTH, 0.48 * len(names) + 1.3))
+    axes = figure.add_subplot()
+    spoken = []
+    for position, (name, evaluation) in enumerate(evaluations.items()):
+        low, high = evaluation.intervals["accuracy"]
+        axes.hlines(position, low, high, color=SERIES_COLOURS[0], linewidth=5, alpha=0.45)
+        axes.plot(evaluation.accuracy, position, "o", color=SERIES_COLOURS[0], markersize=9)
+        axes.text(1.0, position, f"{evaluation.accuracy:.3f}", ha="right", va="center", fontsize=11)
+        spoken.append(f"{name} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
+    for position, (name, accuracy) in enumerate(published.items(), start=len(evaluations)):
+        axes.plot(accuracy, position, "D", color=INK, markerfacecolor=PAPER, markersize=9)
+        axes.text(1.0, position, f"{accuracy:.3f}", ha="right", va="center", fontsize=11, style="italic")
+        spoken.append(f"published: {name} {accuracy:.3f}")
+    if published:
+        axes.axhline(len(evaluations) - 0.5, color=FAINT, linewidth=1)
+    axes.axvline(0.1, color=FAINT, linestyle=":", linewidth=1.5)
+    axes.set(xlim=(0, 1.0), xlabel="accuracy (dotted: one in ten)", yticks=range(len(names)), yticklabels=names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    return _finish(figure, f"Accuracies with 95 % intervals: {'; '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def confusion_matrix(evaluation, provenance=None):
+    """Draw which classes are taken for which: in each row, the percentages of one true class.
+
+    Args:
+        evaluation: An `Evaluation`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    import seaborn
+
+    names, _, _ = _look_of(evaluation.class_names)
+    counts = evaluation.confusion_matrix
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(WIDTH, 6.6))
+    axes = figure.add_subplot()
+    labels = np.where(counts > 0, np.char.mod("%.0f", 100 * shares), "")
+    seaborn.heatmap(
+        shares, annot=labels, fmt="", cmap="cividis", vmin=0, vmax=1, cbar=False, square=True, linewidths=0.8,
+        linecolor=PAPER, xticklabels=names, yticklabels=names, annot_kws={"fontsize": 11}, ax=axes,
+    )  # fmt: skip
+    axes.set(xlabel="predicted class", ylabel="true class (rows sum to 100 %)")
+    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+    errors = counts * (1 - np.eye(len(names), dtype=int))
+    commonest = np.argsort(errors, axis=None)[::-1][:3]
+    spoken = [
+        f"{names[true]} taken for {names[predicted]} {errors[true, predicted]:,} times"
+        for true, predicted in zip(*np.unravel_index(commonest, errors.shape), strict=True)
+        if errors[true, predicted]
+    ]
+    correct = [f"{names[c]} {100 * shares[c, c]:.0f} %" for c in np.flatnonzero(evaluation.support)]
+    alt_text = f"""Confusion matrix of {evaluation.num_galaxies:,} galaxies. Correct in each class: {", ".join(correct)}.
+        Commonest errors: {"; ".join(spoken) or "none"}."""
+    return _finish(figure, alt_text, provenance)
+
+
+@_styled(CHART_STYLE)
+def class_scores(evaluation, provenance=None):
+    """Draw recall (filled, with its 95 % interval) and precision (hollow) of each class.
+
+    Args:
+        evaluation: An `Evaluation`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    names, colours, markers = _look_of(evaluation.class_names)
+    present = np.flatnonzero(evaluation.support)
+    figure = Figure(figsize=(WIDTH, 0.42 * len(present) + 1.5))
+    axes = figure.add_subplot()
+    low, high = evaluation.intervals["recall"]
+    for position, c in enumerate(present):
+        axes.hlines(position, low[c], high[c], color=colours[c], linewidth=4, alpha=0.55)
+        axes.plot(evaluation.recall[c], position, markers[c], color=colours[c], markersize=10)
+        axes.plot(evaluation.precision[c], position, markers[c], color=INK, markerfacecolor="none", markersize=10)
+    labels = [f"{names[c]} ({evaluation.support[c]:,})" for c in present]
+    axes.set(xlim=(-0.02, 1.02), xlabel="recall (filled, 95 % interval) and precision (hollow)")
+    axes.set_yticks(range(len(present)), labels)
+    axes.grid(axis="x", alpha=0.3)
+    axes.invert_yaxis()
+    spoken = [f"{names[c]} {evaluation.recall[c]:.2f} and {evaluation.precision[c]:.2f}" for c in present]
+    return _finish(figure, f"Recall and precision of each class: {', '.join(spoken)}.", provenance)
+
+
+def confident_mistakes(dataset, rows, probabilities, count=8):
+    """Draw the galaxies that a network gets wrong with the greatest confidence, most confident first.
+
+    Args:
+        dataset: A `GalaxyDataset`; it may be the unprepared one, whose images are larger.
+        rows: Rows that were predicted.
+        probabilities: Predicted probabilities, shape (len(rows), number of classes).
+        count: How many to draw; fewer are drawn when there are fewer mistakes.
+
+    Returns:
+        A figure, also when there is no mistake: then it shows the most confident right answers and says so.
+    """
+    names, _, _ = _look_of(dataset.class_names)
+    rows, predicted, confidence = np.asarray(rows), probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = predicted != dataset.labels[rows]
+    candidates = np.flatnonzero(wrong) if wrong.any() else np.arange(len(rows))
+    shown = candidates[np.argsort(-confidence[candidates], kind="stable")][:count]
+    titles = [f"{names[predicted[i]]} {confidence[i]:.0%}\nlabel: {names[dataset.labels[rows[i]]]}" for i in shown]
+    kind = "The most confident of" if wrong.any() else "There are no mistakes; the most confident right answers among"
+    spoken = "; ".join(title.replace("\n", ", ") for title in titles)
+    of_how_many = f"{wrong.sum():,} mistakes" if wrong.any() else f"{len(rows):,} galaxies"
+    alt_text = f"{kind} {of_how_many}: {spoken}."
+    images = [_central(dataset.images[int(rows[i])], 0.6 if dataset.image_size > 100 else 1.0) for i in shown]
+    return image_grid(images, titles, columns=4, provenance=dataset.provenance, alt_text=alt_text)
