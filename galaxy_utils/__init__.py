@@ -1,3 +1,45 @@
 """Helpers for a book that teaches deep learning on galaxies. See the README for the first three lines."""
 
+import importlib
+
 __version__ = "0.1.0"
+
+# Public name → module that holds it. Nothing is imported before it is used (PEP 562), so that `import galaxy_utils`
+# takes a moment and loads neither Keras nor TensorFlow.
+_PUBLIC = {
+    "CLASSES": "classes",
+    "CLASS_NAMES": "classes",
+    "GalaxyDataset": "data.dataset",
+    "load": "data.load",
+    "validate_source": "data.load",
+    "prepare": "data.prepare",
+    "Split": "data.split",
+    "split": "data.split",
+    "get_profile": "profiles",
+    "Recipe": "recipes",
+    "TrainingRun": "training",
+    "fit": "training",
+    "predict": "training",
+    "Evaluation": "evaluation.classification",
+    "evaluate": "evaluation.classification",
+    "control_rows": "evaluation.controls",
+    "write_report": "evaluation.reports",
+}
+_MODULES = ("models", "plots", "recipes")
+
+__all__ = ["__version__", *_MODULES, *_PUBLIC]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    elif name in _PUBLIC:
+        value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -53,6 +53,9 @@ def get_profile(name):
         return name
     if name not in PROFILES:
         raise ConfigurationError(
-            f"There is no profile {name!r}.", where="profile", expected=f"one of {', '.join(PROFILES)}", found=repr(name)
+            f"There is no profile {name!r}.",
+            where="profile",
+            expected=f"one of {', '.join(PROFILES)}",
+            found=repr(name),
         )
     return PROFILES[name]

@@ -1,0 +1,1 @@
+"""Sources of galaxies, their preparation and their split."""

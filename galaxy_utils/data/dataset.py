@@ -1,7 +1,7 @@
 """The one type that every source of galaxies returns."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class GalaxyDataset:
         vote_fractions: Shape (n, number of classes), float32, rows sum to 1; `None` where the source has none.
         is_simulated: Whether the galaxies were made by a program.
         fingerprint: Sixteen hexadecimal digits that change when the data change.
+        source_fingerprint: Fingerprint of the dataset that this one was prepared from; its own where it was not
+            prepared. Ties a split to its data at every image size.
     """
 
     name: str
@@ -42,7 +44,8 @@ class GalaxyDataset:
     pixel_scale: np.ndarray | None = None
     vote_fractions: np.ndarray | None = None
     is_simulated: bool = False
-    fingerprint: str = field(default="")
+    fingerprint: str = ""
+    source_fingerprint: str = ""
 
     def __post_init__(self):
         if len(self.images.shape) != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8:
@@ -63,6 +66,8 @@ class GalaxyDataset:
                 )
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", compute_fingerprint(self))
+        if not self.source_fingerprint:
+            object.__setattr__(self, "source_fingerprint", self.fingerprint)
 
     def __len__(self):
         return int(self.images.shape[0])
@@ -83,8 +88,8 @@ class GalaxyDataset:
         return np.bincount(self.labels, minlength=self.num_classes)
 
     def replace(self, **changes):
-        """Return a copy with some attributes changed; the fingerprint follows unless it is given."""
-        return replace(self, **{"fingerprint": "", **changes})
+        """Return a copy with some attributes changed; the fingerprints follow unless they are given."""
+        return replace(self, **{"fingerprint": "", "source_fingerprint": "", **changes})
 
     def __repr__(self):
         return (

@@ -1,0 +1,201 @@
+"""Fetch a large file once: resumed after a cut, verified, and only then given its name.
+
+pooch, the usual library for this, cannot resume: a cut at 2.4 of 2.5 GB would start again from nothing. Its checksum is
+used here, its download is not.
+"""
+
+import ipaddress
+import os
+import shutil
+import time
+from urllib.parse import urlsplit
+
+from galaxy_utils.errors import ConfigurationError, DownloadError
+from galaxy_utils.files import locked
+from galaxy_utils.progress import progress_bar
+
+MEGABYTE = 1_000_000
+# A connection that brings less than this over a whole `timeout` counts as cut, so that no download lasts for ever.
+SLOWEST_BYTES_PER_SECOND = 20_000
+
+
+class _Cut(Exception):
+    """The attempt failed in a way that may pass: try again."""
+
+
+class _Useless(Exception):
+    """This address will not do: take the next."""
+
+
+def download(mirrors, path, *, size, alternative=None, attempts=5, pause=1.0, timeout=30.0):
+    """Return `path`, downloading the file from the first mirror that serves it right where it is not there yet.
+
+    What has arrived is kept beside `path` under a name that ends in `.partial`, and the next attempt, also one of a
+    later process, goes on from there. Two processes may ask at once: one downloads, the other waits.
+
+    Args:
+        mirrors: Pairs (address, SHA-256 in hexadecimal digits of either case), in order of preference.
+        path: Where the file goes.
+        size: About how many bytes the file has. Decides whether the disk has room; a server that sends a tenth more
+            is not believed.
+        alternative: A line for the error message: what works without this file.
+        attempts: How often each mirror is tried.
+        pause: Seconds before the second attempt; doubled before each further one.
+        timeout: Seconds without data after which a connection counts as cut.
+
+    Raises:
+        ConfigurationError: An address is not https. Plain http is only allowed on this machine itself.
+        DownloadError: No mirror served the file, or the disk has no room for it.
+    """
+    for address, _ in mirrors:
+        if not _is_safe(address):
+            raise ConfigurationError(
+                "Only https addresses are downloaded from.", where="address", expected="https://...", found=address
+            )
+    if path.exists():
+        return path
+    with locked(path):
+        failures = []
+        for address, checksum in mirrors:
+            # Another process may have finished while this one waited for the lock.
+            if path.exists():
+                return path
+            partial = path.with_name(f"{path.name}.{checksum[:8].lower()}.partial")
+            _check_free_space(partial, size, alternative)
+            try:
+                with progress_bar(round(size / MEGABYTE), f"Downloading {path.name}", unit="MB") as bar:
+                    _fetch(address, checksum, partial, size, attempts, pause, timeout, bar)
+            except _Useless as failure:
+                failures.append(f"{address}: {failure}")
+                continue
+            os.replace(partial, path)
+            return path
+        first_address = mirrors[0][0]
+        remedy = f"Fetch {first_address} with a browser or on another machine and save it as {path}."
+        raise DownloadError(
+            f"{path.name} could not be downloaded.",
+            where=", ".join(address for address, _ in mirrors),
+            found="; ".join(failures),
+            remedy=f"{remedy} {alternative}" if alternative else remedy,
+        )
+
+
+def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
+    """Complete the partial file from one address and verify it, in a bounded number of attempts."""
+    from pooch import file_hash
+
+    tag, reason = None, None
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(pause * 2 ** (attempt - 1))
+        resumed = partial.exists() and partial.stat().st_size > 0
+        try:
+            tag = _receive(address, partial, tag, size, timeout, bar)
+        except _Cut as cut:
+            reason = cut
+            continue
+        found = file_hash(partial)
+        if found.lower() == checksum.lower():
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            return
+        partial.unlink()
+        tag, reason = None, f"SHA-256 is {found}, not {checksum.lower()}"
+        # An old piece may have spoilt a resumed file: that earns a fresh start. A whole wrong file does not.
+        if not resumed:
+            raise _Useless(reason)
+    raise _Useless(f"{reason} ({attempts} attempts)")
+
+
+def _receive(address, partial, tag, size, timeout, bar):
+    """Append to the partial file what is missing; return the server's tag for this version of the file."""
+    import requests
+    import urllib3
+
+    start = partial.stat().st_size if partial.exists() else 0
+    # Compressed transfer would make byte positions meaningless.
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if tag:
+            headers["If-Range"] = tag
+    try:
+        with requests.get(address, headers=headers, stream=True, timeout=timeout) as response:
+            if not _is_safe(response.url):
+                raise _Useless(f"it leads to {response.url}, which is not https")
+            if response.status_code == 416 and start:
+                # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.
+                return tag
+            _check_status(response)
+            if response.status_code == 200:
+                start = 0
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                partial.unlink()
+                raise _Cut("the server sent another part of the file than it was asked for")
+            length = response.headers.get("Content-Length")
+            total = start + int(length) if length else None
+            if (total or 0) > 1.1 * size + MEGABYTE:
+                raise _Useless(f"the file has {total:,} bytes instead of about {size:,}")
+            with open(partial, "ab" if start else "wb") as file:
+                end = _copy(response.raw, file, start, size, timeout, bar)
+            if total is not None and end < total:
+                raise _Cut(f"the connection was cut after {end:,} of {total:,} bytes")
+            tag = response.headers.get("ETag", "")
+            # A weak tag promises the same meaning, not the same bytes.
+            return None if tag.startswith("W/") else tag or None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+        raise _Cut(f"{type(error).__name__}: {error}") from error
+
+
+def _copy(source, file, position, size, timeout, bar):
+    """Copy the response to the file as it arrives; return the position reached."""
+    bar.update(position // MEGABYTE - bar.n)
+    checked_at, checked_position = time.monotonic(), position
+    # read1 returns what is there instead of waiting for a full block, so that a trickle is noticed.
+    while block := source.read1(MEGABYTE):
+        file.write(block)
+        position += len(block)
+        bar.update(position // MEGABYTE - bar.n)
+        if position > 1.1 * size + MEGABYTE:
+            raise _Useless(f"the server sent more than {size:,} bytes")
+        elapsed = time.monotonic() - checked_at
+        if elapsed > timeout:
+            if position - checked_position < elapsed * SLOWEST_BYTES_PER_SECOND:
+                raise _Cut(f"only {position - checked_position:,} bytes in {elapsed:.0f} s")
+            checked_at, checked_position = time.monotonic(), position
+    return position
+
+
+def _check_status(response):
+    if response.status_code in (200, 206):
+        return
+    status = f"the server answered {response.status_code} {response.reason}"
+    # Overload and its relatives pass; "not found" does not.
+    if response.status_code >= 500 or response.status_code in (408, 416, 425, 429):
+        raise _Cut(status)
+    raise _Useless(status)
+
+
+def _is_safe(address):
+    """Whether the address is https, or plain http to this very machine."""
+    parts = urlsplit(address)
+    if parts.scheme != "http":
+        return parts.scheme == "https"
+    try:
+        return parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _check_free_space(partial, size, alternative):
+    have = partial.stat().st_size if partial.exists() else 0
+    free = shutil.disk_usage(partial.parent).free
+    if free < size - have:
+        raise DownloadError(
+            "The disk has no room for the download.",
+            where=partial.parent,
+            expected=f"{(size - have) / 1e9:.2f} GB free",
+            found=f"{free / 1e9:.2f} GB free",
+            remedy="Free some space, or set GALAXY_UTILS_CACHE to a folder on another disk."
+            + (f" {alternative}" if alternative else ""),
+        )

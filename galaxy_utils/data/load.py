@@ -1,0 +1,79 @@
+"""One door to all sources of galaxies."""
+
+import difflib
+from pathlib import Path
+
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.profiles import get_profile
+
+SOURCES = ("simulated", "galaxy10")
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+
+def load(source, profile="demo", seed=1):
+    """Return galaxies with labels; what happens to them next does not depend on where they came from.
+
+    Args:
+        source: `"simulated"` (a survey rendered on this machine), `"galaxy10"` (the official file, downloaded once,
+            2.54 GB), the path of an HDF5 file in the same format, or the path of a folder with one sub-folder of images
+            per class.
+        profile: Name of a profile; it decides how many galaxies are simulated, and nothing else here.
+        seed: Seed of the simulated survey; other sources ignore it.
+
+    Returns:
+        A `GalaxyDataset`. Its images are read when they are indexed.
+
+    Raises:
+        ConfigurationError: There is no such source; the message lists the valid ones.
+        DataError: The file or folder does not hold what it must.
+        DownloadError: The official file could not be fetched.
+    """
+    profile = get_profile(profile)
+    kind = validate_source(source)
+    # Each source is imported only when it is asked for: GalSim alone takes half a second.
+    if kind == "simulated":
+        from galaxy_utils.data.simulated import load_simulated
+
+        return load_simulated(profile, seed)
+    if kind == "folder":
+        from galaxy_utils.data.folder import open_folder
+
+        return open_folder(Path(source).expanduser())
+    from galaxy_utils.data.galaxy10 import fetch_galaxy10, open_galaxy10
+
+    return open_galaxy10(fetch_galaxy10() if kind == "galaxy10" else Path(source).expanduser())
+
+
+def validate_source(source):
+    """Check that `load` would know this source, without reading or fetching it.
+
+    Args:
+        source: As for `load`.
+
+    Returns:
+        `"simulated"`, `"galaxy10"`, `"file"` or `"folder"`.
+
+    Raises:
+        ConfigurationError: There is no such source; the message lists the valid ones.
+    """
+    if str(source) in SOURCES:
+        return str(source)
+    path = Path(source).expanduser()
+    if str(source) and path.is_dir():
+        return "folder"
+    if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
+        return "file"
+    near = difflib.get_close_matches(str(source).lower(), SOURCES, n=1)
+    if path.is_file():
+        found = f"a file that does not end in {' or '.join(HDF5_SUFFIXES)}"
+    elif path.suffix.lower() in HDF5_SUFFIXES or len(path.parts) > 1:
+        found = f"a path that does not exist ({path.absolute()})"
+    else:
+        found = "neither a known name nor an existing path"
+    raise ConfigurationError(
+        f"There is no source of galaxies {str(source)!r}.",
+        where="dataset source",
+        expected='"simulated", "galaxy10", a path to an .h5 or .hdf5 file, or a folder with one sub-folder per class',
+        found=found,
+        remedy=f'Did you mean "{near[0]}"?' if near else None,
+    )

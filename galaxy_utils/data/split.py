@@ -1,0 +1,390 @@
+"""An honest split: galaxies that show the same piece of sky never stand on both sides of it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from galaxy_utils.classes import CLASS_NAMES
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.files import write_json
+
+PARTS = ("train", "validation", "test")
+
+# Half the side of a cut-out of 256 pixels at 0.262 arcseconds each: closer galaxies stand in each other's image.
+HALF_A_CUTOUT = 33.5
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which galaxies train, which choose, and which are only looked at once.
+
+    Attributes:
+        train: Row indices, sorted, int64.
+        validation: Likewise.
+        test: Likewise.
+        groups: Shape (n,), int64: rows with the same number show the same piece of sky.
+        radius: Galaxies closer than this share a group, arcseconds.
+        fractions: Wanted shares of train, validation and test.
+        seed: Seed of the draw.
+        fingerprint: Fingerprint of the data that were split. A dataset and its prepared copies share it, so one split
+            serves every image size.
+        hash: SHA-256 over the three parts and all of the above.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    groups: np.ndarray
+    radius: float
+    fractions: tuple
+    seed: int
+    fingerprint: str
+    hash: str = field(init=False)
+
+    def __post_init__(self):
+        for name in (*PARTS, "groups"):
+            rows = np.array(getattr(self, name), dtype=np.int64)
+            rows.setflags(write=False)
+            object.__setattr__(self, name, rows)
+        object.__setattr__(self, "fractions", tuple(float(fraction) for fraction in self.fractions))
+        object.__setattr__(self, "hash", hashlib.sha256(json.dumps(self._content()).encode()).hexdigest())
+
+    def _content(self):
+        return {
+            "fingerprint": self.fingerprint,
+            "radius": float(self.radius),
+            "fractions": list(self.fractions),
+            "seed": int(self.seed),
+            **{name: getattr(self, name).tolist() for name in (*PARTS, "groups")},
+        }
+
+    def part(self, name):
+        """Return the rows of `"train"`, `"validation"` or `"test"`.
+
+        Raises:
+            ConfigurationError: There is no such part.
+        """
+        if name not in PARTS:
+            raise ConfigurationError(
+                f"There is no part {name!r} in a split.", where="part", expected=f"one of {', '.join(PARTS)}"
+            )
+        return getattr(self, name)
+
+    @property
+    def sizes(self):
+        """Galaxies in each part, as a dictionary."""
+        return {name: len(self.part(name)) for name in PARTS}
+
+    def save(self, path):
+        """Write the split as JSON, with its hash."""
+        write_json(path, {"hash": self.hash, **self._content()})
+
+    @classmethod
+    def load(cls, path, dataset):
+        """Read a split that `save` wrote, and check that it is whole and belongs to `dataset`.
+
+        Args:
+            path: The JSON file.
+            dataset: The galaxies it must belong to.
+
+        Raises:
+            DataError: The file is missing, unreadable, was changed by hand, or belongs to other data.
+        """
+        path = Path(path)
+        remedy = "Delete the file and split again."
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            written_hash = content.pop("hash")
+            split = cls(**content)
+        except FileNotFoundError as error:
+            raise DataError("There is no saved split.", where=path, remedy="Make one with split().") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                "The saved split cannot be read.", where=path, expected="a file that Split.save wrote", remedy=remedy
+            ) from error
+        if split.hash != written_hash:
+            raise DataError(
+                "The saved split was changed after it was written.",
+                where=path,
+                expected=f"hash {written_hash}",
+                found=f"hash {split.hash}",
+                remedy=remedy,
+            )
+        if split.fingerprint != data_fingerprint(dataset):
+            raise DataError(
+                "The saved split belongs to other data.",
+                where=path,
+                expected=f"fingerprint {data_fingerprint(dataset)}",
+                found=f"fingerprint {split.fingerprint}",
+                remedy=remedy,
+            )
+        return split
+
+    def __repr__(self):
+        sizes = ", ".join(f"{name} {size:,}" for name, size in self.sizes.items())
+        return f'Split({sizes}; groups within {self.radius:g}", seed {self.seed}, hash {self.hash[:12]})'
+
+
+def split(dataset, radius=HALF_A_CUTOUT, fractions=(0.65, 0.15, 0.20), seed=1):
+    """Divide galaxies into train, validation and test by sky group, class by class, in two stages.
+
+    The test part is drawn first, then the validation part from what is left (paper 1's two-stage stratified split), and
+    the rest trains. Whole groups are drawn: first those of several galaxies, then single galaxies until each class has
+    its share, which therefore comes out within one galaxy wherever a class has enough single galaxies.
+
+    Args:
+        dataset: A `GalaxyDataset`, or any object with `labels`, `ra` and `dec`.
+        radius: Galaxies closer than this share a group, arcseconds. The default is half a cut-out.
+        fractions: Shares of train, validation and test; they sum to 1.
+        seed: The same seed gives the same split.
+
+    Returns:
+        A `Split`.
+
+    Raises:
+        ConfigurationError: `fractions` or `radius` make no sense.
+        DataError: A class has too few galaxies, or too few groups, for three parts.
+    """
+    _check_settings(radius, fractions)
+    labels = np.asarray(dataset.labels)
+    class_names = getattr(dataset, "class_names", CLASS_NAMES)
+    _check_counts(labels, class_names)
+
+    groups = galaxy_groups(dataset, radius)
+    random = np.random.default_rng(seed)
+    _, validation_fraction, test_fraction = fractions
+    is_test = _draw(labels, groups, np.ones(len(labels), bool), test_fraction, random)
+    is_validation = _draw(labels, groups, ~is_test, validation_fraction / (1 - test_fraction), random)
+    parts = {"train": ~is_test & ~is_validation, "validation": is_validation, "test": is_test}
+    for name, is_part in parts.items():
+        missing = np.setdiff1d(np.arange(len(class_names)), labels[is_part])
+        if missing.size:
+            label = int(missing[0])
+            raise DataError(
+                f"Class {class_names[label]!r} forms too few sky groups for three parts: none is left for {name}.",
+                where="labels and coordinates",
+                expected="groups of this class in each part",
+                found=f"{np.sum(labels == label)} galaxies in {len(np.unique(groups[labels == label]))} groups",
+                remedy="Add galaxies of this class, leave the class out, or use a smaller radius.",
+            )
+    return Split(
+        **{name: np.flatnonzero(is_part) for name, is_part in parts.items()},
+        groups=groups,
+        radius=float(radius),
+        fractions=tuple(fractions),
+        seed=seed,
+        fingerprint=data_fingerprint(dataset),
+    )
+
+
+def _check_settings(radius, fractions):
+    if len(fractions) != 3 or min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
+        raise ConfigurationError(
+            "The shares of train, validation and test do not add up.",
+            where="fractions",
+            expected="three numbers above 0 that sum to 1",
+            found=repr(tuple(fractions)),
+        )
+    if not 0 <= radius < 3600:
+        raise ConfigurationError(
+            "The radius of a sky group is out of range.",
+            where="radius",
+            expected="arcseconds, at least 0 and less than one degree (3600)",
+            found=repr(radius),
+        )
+
+
+def _check_counts(labels, class_names):
+    counts = np.bincount(labels, minlength=len(class_names))
+    scarce = [f"{name} ({count})" for name, count in zip(class_names, counts, strict=True) if count < 3]
+    if scarce:
+        raise DataError(
+            f"Too few galaxies for three parts in class {', '.join(scarce)}.",
+            where="labels",
+            expected="at least 3 galaxies in each class",
+            remedy="Add galaxies of these classes or leave the classes out.",
+        )
+
+
+def _draw(labels, groups, candidates, fraction, random):
+    """Draw whole groups among the candidate rows so that each class gives `fraction` of its rows; return a mask."""
+    drawn = np.zeros(len(labels), bool)
+    rows = random.permutation(np.flatnonzero(candidates))
+    sizes = np.bincount(groups)[groups]
+
+    # Groups of several galaxies, the largest first. A group is drawn when that brings the counts of its classes nearer
+    # to `fraction` of what was seen of them so far.
+    members = {}
+    for row in rows[sizes[rows] > 1]:
+        members.setdefault(groups[row], []).append(row)
+    num_classes = labels.max() + 1
+    seen, taken = np.zeros(num_classes), np.zeros(num_classes)
+    for group in sorted(members.values(), key=len, reverse=True):
+        counts = np.bincount(labels[group], minlength=num_classes)
+        seen += counts
+        if np.sum((taken + counts - fraction * seen) ** 2) < np.sum((taken - fraction * seen) ** 2):
+            drawn[group] = True
+            taken += counts
+
+    # Single galaxies make up each class's number, at least one wherever one can be spared.
+    singles = rows[sizes[rows] == 1]
+    for label in range(num_classes):
+        available = singles[labels[singles] == label]
+        total = np.sum(labels[rows] == label)
+        wanted = max(1, round(fraction * total)) - int(taken[label])
+        drawn[available[: max(0, wanted)]] = True
+    return drawn
+
+
+def galaxy_groups(dataset, radius=HALF_A_CUTOUT):
+    """Number the groups of galaxies that must not be parted.
+
+    Galaxies closer than `radius` share a group. Where a galaxy has no coordinates, pixel-identical images share one
+    instead.
+
+    Args:
+        dataset: A `GalaxyDataset`, or any object with `labels`, `ra` and `dec` (`None` or NaN where unknown; then it
+            needs `images` too).
+        radius: Arcseconds.
+
+    Returns:
+        Shape (n,), int64, numbered from 0 in the order of each group's first row.
+
+    Raises:
+        DataError: Galaxies without coordinates have no images either.
+    """
+    ra, dec = _coordinates(dataset)
+    pairs = _close_pairs(ra, dec, radius)
+    if np.isnan(ra).any():
+        pairs = np.concatenate([pairs, _identical_images(dataset)])
+    return _connected(pairs, len(ra))
+
+
+def sky_groups(ra, dec, radius=HALF_A_CUTOUT):
+    """Number the groups of galaxies that are linked by distances of at most `radius` on the sphere.
+
+    Args:
+        ra: Right ascension, degrees, shape (n,). A galaxy with NaN stands alone.
+        dec: Declination, degrees, likewise.
+        radius: Arcseconds.
+
+    Returns:
+        Shape (n,), int64, numbered from 0 in the order of each group's first row.
+    """
+    return _connected(_close_pairs(ra, dec, radius), len(ra))
+
+
+def close_pairs(ra, dec, radius=HALF_A_CUTOUT):
+    """Return the pairs of rows at most `radius` arcseconds apart, shape (k, 2), int64, sorted."""
+    return _sorted_pairs(_close_pairs(ra, dec, radius))
+
+
+def exact_pairs(dataset):
+    """Return the pairs of rows that show the very same thing.
+
+    That is: identical coordinates or, for galaxies without coordinates, identical pixels.
+
+    Args:
+        dataset: As for `galaxy_groups`.
+
+    Returns:
+        Row pairs, shape (k, 2), int64, sorted, the smaller row first. Three equal rows make three pairs.
+    """
+    ra, dec = _coordinates(dataset)
+    known = np.flatnonzero(~np.isnan(ra))
+    pairs = _equal_pairs({row: (ra[row], dec[row]) for row in known})
+    if len(known) < len(ra):
+        pairs = np.concatenate([pairs, _identical_images(dataset)])
+    return _sorted_pairs(pairs)
+
+
+def conflicting_rows(dataset):
+    """Return a mask, shape (n,): galaxies that stand in the data a second time under another label."""
+    labels = np.asarray(dataset.labels)
+    pairs = exact_pairs(dataset)
+    conflicting = np.zeros(len(labels), bool)
+    conflicting[pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]] = True
+    return conflicting
+
+
+def count_straddling_pairs(pairs, rows):
+    """Count the pairs of which one galaxy is among `rows` and the other is not.
+
+    Args:
+        pairs: Row pairs, shape (k, 2), as from `exact_pairs`.
+        rows: Row indices of one part, e.g. a test set.
+    """
+    inside = np.isin(pairs, rows)
+    return int(np.sum(inside[:, 0] != inside[:, 1]))
+
+
+def data_fingerprint(dataset):
+    """Return the fingerprint that ties a split to its data: the source's, or a hash of labels and coordinates."""
+    fingerprint = getattr(dataset, "source_fingerprint", "")
+    if fingerprint:
+        return fingerprint
+    digest = hashlib.sha256()
+    for column in (dataset.labels, dataset.ra, dataset.dec):
+        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _coordinates(dataset):
+    if dataset.ra is None or dataset.dec is None:
+        unknown = np.full(len(dataset.labels), np.nan)
+        return unknown, unknown
+    ra, dec = np.asarray(dataset.ra, float), np.asarray(dataset.dec, float)
+    unknown = np.isnan(ra) | np.isnan(dec)
+    return np.where(unknown, np.nan, ra), np.where(unknown, np.nan, dec)
+
+
+def _close_pairs(ra, dec, radius):
+    # SciPy is imported here because it takes a good part of a second.
+    from scipy.spatial import cKDTree
+
+    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
+    known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)[known]
+    chord = 2 * np.sin(np.radians(radius / 3600) / 2)
+    return known[cKDTree(points).query_pairs(chord, output_type="ndarray")].astype(np.int64).reshape(-1, 2)
+
+
+def _connected(pairs, num_rows):
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(num_rows, num_rows))
+    _, groups = connected_components(links, directed=False)
+    _, first_rows, groups = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first_rows))[groups].astype(np.int64)
+
+
+def _identical_images(dataset):
+    images = getattr(dataset, "images", None)
+    if images is None:
+        raise DataError(
+            "Some galaxies have no coordinates, and there are no images to compare instead.",
+            where="ra, dec",
+            expected="finite degrees in each row, or images",
+        )
+    # All images are compared: a galaxy without coordinates may repeat one that has them.
+    pairs = _equal_pairs({row: hashlib.sha256(images[row].tobytes()).digest() for row in range(len(images))})
+    ra, _ = _coordinates(dataset)
+    return pairs[np.isnan(ra[pairs]).any(axis=1)]
+
+
+def _equal_pairs(keys):
+    rows_of_key = {}
+    for row, key in keys.items():
+        rows_of_key.setdefault(key, []).append(row)
+    pairs = [pair for rows in rows_of_key.values() if len(rows) > 1 for pair in combinations(rows, 2)]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _sorted_pairs(pairs):
+    pairs = np.sort(pairs, axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

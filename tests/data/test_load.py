@@ -1,0 +1,81 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import galaxy_utils as gu
+from galaxy_utils.errors import ConfigurationError
+
+
+def test_a_path_to_a_file_or_folder_is_opened(write_galaxy10, tmp_path):
+    path = write_galaxy10()
+    assert gu.validate_source(path) == "file"
+    assert len(gu.load(str(path))) == 60
+    for name in ("round", "spiral"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / "own" / name / "one.png")
+    assert gu.validate_source(tmp_path / "own") == "folder"
+    assert gu.load(tmp_path / "own").class_names == ("round", "spiral")
+
+
+def test_known_names_are_valid_without_loading_anything():
+    assert gu.validate_source("simulated") == "simulated"
+    assert gu.validate_source("galaxy10") == "galaxy10"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("galaxy_10", 'Did you mean "galaxy10"'),
+        ("Simulated", 'Did you mean "simulated"'),
+        ("nowhere/at_all", "does not exist"),
+        ("absent.h5", "does not exist"),
+        ("", "neither"),
+        (__file__, "does not end in .h5"),
+    ],
+)
+def test_an_unknown_source_lists_the_valid_ones(source, told):
+    with pytest.raises(ConfigurationError) as caught:
+        gu.load(source)
+    for words in ('"simulated"', '"galaxy10"', ".h5", "folder", told):
+        assert words in str(caught.value)
+
+
+def test_an_unknown_profile_is_refused_before_any_work(write_galaxy10):
+    with pytest.raises(ConfigurationError, match="smoke, demo, full"):
+        gu.load(write_galaxy10(), profile="huge")
+
+
+def test_the_official_file_is_opened_from_the_cache(write_galaxy10):
+    from galaxy_utils.files import cache_folder
+
+    place = cache_folder() / "galaxy10" / "Galaxy10_DECals.h5"
+    place.parent.mkdir(parents=True)
+    write_galaxy10().rename(place)
+    dataset = gu.load("galaxy10")
+    assert np.array_equal(dataset.class_counts, np.full(10, 6))
+
+
+def test_importing_the_package_and_its_data_names_loads_neither_keras_nor_tensorflow():
+    program = """
+import sys, time
+start = time.perf_counter()
+import galaxy_utils
+from galaxy_utils import CLASS_NAMES, Split, get_profile, load, prepare, split, validate_source
+seconds = time.perf_counter() - start
+heavy = {"keras", "tensorflow", "jax", "torch", "matplotlib", "sklearn", "galsim"} & set(sys.modules)
+assert not heavy, heavy
+print(seconds)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    # About a quarter of a second on an idle machine.
+    assert float(finished.stdout) < 3
+
+
+def test_public_names_are_listed_and_unknown_ones_refused():
+    assert set(gu.__all__) <= set(dir(gu))
+    assert gu.CLASS_NAMES[9] == "Edge-on with Bulge"
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        gu.lode  # noqa: B018
