@@ -23,7 +23,7 @@ _PUBLIC = {
     "Evaluation": "evaluation.classification",
     "evaluate": "evaluation.classification",
     "control_rows": "evaluation.controls",
-    "write_report": "evaluation.reports",
+    "write_report": "report",
 }
 _MODULES = ("models", "plots", "recipes")
 
