@@ -45,7 +45,7 @@ def load(source, profile="demo", seed=1):
 
 
 def validate_source(source):
-    """Check that `load` would know this source, without reading or fetching it.
+    """Check that `load` would know this source, without reading an image or fetching anything.
 
     Args:
         source: As for `load`.
@@ -55,11 +55,15 @@ def validate_source(source):
 
     Raises:
         ConfigurationError: There is no such source; the message lists the valid ones.
+        DataError: A folder has no sub-folders, or one of them no images.
     """
     if str(source) in SOURCES:
         return str(source)
     path = Path(source).expanduser()
     if str(source) and path.is_dir():
+        from galaxy_utils.data.folder import list_images
+
+        list_images(path)
         return "folder"
     if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
         return "file"

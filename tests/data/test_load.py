@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import galaxy_utils as gu
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, DataError
 
 
 def test_a_path_to_a_file_or_folder_is_opened(write_galaxy10, tmp_path):
@@ -18,6 +18,11 @@ def test_a_path_to_a_file_or_folder_is_opened(write_galaxy10, tmp_path):
         Image.new("RGB", (20, 20)).save(tmp_path / "own" / name / "one.png")
     assert gu.validate_source(tmp_path / "own") == "folder"
     assert gu.load(tmp_path / "own").class_names == ("round", "spiral")
+
+
+def test_a_folder_without_classes_is_refused_before_any_work(tmp_path):
+    with pytest.raises(DataError, match="no sub-folders"):
+        gu.validate_source(tmp_path)
 
 
 def test_known_names_are_valid_without_loading_anything():
