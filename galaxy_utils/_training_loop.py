@@ -1,0 +1,254 @@
+"""What `training.fit` needs Keras for. Imported by functions only, so that `import galaxy_utils` stays quick."""
+
+import hashlib
+import json
+import math
+import time
+import zipfile
+import zlib
+
+import keras
+import numpy as np
+from tqdm.std import tqdm
+
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.files import write_atomically
+from galaxy_utils.progress import progress_bar
+from galaxy_utils.training import TrainingRun, best_epoch, learning_rate_of_epoch, should_stop
+
+CHECKPOINT_FORMAT = 1
+
+
+class GalaxyBatches(keras.utils.PyDataset):
+    """Batches of 8-bit images, read when they are asked for, with targets and weights if there are any."""
+
+    def __init__(self, dataset, rows, batch_size, targets=None, weights=None):
+        super().__init__()
+        self.images, self.rows, self.batch_size = dataset.images, rows, batch_size
+        self.targets, self.weights = targets, weights
+        self.order = np.arange(len(rows))
+
+    def shuffle(self, seed, epoch):
+        """Put the rows in the order that belongs to this seed and epoch."""
+        self.order = np.random.default_rng([seed, epoch]).permutation(len(self.rows))
+
+    def __len__(self):
+        return math.ceil(len(self.rows) / self.batch_size)
+
+    def __getitem__(self, index):
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        extras = (column[chosen] for column in (self.targets, self.weights) if column is not None)
+        return np.asarray(self.images[self.rows[chosen]]), *extras
+
+
+class _Conductor(keras.callbacks.Callback):
+    """Sets order and learning rate before an epoch; records, decides and saves after it."""
+
+    def __init__(self, batches, recipe, seed, state, save, bar):
+        super().__init__()
+        self.batches, self.recipe, self.seed = batches, recipe, seed
+        self.state, self.save, self.bar = state, save, bar
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+        self.batches.shuffle(self.seed, epoch)
+        self.model.optimizer.learning_rate = learning_rate_of_epoch(self.recipe, self.state.history["val_loss"])
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update(min(self.batches.batch_size, len(self.batches.rows) - batch * self.batches.batch_size))
+
+    def on_epoch_end(self, epoch, logs=None):
+        state, history = self.state, self.state.history
+        rate = learning_rate_of_epoch(self.recipe, history["val_loss"])
+        for name, value in {**logs, "learning_rate": rate}.items():
+            history[name].append(float(value))
+        if not math.isfinite(history["loss"][-1]):
+            raise FloatingPointError(
+                f"The training loss of epoch {epoch + 1} is {history['loss'][-1]}: the training diverged. "
+                f"Lower the recipe's learning rate ({self.recipe.learning_rate}) or set its clip_norm."
+            )
+        losses = history["val_loss"]
+        if self.recipe.restore_best_weights and best_epoch(losses) == len(losses):
+            state.best_weights = self.model.get_weights()
+        if should_stop(self.recipe, losses):
+            self.model.stop_training = True
+            state.stopped_early = True
+        state.complete = state.stopped_early or epoch + 1 == self.recipe.epochs
+        state.seconds += time.perf_counter() - self.started
+        self.save(self.model, state)
+        self.bar.set_postfix_str(
+            f"epoch {epoch + 1}/{self.recipe.epochs}, validation accuracy {history['val_accuracy'][-1]:.3f}"
+        )
+
+
+class _State:
+    """Everything about a training that is not a variable of the model or of its optimiser."""
+
+    def __init__(self):
+        names = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+        self.history = {name: [] for name in names}
+        self.best_weights = None
+        self.stopped_early = False
+        self.complete = False
+        self.seconds = 0.0
+
+
+def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets, checkpoint, identity, progress):
+    """Compile and train, from the checkpoint if there is one. The arguments are those of `training.fit`, checked."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            recipe.learning_rate, recipe.beta_1, recipe.beta_2, global_clipnorm=recipe.clip_norm
+        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    model.optimizer.build(model.trainable_variables)
+    state = _State()
+    if checkpoint is not None and checkpoint.exists():
+        load_checkpoint(checkpoint, model, state, identity)
+    resumed_from = len(state.history["loss"])
+
+    def save(model, state):
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, model, state, identity)
+
+    if not state.complete:
+        batches, validation_batches = (
+            GalaxyBatches(
+                dataset,
+                rows,
+                recipe.batch_size,
+                targets=dataset.vote_fractions[rows].astype(np.float32)
+                if targets == "votes"
+                else np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels[rows]],
+                weights=_class_balancing_weights(dataset.labels[rows]) if weighted else None,
+            )
+            for rows, weighted in ((train_rows, recipe.balanced_classes), (validation_rows, False))
+        )
+        total = recipe.epochs * len(train_rows)
+        with progress_bar(total, f"Training {model.name}", "images") if progress else tqdm(disable=True) as bar:
+            bar.update(resumed_from * len(train_rows))
+            model.fit(
+                batches,
+                validation_data=validation_batches,
+                initial_epoch=resumed_from,
+                epochs=recipe.epochs,
+                callbacks=[_Conductor(batches, recipe, seed, state, save, bar)],
+                shuffle=False,
+                verbose=0,
+            )
+    if state.best_weights is not None:
+        model.set_weights(state.best_weights)
+    return TrainingRun(
+        model_name=model.name,
+        recipe=recipe,
+        seed=seed,
+        history=state.history,
+        best_epoch=best_epoch(state.history["val_loss"]),
+        stopped_early=state.stopped_early,
+        restored_best=state.best_weights is not None,
+        resumed_from=resumed_from,
+        seconds=state.seconds,
+    )
+
+
+def describe_network(model):
+    """Return a short text that two networks share only when layers, settings and seeds are the same."""
+    config = keras.saving.serialize_keras_object(model)["config"]
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{model.name}, {model.count_params():,} parameters, {digest}, on {keras.backend.backend()}"
+
+
+def save_checkpoint(path, model, state, identity):
+    """Write the whole state of a training to one file, atomically."""
+    content = {"format": CHECKPOINT_FORMAT, "identity": identity}
+    for name in ("history", "stopped_early", "complete", "seconds"):
+        content[name] = getattr(state, name)
+    # `variables` holds more than `get_weights()`: also the state of each dropout's random generator.
+    groups = {
+        "model": [keras.ops.convert_to_numpy(variable) for variable in model.variables],
+        "optimizer": [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables],
+        "best": state.best_weights or [],
+    }
+    arrays = {f"{group}_{number}": array for group, members in groups.items() for number, array in enumerate(members)}
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, content=np.array(json.dumps(content)), **arrays)
+
+
+def load_checkpoint(path, model, state, identity):
+    """Put the state of a training back into `model`, its optimiser and `state`.
+
+    Raises:
+        ConfigurationError: The checkpoint belongs to another training.
+        DataError: The file is damaged or no checkpoint.
+    """
+    try:
+        # No pickle: a checkpoint from elsewhere cannot run code. Each array is read whole, which checks its checksum.
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        content = json.loads(str(arrays.pop("content")))
+        found_format, found_identity = content["format"], content["identity"]
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if found_format != CHECKPOINT_FORMAT:
+        raise _damaged(path, f"format {found_format}; this version reads format {CHECKPOINT_FORMAT}")
+    if differences := _differences(found_identity, json.loads(json.dumps(identity))):
+        raise ConfigurationError(
+            "The checkpoint belongs to another training.",
+            where=path,
+            found="; ".join(differences),
+            remedy="give this training a checkpoint path of its own, or delete the file to start again",
+        )
+    groups = {"model": model.variables, "optimizer": model.optimizer.variables, "best": model.weights}
+    if not any(name.startswith("best_") for name in arrays):
+        del groups["best"]
+    expected = {
+        f"{group}_{number}": tuple(variable.shape)
+        for group, variables in groups.items()
+        for number, variable in enumerate(variables)
+    }
+    if {name: array.shape for name, array in arrays.items()} != expected:
+        raise _damaged(path, "arrays that do not belong to this network")
+    for group in ("model", "optimizer"):
+        for number, variable in enumerate(groups[group]):
+            variable.assign(arrays[f"{group}_{number}"])
+    if "best" in groups:
+        state.best_weights = [arrays[f"best_{number}"] for number in range(len(model.weights))]
+    for name in ("history", "stopped_early", "complete", "seconds"):
+        setattr(state, name, content[name])
+
+
+def _damaged(path, found):
+    return DataError(
+        "The checkpoint cannot be read.",
+        where=path,
+        expected="a checkpoint that training wrote",
+        found=found,
+        remedy="delete the file to start the training again",
+    )
+
+
+def _differences(theirs, mine, prefix=""):
+    lines = []
+    for name in sorted({*theirs, *mine}):
+        there, here = theirs.get(name), mine.get(name)
+        if isinstance(there, dict) and isinstance(here, dict):
+            lines += _differences(there, here, f"{name} ")
+        elif there != here:
+            lines.append(f"{prefix}{name} is {there!r} in the file, {here!r} here")
+    return lines
+
+
+def _class_balancing_weights(labels):
+    # The usual n / (K · n_class), over the classes that occur: the weights average to 1.
+    counts = np.bincount(labels)
+    return (len(labels) / (np.count_nonzero(counts) * counts[labels])).astype(np.float32)

@@ -1,0 +1,112 @@
+"""Control rows: what a table's numbers must beat before they mean anything."""
+
+import numpy as np
+
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.evaluation.classification import evaluate
+
+MAJORITY_CLASS = "majority class"
+NEAREST_NEIGHBOURS = "raw-pixel nearest neighbours"
+UNTRAINED_NETWORK = "untrained network"
+
+
+def control_rows(
+    dataset,
+    split,
+    *,
+    part="test",
+    neighbours=10,
+    neighbour_image_size=16,
+    untrained_model=None,
+    label_smoothing=0.1,
+    bootstrap_samples=1000,
+    seed=1,
+    exclude=None,
+):
+    """Score three predictors that know nothing about galaxies, on the same rows as the networks.
+
+    - Majority class: the training set's class shares for every galaxy, so it always calls the commonest class.
+    - Raw-pixel nearest neighbours: the images, area-averaged to a few pixels and scaled to [0, 1], are compared by
+      Euclidean distance with the training images; the neighbours vote.
+    - Untrained network: paper 1's network (average pooling) with its initial random weights.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        split: A `Split`, or anything with row indices in `train` and in `part`; its `groups`, if it has them, are
+            resampled together.
+        part: `"test"` or `"validation"`.
+        neighbours: How many neighbours vote.
+        neighbour_image_size: Side of the averaged images, in pixels.
+        untrained_model: A network fresh from its builder to use instead of the default.
+        label_smoothing: As in `evaluate`.
+        bootstrap_samples: As in `evaluate`.
+        seed: Seed of the resamplings and of the untrained network.
+        exclude: Mask over the rows of `part`, as in `evaluate`.
+
+    Returns:
+        `{name: Evaluation}`, in the order above.
+
+    Raises:
+        ConfigurationError: An unknown part or too many neighbours.
+    """
+    if part not in ("test", "validation"):
+        raise ConfigurationError(
+            f"There is no part {part!r} to score.", where="part", expected="'test' or 'validation'"
+        )
+    train, rows = np.asarray(split.train), np.asarray(getattr(split, part))
+    if not 1 <= neighbours <= len(train):
+        raise ConfigurationError(
+            "There cannot be so many neighbours.",
+            where="neighbours",
+            expected=f"1 to {len(train):,}, the galaxies in the training set",
+            found=repr(neighbours),
+        )
+    # One imaginary galaxy spread over all classes keeps a class without training galaxies from probability zero,
+    # which would make cross-entropy and KL divergence infinite.
+    counts = np.bincount(dataset.labels[train], minlength=dataset.num_classes) + 1 / dataset.num_classes
+    class_shares = counts / counts.sum()
+
+    from sklearn.neighbors import KNeighborsClassifier
+
+    classifier = KNeighborsClassifier(neighbours, algorithm="brute")
+    classifier.fit(_averaged_pixels(dataset, train, neighbour_image_size), dataset.labels[train])
+    votes = np.zeros((len(rows), dataset.num_classes))
+    averaged = _averaged_pixels(dataset, rows, neighbour_image_size)
+    votes[:, classifier.classes_] = classifier.predict_proba(averaged) * neighbours
+    # One further voter with the class shares' opinion: it breaks ties and again keeps probabilities from zero.
+    neighbour_probabilities = (votes + class_shares) / (neighbours + 1)
+
+    from galaxy_utils.models import paper_1_cnn
+    from galaxy_utils.training import predict
+
+    if untrained_model is None:
+        untrained_model = paper_1_cnn(dataset.image_size, dataset.num_classes, pooling="average", seed=seed)
+    groups = getattr(split, "groups", None)
+    return {
+        name: evaluate(
+            probabilities,
+            dataset.labels[rows],
+            dataset.class_names,
+            label_smoothing=label_smoothing,
+            bootstrap_samples=bootstrap_samples,
+            seed=seed,
+            groups=None if groups is None else np.asarray(groups)[rows],
+            exclude=exclude,
+        )
+        for name, probabilities in (
+            (MAJORITY_CLASS, np.tile(class_shares, (len(rows), 1))),
+            (NEAREST_NEIGHBOURS, neighbour_probabilities),
+            (UNTRAINED_NETWORK, predict(untrained_model, dataset, rows)),
+        )
+    }
+
+
+def _averaged_pixels(dataset, rows, size):
+    """Return area-averaged images in [0, 1] as vectors, shape (n, 3 · size²), float32."""
+    from PIL import Image
+
+    vectors = np.empty((len(rows), size, size, 3), np.float32)
+    for place, row in enumerate(rows):
+        image = Image.fromarray(np.asarray(dataset.images[int(row)]))
+        vectors[place] = np.asarray(image.resize((size, size), Image.Resampling.BOX))
+    return vectors.reshape(len(rows), -1) / 255

@@ -1,0 +1,148 @@
+"""The convolutional networks of both papers, from 8-bit pixels to class probabilities."""
+
+import numpy as np
+
+from galaxy_utils.classes import NUM_CLASSES
+from galaxy_utils.errors import ConfigurationError
+
+POOLINGS = ("flatten", "average")
+
+
+def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", seed=1):
+    """Build the baseline network of paper 1 (progressive iteration, 2025), section 2.2.
+
+    Four blocks of 3×3 convolution, ReLU, batch normalisation, 2×2 max pooling and dropout 0.25; flatten; 512 neurons
+    with ReLU; dropout 0.25; softmax. At 256 px the layer of 512 neurons has 65,536 × 512 + 512 = 33,554,944
+    parameters, the figure in the paper.
+
+    Inferred, because the paper does not say: the filters of the first three blocks (32, 64, 128; "progressively
+    increases the number of feature channels", and only the last, 256, follows from its arithmetic), zero padding (the
+    paper's 256 → 16 pixels needs it) and the momentum 0.9 of batch normalisation.
+
+    Args:
+        image_size: Side of the square images, in pixels; at least 16. A size that is not a multiple of 16 loses the
+            odd row and column at each pooling.
+        num_classes: Number of classes.
+        pooling: `"flatten"` as in the paper, or `"average"`, which replaces that one layer by global average pooling
+            and leaves everything else as it is.
+        seed: Seed of the initial weights and of dropout: the same seed gives the same network.
+
+    Returns:
+        A `keras.Model`. Input: RGB images, shape (n, image_size, image_size, 3), values 0–255, uint8 or float; the
+        first layer scales them to [0, 1] in float32. Output: class probabilities, shape (n, num_classes), float32
+        under every precision policy.
+
+    Raises:
+        ConfigurationError: A size, a number of classes, a pooling or a seed that cannot work.
+    """
+    return _convolutional_network(
+        "paper_1_cnn" if pooling == "flatten" else "paper_1_cnn_average_pooling",
+        image_size,
+        num_classes,
+        filters=(32, 64, 128, 256),
+        batch_normalisation=True,
+        dropout=0.25,
+        pooling=pooling,
+        seed=seed,
+    )
+
+
+def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1):
+    """Build the network of paper 2 (augmentation by adversarial networks), section 3.2.
+
+    Three convolutions with 32, 64 and 128 filters, each followed by pooling; 512 neurons; softmax.
+
+    Inferred, because the paper does not say: 3×3 kernels, zero padding, ReLU, 2×2 max pooling, no dropout and no
+    batch normalisation (none is mentioned).
+
+    Args:
+        image_size: Side of the square images, in pixels; at least 8.
+        num_classes: Number of classes.
+        seed: Seed of the initial weights: the same seed gives the same network.
+
+    Returns:
+        A `keras.Model` with the input and output of `paper_1_cnn`.
+
+    Raises:
+        ConfigurationError: A size, a number of classes or a seed that cannot work.
+    """
+    return _convolutional_network(
+        "paper_2_cnn",
+        image_size,
+        num_classes,
+        filters=(32, 64, 128),
+        batch_normalisation=False,
+        dropout=0.0,
+        pooling="flatten",
+        seed=seed,
+    )
+
+
+def _convolutional_network(name, image_size, num_classes, *, filters, batch_normalisation, dropout, pooling, seed):
+    smallest = 2 ** len(filters)
+    _check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
+    _check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    _check_integer("seed", seed, 0, "seeds are counted from zero")
+    if pooling not in POOLINGS:
+        raise ConfigurationError(
+            f"There is no pooling {pooling!r}.",
+            where="pooling",
+            expected=" or ".join(map(repr, POOLINGS)),
+            found=repr(pooling),
+        )
+
+    import keras
+    from keras import layers
+
+    # Every layer gets its own seed instead of drawing from Keras' global generator, so that a network does not depend
+    # on what was built before it. Halved, because some backends keep seeds as signed 32-bit numbers.
+    seeds = iter((np.random.SeedSequence(seed).generate_state(2 * len(filters) + 4) // 2).tolist())
+
+    def random_weights():
+        return keras.initializers.GlorotUniform(seed=next(seeds))
+
+    # The input is declared float: 8-bit images are cast on the device, and float images 0–255 are not cut to integers.
+    images = keras.Input((image_size, image_size, 3), name="images")
+    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
+    for number, channels in enumerate(filters, start=1):
+        block = f"block_{number}"
+        x = layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=random_weights(),
+            name=f"{block}_convolution",
+        )(x)
+        if batch_normalisation:
+            # Keras' own momentum, 0.99, averages over hundreds of steps: more than a small profile's epoch has.
+            x = layers.BatchNormalization(momentum=0.9, name=f"{block}_batch_normalisation")(x)
+        x = layers.MaxPooling2D(2, name=f"{block}_max_pooling")(x)
+        if dropout:
+            x = layers.Dropout(dropout, seed=next(seeds), name=f"{block}_dropout")(x)
+    if pooling == "flatten":
+        x = layers.Flatten(name="flatten")(x)
+    else:
+        x = layers.GlobalAveragePooling2D(name="global_average_pooling")(x)
+    x = layers.Dense(512, activation="relu", kernel_initializer=random_weights(), name="dense")(x)
+    if dropout:
+        x = layers.Dropout(dropout, seed=next(seeds), name="dense_dropout")(x)
+    # float32 also under mixed precision: probabilities near 0 and 1 do not survive in 16 bits.
+    probabilities = layers.Dense(
+        num_classes,
+        activation="softmax",
+        kernel_initializer=random_weights(),
+        dtype="float32",
+        name="class_probabilities",
+    )(x)
+    return keras.Model(images, probabilities, name=name)
+
+
+def _check_integer(name, value, smallest, reason):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < smallest:
+        raise ConfigurationError(
+            f"The network cannot be built with this {name}.",
+            where=name,
+            expected=f"an integer, at least {smallest}: {reason}",
+            found=repr(value),
+        )

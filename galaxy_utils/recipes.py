@@ -1,0 +1,195 @@
+"""How to train, as data: both papers' hyper-parameters, with what had to be inferred marked as such."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.profiles import get_profile
+
+# Fields that describe a recipe and change nothing in a run.
+DESCRIPTIVE_FIELDS = ("name", "source", "inferred")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The network itself, the data and the seed are not part of it.
+
+    Attributes:
+        name: Short name.
+        epochs: Largest number of passes over the training set.
+        batch_size: Images per step; the last batch of an epoch holds what is left.
+        learning_rate: Initial learning rate.
+        optimizer: `"adam"`, the only one either paper names.
+        beta_1: Adam's decay of the mean gradient.
+        beta_2: Adam's decay of the mean squared gradient.
+        clip_norm: Largest norm of all gradients together; `None` leaves them as they are.
+        label_smoothing: ε: the true class gets 1 − ε + ε/K, each other class ε/K, for K classes.
+        learning_rate_schedule: `"constant"`, or `"cosine"`: half a cosine from `learning_rate` towards zero, epoch by
+            epoch.
+        reduce_learning_rate_patience: After how many epochs without a lower validation loss the learning rate is
+            multiplied by `reduce_learning_rate_factor`; `None` for never.
+        reduce_learning_rate_factor: That factor.
+        early_stopping_patience: After how many epochs without a lower validation loss training stops; `None` for
+            never.
+        restore_best_weights: Whether the network ends with the weights of the epoch with the lowest validation loss.
+        balanced_classes: Whether each class weighs the same in the training loss, however many galaxies it has.
+        inferred: Fields that the source does not state or whose value is damaged in the scan.
+        source: Where the values come from.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    learning_rate_schedule: str = "constant"
+    reduce_learning_rate_patience: int | None = None
+    reduce_learning_rate_factor: float = 0.5
+    early_stopping_patience: int | None = None
+    restore_best_weights: bool = False
+    balanced_classes: bool = False
+    inferred: tuple = ()
+    source: str = ""
+
+    def __post_init__(self):
+        def require(field, valid, expected):
+            if not valid:
+                raise ConfigurationError(
+                    f"A recipe cannot have this {field}.",
+                    where=f"recipe {self.name!r}, field {field}",
+                    expected=expected,
+                    found=repr(getattr(self, field)),
+                )
+
+        def is_count(value):
+            return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+
+        def is_number(value):
+            return isinstance(value, Real) and not isinstance(value, bool)
+
+        require("name", isinstance(self.name, str) and self.name, "a name")
+        for field in ("epochs", "batch_size"):
+            require(field, is_count(getattr(self, field)), "an integer, at least 1")
+        for field in ("reduce_learning_rate_patience", "early_stopping_patience"):
+            value = getattr(self, field)
+            require(field, value is None or is_count(value), "an integer, at least 1, or None")
+        for field in ("beta_1", "beta_2", "label_smoothing"):
+            value = getattr(self, field)
+            require(field, is_number(value) and 0 <= value < 1, "a number from 0 up to, but not, 1")
+        for field in ("restore_best_weights", "balanced_classes"):
+            require(field, isinstance(getattr(self, field), bool), "True or False")
+        for field in ("learning_rate", "clip_norm"):
+            value = getattr(self, field)
+            may_be_none = field == "clip_norm" and value is None
+            require(field, may_be_none or (is_number(value) and 0 < value < math.inf), "a positive, finite number")
+        factor = self.reduce_learning_rate_factor
+        require("reduce_learning_rate_factor", is_number(factor) and 0 < factor < 1, "a number between 0 and 1")
+        require("optimizer", self.optimizer == "adam", "'adam'")
+        require(
+            "learning_rate_schedule",
+            self.learning_rate_schedule in ("constant", "cosine"),
+            "'constant' or 'cosine'",
+        )
+        object.__setattr__(self, "inferred", tuple(self.inferred))
+        unknown = set(self.inferred) - {field.name for field in dataclasses.fields(self)}
+        require("inferred", not unknown, "names of the recipe's own fields")
+
+    def replace(self, **changes):
+        """Return a copy with some fields changed. A field that is set here no longer counts as inferred.
+
+        Raises:
+            ConfigurationError: A field or value that a recipe cannot have.
+        """
+        known = {field.name for field in dataclasses.fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise ConfigurationError(
+                f"A recipe has no field {', '.join(map(repr, unknown))}.",
+                where=f"recipe {self.name!r}",
+                expected=f"one of {', '.join(sorted(known))}",
+            )
+        changes.setdefault("inferred", tuple(name for name in self.inferred if name not in changes))
+        return dataclasses.replace(self, **changes)
+
+    def for_profile(self, profile):
+        """Return the recipe with no more epochs than a profile allows.
+
+        Args:
+            profile: `"smoke"`, `"demo"`, `"full"` or a `Profile`.
+        """
+        limit = get_profile(profile).maximum_epochs
+        return self if limit is None or self.epochs <= limit else self.replace(epochs=limit)
+
+    def diff(self, other):
+        """Return `{field: (mine, theirs)}` for every field that changes a run and differs between two recipes."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return {
+            field: (mine[field], theirs[field])
+            for field in mine
+            if field not in DESCRIPTIVE_FIELDS and mine[field] != theirs[field]
+        }
+
+    def to_dict(self):
+        """Return the fields as a dictionary that JSON can hold."""
+        return {**dataclasses.asdict(self), "inferred": list(self.inferred)}
+
+    def __str__(self):
+        lines = [f"Recipe {self.name}" + (f" ({self.source})" if self.source else "")]
+        for field, value in self.to_dict().items():
+            if field not in DESCRIPTIVE_FIELDS:
+                mark = "  (inferred)" if field in self.inferred else ""
+                lines.append(f"  {field.replace('_', ' '):<30}{'none' if value is None else value}{mark}")
+        return "\n".join(lines)
+
+
+# Label smoothing: paper 1 says that it smooths, not by how much. Its cross-entropy minus its KL divergence is 0.5003
+# for both networks that state them: the entropy of ten-class labels smoothed with ε = 0.1.
+PAPER_1_CNN = Recipe(
+    "paper_1_cnn",
+    epochs=50,
+    batch_size=32,
+    learning_rate=1e-4,  # The exponent is damaged in the scan.
+    label_smoothing=0.1,
+    inferred=("learning_rate", "label_smoothing", "beta_1", "beta_2"),
+    source="paper 1, section 2.2",
+)
+
+PAPER_1_AUTOENCODER = Recipe(
+    "paper_1_autoencoder",
+    epochs=70,
+    batch_size=64,
+    learning_rate=1e-3,  # The exponent is damaged in the scan: 1e-3 or 1e-4.
+    clip_norm=1.0,  # The paper clips gradients; it does not say at which norm.
+    label_smoothing=0.1,
+    inferred=("learning_rate", "clip_norm", "label_smoothing", "beta_1", "beta_2"),
+    source="paper 1, section 2.3",
+)
+
+PAPER_1_RESNET50 = Recipe(
+    "paper_1_resnet50",
+    epochs=50,
+    batch_size=32,
+    learning_rate=1e-5,
+    label_smoothing=0.1,
+    reduce_learning_rate_patience=3,
+    reduce_learning_rate_factor=0.5,
+    early_stopping_patience=10,
+    restore_best_weights=True,
+    inferred=("epochs", "batch_size", "label_smoothing", "beta_1", "beta_2"),
+    source="paper 1, section 2.4",
+)
+
+# Paper 2 gives the number of epochs and nothing else; the rest are the defaults of its library's Adam.
+PAPER_2_CNN = Recipe(
+    "paper_2_cnn",
+    epochs=10,
+    batch_size=32,
+    learning_rate=1e-3,
+    inferred=("optimizer", "learning_rate", "batch_size", "label_smoothing", "beta_1", "beta_2"),
+    source="paper 2, section 3.2",
+)
