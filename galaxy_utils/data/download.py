@@ -4,6 +4,7 @@ pooch, the usual library for this, cannot resume: a cut at 2.4 of 2.5 GB would s
 used here, its download is not.
 """
 
+import hashlib
 import ipaddress
 import os
 import shutil
@@ -82,8 +83,6 @@ def download(mirrors, path, *, size, alternative=None, attempts=5, pause=1.0, ti
 
 def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
     """Complete the partial file from one address and verify it, in a bounded number of attempts."""
-    from pooch import file_hash
-
     reason = None
     for attempt in range(attempts):
         if attempt:
@@ -94,7 +93,8 @@ def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
         except _Cut as cut:
             reason = cut
             continue
-        found = file_hash(partial)
+        with open(partial, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
         if found.lower() == checksum.lower():
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
