@@ -23,9 +23,10 @@ _PUBLIC = {
     "Evaluation": "evaluation.classification",
     "evaluate": "evaluation.classification",
     "control_rows": "evaluation.controls",
-    "write_report": "evaluation.reports",
+    "read_report": "report",
+    "write_report": "report",
 }
-_MODULES = ("models", "plots", "recipes")
+_MODULES = ("evaluation", "models", "plots", "recipes")
 
 __all__ = ["__version__", *_MODULES, *_PUBLIC]
 

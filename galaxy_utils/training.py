@@ -136,7 +136,7 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
         )
 
 
-def predict(model, dataset, rows, batch_size=64):
+def predict(model, dataset, rows, batch_size=32):
     """Return the class probabilities of some galaxies.
 
     Args:
@@ -157,7 +157,11 @@ def predict(model, dataset, rows, batch_size=64):
 
     from galaxy_utils._training_loop import GalaxyBatches
 
-    return np.asarray(model.predict(GalaxyBatches(dataset, rows, batch_size), verbose=0), dtype=np.float32)
+    # The last batch is filled up with rows that are seen again: batches of one shape are compiled once.
+    batch_size = min(batch_size, len(rows))
+    filled = np.resize(rows, math.ceil(len(rows) / batch_size) * batch_size)
+    probabilities = model.predict(GalaxyBatches(dataset, filled, batch_size), verbose=0)
+    return np.asarray(probabilities[: len(rows)], dtype=np.float32)
 
 
 def learning_rate_of_epoch(recipe, validation_losses):

@@ -1,0 +1,205 @@
+"""Reports: one JSON file per trained network with everything a later chapter or reader needs to judge a number."""
+
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import galaxy_utils
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.files import artifacts_folder, write_json
+from galaxy_utils.profiles import get_profile
+
+REPORT_FORMAT = 1
+
+# What every report holds, and what each part of it holds at least.
+REQUIRED_FIELDS = {
+    "format": None,
+    "chapter": None,
+    "model": None,
+    "part": None,
+    "seed": None,
+    "data": ("name", "provenance", "is_simulated", "fingerprint", "num_galaxies", "image_size"),
+    "split": ("hash", "sizes"),
+    "profile": ("name",),
+    "recipe": ("name", "inferred"),
+    "training": ("history", "epochs", "best_epoch", "stopped_early"),
+    "evaluation": ("accuracy", "cross_entropy", "kl_divergence", "intervals"),
+    "controls": None,
+    "versions": ("galaxy_utils", "python", "numpy", "keras", "backend"),
+    "device": ("processor", "cores", "accelerator"),
+    "timing": ("training_seconds", "resumed_from_epoch"),
+}
+
+
+def write_report(chapter, model_name, evaluation, *, run, split, dataset, profile, part="test", controls=None):
+    """Write the report of one trained network.
+
+    The same seed, data, versions and device give the same bytes, except for the block `timing`.
+
+    Args:
+        chapter: Short name of the chapter, e.g. `"03_a_baseline_cnn"`.
+        model_name: Short name of the network, unique in the chapter.
+        evaluation: Its `Evaluation`.
+        run: Its `TrainingRun`, which also knows the recipe and the seed.
+        split: The `Split` it was trained with.
+        dataset: The `GalaxyDataset` it was trained on.
+        profile: `"smoke"`, `"demo"`, `"full"` or a `Profile`.
+        part: Part of the split that was scored: `"test"` or `"validation"`.
+        controls: `{name: Evaluation}` from `control_rows`, or `None`.
+
+    Returns:
+        Path of the file: `report_path` says where.
+
+    Raises:
+        ConfigurationError: A part of the split that cannot be scored.
+    """
+    if part not in ("test", "validation"):
+        raise ConfigurationError(
+            f"There is no part {part!r} to report.", where="part", expected="'test' or 'validation'"
+        )
+    profile = get_profile(profile)
+    path = report_path(chapter, model_name, dataset.name, profile)
+    content = {
+        "format": REPORT_FORMAT,
+        "chapter": chapter,
+        "model": model_name,
+        "part": part,
+        "seed": run.seed,
+        "data": {
+            "name": dataset.name,
+            "provenance": dataset.provenance,
+            "is_simulated": bool(dataset.is_simulated),
+            "fingerprint": dataset.fingerprint,
+            "num_galaxies": len(dataset),
+            "image_size": dataset.image_size,
+        },
+        "split": {
+            "hash": split.hash,
+            "sizes": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+        },
+        "profile": dataclasses.asdict(profile),
+        "recipe": run.recipe.to_dict(),
+        "training": {
+            "history": run.history,
+            "epochs": run.epochs,
+            "best_epoch": run.best_epoch,
+            "stopped_early": run.stopped_early,
+            "restored_best": run.restored_best,
+        },
+        "evaluation": evaluation.to_dict(),
+        "controls": {name: control.to_dict() for name, control in (controls or {}).items()},
+        "versions": _versions(),
+        "device": _device(),
+        "timing": {"training_seconds": run.seconds, "resumed_from_epoch": run.resumed_from},
+    }
+    write_json(path, content)
+    return path
+
+
+def report_path(chapter, model_name, dataset_name, profile):
+    """Return where a report lives: `<artifacts>/<dataset>-<profile>/<chapter>/<model>/report.json`."""
+    data_and_size = f"{_folder_name(dataset_name)}-{get_profile(profile).name}"
+    return artifacts_folder() / data_and_size / _folder_name(chapter) / _folder_name(model_name) / "report.json"
+
+
+def read_report(path):
+    """Read a report and check that it is one.
+
+    Args:
+        path: Path of a `report.json`.
+
+    Returns:
+        Its content as a dictionary.
+
+    Raises:
+        DataError: The file is missing, no JSON, of another format, or lacks fields.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            "There is no such report.", where=path, remedy="run the chapter that writes it, with the same profile"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError("The report cannot be read.", where=path, expected="JSON", found=error) from error
+    if not isinstance(content, dict):
+        raise DataError("The report is no JSON object.", where=path, found=type(content).__name__)
+    missing = [name for name in REQUIRED_FIELDS if name not in content]
+    for name, fields in REQUIRED_FIELDS.items():
+        if fields and name in content:
+            part = content[name] if isinstance(content[name], dict) else {}
+            missing += [f"{name}.{field}" for field in fields if field not in part]
+    if missing:
+        raise DataError(
+            "The report lacks fields.",
+            where=path,
+            expected=", ".join(missing),
+            remedy="delete the file and run its chapter again",
+        )
+    if content["format"] != REPORT_FORMAT:
+        raise DataError(
+            "The report has another format.",
+            where=path,
+            expected=REPORT_FORMAT,
+            found=content["format"],
+            remedy="delete the file and run its chapter again",
+        )
+    return content
+
+
+def _folder_name(text):
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(text)).strip("._") or "unnamed"
+
+
+def _versions():
+    import keras
+
+    backend = keras.backend.backend()
+    return {
+        "galaxy_utils": galaxy_utils.__version__,
+        "python": platform.python_version(),
+        "numpy": importlib.metadata.version("numpy"),
+        "keras": keras.__version__,
+        "backend": backend,
+        # Colab and others ship the backend under several package names, so the module itself is asked.
+        "backend_version": getattr(importlib.import_module(backend), "__version__", "unknown"),
+    }
+
+
+def _device():
+    return {
+        "processor": _processor_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "accelerator": _accelerator_name(),
+    }
+
+
+def _processor_name():
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def _accelerator_name():
+    """Return the name of the accelerator that Keras computes on, or `None`."""
+    import keras
+
+    devices = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+    if not devices:
+        return None
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+        if answer.returncode == 0 and answer.stdout.strip():
+            return answer.stdout.splitlines()[0].strip()
+    return devices[0]

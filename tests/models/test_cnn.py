@@ -1,0 +1,122 @@
+"""Both papers' networks: what they are made of, what goes in and what comes out."""
+
+import keras
+import numpy as np
+import pytest
+
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.models import paper_1_cnn, paper_2_cnn
+
+BUILDERS = (
+    paper_1_cnn,
+    paper_2_cnn,
+    lambda *arguments, **options: paper_1_cnn(*arguments, pooling="average", **options),
+)
+
+
+def images(count, side, seed=1):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def test_paper_1_has_the_dense_layer_of_the_paper():
+    network = paper_1_cnn(256)
+    assert network.get_layer("dense").count_params() == 33_554_944
+    assert network.get_layer("flatten").output.shape == (None, 16 * 16 * 256)
+
+
+def test_paper_1_has_the_layers_of_the_paper_in_order():
+    network = paper_1_cnn(32)
+    block = ["Conv2D", "BatchNormalization", "MaxPooling2D", "Dropout"]
+    expected = ["InputLayer", "Rescaling", *4 * block, "Flatten", "Dense", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in network.layers] == expected
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [32, 64, 128, 256]
+    assert {layer.kernel_size for layer in convolutions} == {(3, 3)}
+    assert {layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)} == {0.25}
+    assert [layer.units for layer in network.layers if isinstance(layer, keras.layers.Dense)] == [512, 10]
+
+
+def test_average_pooling_replaces_one_layer_only():
+    flat, average = paper_1_cnn(32), paper_1_cnn(32, pooling="average")
+    differing = [(a.name, b.name) for a, b in zip(flat.layers, average.layers, strict=True) if a.name != b.name]
+    assert differing == [("flatten", "global_average_pooling")]
+    # The dense layer then sees 256 averages, whatever the image's size.
+    assert average.get_layer("dense").count_params() == 256 * 512 + 512
+
+
+def test_paper_2_has_three_convolutions_each_with_pooling():
+    kinds = [type(layer).__name__ for layer in paper_2_cnn(32).layers]
+    assert kinds == ["InputLayer", "Rescaling", *3 * ["Conv2D", "MaxPooling2D"], "Flatten", "Dense", "Dense"]
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_eight_bit_images_become_probabilities(build):
+    network = build(16, 7)
+    probabilities = network.predict(images(5, 16), verbose=0)
+    assert probabilities.shape == (5, 7) and probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_float_images_are_the_same_images_and_lose_no_fraction(build):
+    network, whole = build(16), images(4, 16)
+    np.testing.assert_array_equal(
+        network.predict(whole, verbose=0), network.predict(whole.astype(np.float32), verbose=0)
+    )
+    rescale = network.get_layer("rescale_to_unit_interval")
+    pixels = keras.Model(network.input, rescale.output).predict(whole.astype(np.float32) + 0.25, verbose=0)
+    np.testing.assert_allclose(pixels, (whole + 0.25) / 255, rtol=1e-6)
+    assert pixels.max() <= 1.001
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_the_seed_alone_decides_the_weights(build):
+    first = build(16, seed=3)
+    keras.layers.Dense(3).build((None, 5))  # Draws from Keras' global generator, which must not matter.
+    second, other = build(16, seed=3), build(16, seed=4)
+    for one, two in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    kernels = [layer for layer in first.layers if layer.name.endswith(("convolution", "dense", "probabilities"))]
+    for layer in kernels:
+        assert not np.array_equal(layer.get_weights()[0], other.get_layer(layer.name).get_weights()[0])
+    shapes_and_starts = [layer.get_weights()[0].ravel()[:4].tolist() for layer in kernels]
+    assert len({tuple(start) for start in shapes_and_starts}) == len(kernels), "two layers share their random numbers"
+
+
+def test_the_seed_alone_decides_dropout():
+    first, second = paper_1_cnn(16, seed=3), paper_1_cnn(16, seed=3)
+    again = first(images(4, 16), training=True)
+    np.testing.assert_array_equal(again, second(images(4, 16), training=True))
+    assert not np.array_equal(again, second(images(4, 16), training=True))
+
+
+def test_softmax_stays_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        network = paper_1_cnn(16)
+        assert network.get_layer("block_1_convolution").compute_dtype == "float16"
+        assert network.predict(images(3, 16), verbose=0).dtype == np.float32
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("build, side", [(paper_1_cnn, 16), (paper_1_cnn, 50), (paper_2_cnn, 8), (paper_2_cnn, 69)])
+def test_sizes_that_pooling_does_not_divide_work(build, side):
+    assert build(side).predict(images(1, side), verbose=0).shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    "build, options, named",
+    [
+        (paper_1_cnn, {"image_size": 15}, "at least 16"),
+        (paper_2_cnn, {"image_size": 7}, "at least 8"),
+        (paper_1_cnn, {"image_size": 64.0}, "64.0"),
+        (paper_1_cnn, {"image_size": "64"}, "'64'"),
+        (paper_1_cnn, {"image_size": 64, "pooling": "max"}, "'flatten' or 'average'"),
+        (paper_1_cnn, {"image_size": 64, "num_classes": 1}, "num_classes"),
+        (paper_2_cnn, {"image_size": 64, "seed": -1}, "seed"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(build, options, named):
+    with pytest.raises(ConfigurationError, match=named):
+        build(**options)
