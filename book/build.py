@@ -170,8 +170,8 @@ def execute(chapter, settings):
             kernel_name="python3",
             cwd=chapter.path.parent,
             progress_bar=sys.stderr.isatty(),
-            # Without this, every kernel warns that notebooks on one machine talk over unencrypted local sockets.
-            extra_arguments=["--IPKernelApp.log_level=40"],
+            # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
+            extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except papermill.PapermillExecutionError as error:
         raise BuildError(
@@ -256,7 +256,13 @@ def render(source, state, settings):
     command += ["--warningiserror", "--keep-going", "--quiet"]
     print("Rendering the pages", flush=True)
     with open(log, "w", encoding="utf-8") as file:
-        result = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT, check=False)
+        result = subprocess.run(
+            list(map(str, command)),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+            check=False,
+        )
     if result.returncode != 0:
         raise BuildError(
             "Jupyter Book reported errors or warnings.",

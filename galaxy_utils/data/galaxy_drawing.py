@@ -467,7 +467,9 @@ def observe(image, northern, random):
     noise, seeing = (NORTHERN_NOISE, NORTHERN_SEEING) if northern else (SOUTHERN_NOISE, SOUTHERN_SEEING)
     quality = np.exp(random.normal(0, 0.12, 3))
     depth = np.exp(random.normal(0, 0.2))
-    observed = np.stack([_convolve(band, _moffat(fwhm * q)) for band, fwhm, q in zip(image, seeing, quality, strict=True)])
+    observed = np.stack(
+        [_convolve(band, _moffat(fwhm * q)) for band, fwhm, q in zip(image, seeing, quality, strict=True)]
+    )
     noise = np.array(noise, np.float32)[:, None, None] * np.float32(depth)
     return observed + noise * random.standard_normal(image.shape, dtype=np.float32)
 
