@@ -47,12 +47,12 @@ def galaxy10_columns(num_galaxies=60, side=32, seed=1):
 def write_galaxy10(tmp_path):
     """A function that writes a small valid file, with columns replaced, or left out where `None`; returns its path."""
 
-    def write(name="small.h5", attributes=None, chunks=None, **changes):
+    def write(name="small.h5", attributes=None, image_options=None, **changes):
         path = tmp_path / name
         with h5py.File(path, "w") as file:
             for key, values in {**galaxy10_columns(), **changes}.items():
                 if values is not None:
-                    file.create_dataset(key, data=values, chunks=chunks if key == "images" else None)
+                    file.create_dataset(key, data=values, **(image_options or {} if key == "images" else {}))
             file.attrs.update(attributes or {})
         return path
 

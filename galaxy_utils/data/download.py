@@ -8,7 +8,7 @@ import ipaddress
 import os
 import shutil
 import time
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from galaxy_utils.errors import ConfigurationError, DownloadError
 from galaxy_utils.files import locked
@@ -84,13 +84,13 @@ def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
     """Complete the partial file from one address and verify it, in a bounded number of attempts."""
     from pooch import file_hash
 
-    tag, reason = None, None
+    reason = None
     for attempt in range(attempts):
         if attempt:
             time.sleep(pause * 2 ** (attempt - 1))
         resumed = partial.exists() and partial.stat().st_size > 0
         try:
-            tag = _receive(address, partial, tag, size, timeout, bar)
+            _receive(address, partial, size, timeout, bar)
         except _Cut as cut:
             reason = cut
             continue
@@ -98,17 +98,18 @@ def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
         if found.lower() == checksum.lower():
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
+            _tag_file(partial).unlink(missing_ok=True)
             return
-        partial.unlink()
-        tag, reason = None, f"SHA-256 is {found}, not {checksum.lower()}"
+        _discard(partial)
+        reason = f"SHA-256 is {found}, not {checksum.lower()}"
         # An old piece may have spoilt a resumed file: that earns a fresh start. A whole wrong file does not.
         if not resumed:
             raise _Useless(reason)
     raise _Useless(f"{reason} ({attempts} attempts)")
 
 
-def _receive(address, partial, tag, size, timeout, bar):
-    """Append to the partial file what is missing; return the server's tag for this version of the file."""
+def _receive(address, partial, size, timeout, bar):
+    """Append to the partial file what is missing of it."""
     import requests
     import urllib3
 
@@ -117,34 +118,58 @@ def _receive(address, partial, tag, size, timeout, bar):
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        if tag:
-            headers["If-Range"] = tag
+        if _tag_file(partial).exists():
+            # "The rest if it is still the same version, else all of it."
+            headers["If-Range"] = _tag_file(partial).read_text()
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=timeout) as response:
-            if not _is_safe(response.url):
-                raise _Useless(f"it leads to {response.url}, which is not https")
+        with requests.get(
+            address, headers=headers, stream=True, timeout=timeout, hooks={"response": _check_redirect}
+        ) as response:
             if response.status_code == 416 and start:
                 # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.
-                return tag
+                return
             _check_status(response)
             if response.status_code == 200:
                 start = 0
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                partial.unlink()
+                _discard(partial)
                 raise _Cut("the server sent another part of the file than it was asked for")
             length = response.headers.get("Content-Length")
             total = start + int(length) if length else None
             if (total or 0) > 1.1 * size + MEGABYTE:
                 raise _Useless(f"the file has {total:,} bytes instead of about {size:,}")
+            _keep_tag(partial, response.headers.get("ETag", ""))
             with open(partial, "ab" if start else "wb") as file:
                 end = _copy(response.raw, file, start, size, timeout, bar)
             if total is not None and end < total:
                 raise _Cut(f"the connection was cut after {end:,} of {total:,} bytes")
-            tag = response.headers.get("ETag", "")
-            # A weak tag promises the same meaning, not the same bytes.
-            return None if tag.startswith("W/") else tag or None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         raise _Cut(f"{type(error).__name__}: {error}") from error
+
+
+def _tag_file(partial):
+    """Where the server's tag for the version of the file that is being received is kept between attempts."""
+    return partial.with_name(f"{partial.name}.tag")
+
+
+def _discard(partial):
+    partial.unlink(missing_ok=True)
+    _tag_file(partial).unlink(missing_ok=True)
+
+
+def _keep_tag(partial, tag):
+    # A weak tag promises the same meaning, not the same bytes.
+    if tag and not tag.startswith("W/"):
+        _tag_file(partial).write_text(tag)
+    else:
+        _tag_file(partial).unlink(missing_ok=True)
+
+
+def _check_redirect(response, **_):
+    """Called with every answer, before a redirect is followed."""
+    target = response.is_redirect and urljoin(response.url, response.headers["Location"])
+    if target and not _is_safe(target):
+        raise _Useless(f"it leads to {target}, which is not https")
 
 
 def _copy(source, file, position, size, timeout, bar):

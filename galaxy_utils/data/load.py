@@ -1,13 +1,9 @@
 """One door to all sources of galaxies."""
 
-import difflib
 from pathlib import Path
 
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.data.sources import identify_source
 from galaxy_utils.profiles import get_profile
-
-SOURCES = ("simulated", "galaxy10")
-HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
 def load(source, profile="demo", seed=1):
@@ -29,7 +25,7 @@ def load(source, profile="demo", seed=1):
         DownloadError: The official file could not be fetched.
     """
     profile = get_profile(profile)
-    kind = validate_source(source)
+    kind = identify_source(source)
     # Each source is imported only when it is asked for: GalSim alone takes half a second.
     if kind == "simulated":
         from galaxy_utils.data.simulated import load_simulated
@@ -45,7 +41,7 @@ def load(source, profile="demo", seed=1):
 
 
 def validate_source(source):
-    """Check that `load` would know this source, without reading or fetching it.
+    """Check that `load` would know this source, without reading an image or fetching anything.
 
     Args:
         source: As for `load`.
@@ -55,25 +51,11 @@ def validate_source(source):
 
     Raises:
         ConfigurationError: There is no such source; the message lists the valid ones.
+        DataError: A folder has no sub-folders, or one of them no images.
     """
-    if str(source) in SOURCES:
-        return str(source)
-    path = Path(source).expanduser()
-    if str(source) and path.is_dir():
-        return "folder"
-    if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
-        return "file"
-    near = difflib.get_close_matches(str(source).lower(), SOURCES, n=1)
-    if path.is_file():
-        found = f"a file that does not end in {' or '.join(HDF5_SUFFIXES)}"
-    elif path.suffix.lower() in HDF5_SUFFIXES or len(path.parts) > 1:
-        found = f"a path that does not exist ({path.absolute()})"
-    else:
-        found = "neither a known name nor an existing path"
-    raise ConfigurationError(
-        f"There is no source of galaxies {str(source)!r}.",
-        where="dataset source",
-        expected='"simulated", "galaxy10", a path to an .h5 or .hdf5 file, or a folder with one sub-folder per class',
-        found=found,
-        remedy=f'Did you mean "{near[0]}"?' if near else None,
-    )
+    kind = identify_source(source)
+    if kind == "folder":
+        from galaxy_utils.data.folder import list_images
+
+        list_images(Path(source).expanduser())
+    return kind

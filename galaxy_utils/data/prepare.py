@@ -1,5 +1,6 @@
 """Crop and shrink images once, into a file that is mapped into memory: no chapter ever holds them all."""
 
+import hashlib
 import shutil
 
 import numpy as np
@@ -34,7 +35,7 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
 
     Raises:
         ConfigurationError: `image_size` or `crop_fraction` is out of range.
-        DataError: The disk has no room for the prepared images.
+        DataError: The disk has no room for the prepared images, or some of the source's images cannot be read.
     """
     crop_size = _crop_size(dataset.image_size, crop_fraction)
     if not SMALLEST_IMAGE <= image_size <= crop_size:
@@ -56,6 +57,7 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
     return dataset.replace(
         images=images,
         pixel_scale=None if scale is None else scale * (crop_size / image_size),
+        fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
         source_fingerprint=dataset.source_fingerprint,
     )
 
@@ -68,7 +70,7 @@ def area_average(images, size):
         size: New side, pixels.
 
     Returns:
-        Shape (n, size, size, 3), dtype uint8, rounded to the nearest integer. n must not be 0.
+        Shape (n, size, size, 3), dtype uint8, rounded to integers. n must not be 0.
     """
     num_images, side = images.shape[:2]
     if side == size:
@@ -123,10 +125,22 @@ def _write_prepared(path, images, crop_size, image_size):
         with progress_bar(num_images, f"Preparing {image_size} px images") as bar:
             for first, last in _blocks(images):
                 # Ordinary writes: the pages of a mapped array would count as this process's memory.
-                block = images[first:last][:, crop, crop]
+                block = _read_block(images, first, last)[:, crop, crop]
                 for start in range(0, len(block), IMAGES_AT_ONCE):
                     file.write(area_average(block[start : start + IMAGES_AT_ONCE], image_size).data)
                 bar.update(last - first)
+
+
+def _read_block(images, first, last):
+    try:
+        return images[first:last]
+    except OSError as error:
+        raise DataError(
+            "Images cannot be read: the file is damaged.",
+            where=f"{getattr(images, 'path', 'images')}, rows {first} to {last - 1}",
+            found=str(error),
+            remedy="Delete the file and download or copy it again.",
+        ) from error
 
 
 def _blocks(images):

@@ -1,12 +1,15 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import galaxy_utils as gu
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, DataError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_a_path_to_a_file_or_folder_is_opened(write_galaxy10, tmp_path):
@@ -18,6 +21,11 @@ def test_a_path_to_a_file_or_folder_is_opened(write_galaxy10, tmp_path):
         Image.new("RGB", (20, 20)).save(tmp_path / "own" / name / "one.png")
     assert gu.validate_source(tmp_path / "own") == "folder"
     assert gu.load(tmp_path / "own").class_names == ("round", "spiral")
+
+
+def test_a_folder_without_classes_is_refused_before_any_work(tmp_path):
+    with pytest.raises(DataError, match="no sub-folders"):
+        gu.validate_source(tmp_path)
 
 
 def test_known_names_are_valid_without_loading_anything():
@@ -72,6 +80,24 @@ print(seconds)
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     # About a quarter of a second on an idle machine.
     assert float(finished.stdout) < 3
+
+
+def test_sources_and_profiles_can_be_checked_before_anything_is_installed():
+    program = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+import galaxy_utils
+from galaxy_utils.data.sources import identify_source
+from galaxy_utils.profiles import get_profile
+assert identify_source("simulated") == "simulated" and get_profile("demo").name == "demo"
+try:
+    import numpy
+except ImportError:
+    print("bare")
+"""
+    # -I and -S: no environment, no site-packages.
+    finished = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
+    assert finished.stdout == "bare\n"
 
 
 def test_public_names_are_listed_and_unknown_ones_refused():

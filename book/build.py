@@ -1,0 +1,386 @@
+"""Build the book: run what is stale with papermill, stage it, render it, check it.
+
+Everything made here lies under one output folder (`_build`): executed notebooks, artifacts, staged source, HTML.
+A chapter is run again only when its key changes: its own cells, the package, the lock file, the data source, the
+profile, the seed, or the key of a chapter that it needs.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+# Only modules that need nothing but the standard library: `--check` runs before anything is installed.
+from galaxy_utils.data.sources import identify_source  # noqa: E402
+from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
+from galaxy_utils.profiles import get_profile  # noqa: E402
+
+PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
+
+
+class BuildError(GalaxyUtilsError):
+    """The book could not be built."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to build from, and where to. `dataset` is `"simulated"`, `"galaxy10"` or an absolute path."""
+
+    dataset: str
+    profile: str
+    seed: int
+    output: Path
+
+    @property
+    def parameters(self):
+        """What papermill puts into every notebook."""
+        return {"dataset_source": self.dataset, "profile_name": self.profile, "seed": self.seed}
+
+    @property
+    def run_folder(self):
+        """Executed notebooks of one source, profile and seed; switching back to it later costs nothing."""
+        name = Path(self.dataset).name.replace(".", "_")
+        return self.output / "executed" / f"{name}-{self.profile}-{self.seed}-{_digest(self.dataset)[:6]}"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook of the book and what has to be run before it."""
+
+    path: Path
+    notebook: dict
+    needs: tuple
+
+    @property
+    def name(self):
+        return self.path.stem
+
+
+def read_settings(arguments=None):
+    """Return `(Settings, check_only)` from the command line. An unknown value stops here, before any work."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="simulated", help="simulated, galaxy10, an HDF5 file or a folder")
+    parser.add_argument("--profile", default="demo", help="smoke, demo or full")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "_build")
+    parser.add_argument("--check", action="store_true", help="only check the values, do no work")
+    options = parser.parse_args(arguments)
+    get_profile(options.profile)
+    kind = identify_source(options.dataset)
+    dataset = str(Path(options.dataset).expanduser().resolve()) if kind in ("file", "folder") else options.dataset
+    return Settings(dataset, options.profile, options.seed, options.output.resolve()), options.check
+
+
+def find_chapters(folder=REPOSITORY / "notebooks"):
+    """Read the numbered notebooks in order and refuse those that papermill would silently run with other values."""
+    chapters = []
+    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+        source = "".join(tagged[0]["source"]) if tagged else ""
+        missing = [name for name in PARAMETER_NAMES if f"{name} =" not in source]
+        if len(tagged) != 1 or missing:
+            raise BuildError(
+                "A notebook must have one cell tagged 'parameters' that sets every parameter: papermill runs it with "
+                "the notebook's own values otherwise, and says nothing.",
+                where=path,
+                expected=f"one tagged cell that sets {', '.join(PARAMETER_NAMES)}",
+                found=f"{len(tagged)} tagged cells; missing: {', '.join(missing) or 'none'}",
+            )
+        needs = tuple(notebook["metadata"].get("galaxy_book", {}).get("needs", ()))
+        unknown = set(needs) - {chapter.name for chapter in chapters}
+        if unknown:
+            raise BuildError(
+                "A notebook needs chapters that do not come before it.", where=path, found=", ".join(sorted(unknown))
+            )
+        chapters.append(Chapter(path, notebook, needs))
+    if not chapters:
+        raise BuildError(
+            "There is no notebook to build.", where=folder, expected="files named 01_….ipynb, 02_….ipynb, …"
+        )
+    return chapters
+
+
+def chapter_keys(chapters, settings):
+    """Return the key of every chapter: a digest of all that its outputs depend on."""
+    package = [path.read_bytes() for path in sorted((REPOSITORY / "galaxy_utils").rglob("*.py"))]
+    lock = (REPOSITORY / "requirements.lock").read_bytes()
+    common = _digest(*package, lock, sys.version, settings.parameters, _source_state(settings.dataset))
+    keys = {}
+    for chapter in chapters:
+        cells = [(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in chapter.notebook["cells"]]
+        keys[chapter.name] = _digest(common, cells, *(keys[name] for name in chapter.needs))
+    return keys
+
+
+def run_chapters(chapters, settings):
+    """Execute the stale chapters. Return {name: (seconds, whether it ran now)}."""
+    keys = chapter_keys(chapters, settings)
+    stale = [chapter for chapter in chapters if _record(chapter, settings).get("key") != keys[chapter.name]]
+    if stale:
+        os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.output / "artifacts")
+        fetch_data(settings)
+    for chapter in stale:
+        print(f"Running {chapter.name}", flush=True)
+        started = time.perf_counter()
+        notebook = execute(chapter, settings)
+        record = {"key": keys[chapter.name], "seconds": round(time.perf_counter() - started, 1)}
+        _write_json(settings.run_folder / f"{chapter.name}.ipynb", notebook)
+        # Written last: a chapter counts as done only when its notebook is there.
+        _write_json(settings.run_folder / f"{chapter.name}.json", record)
+    return {chapter.name: (_record(chapter, settings)["seconds"], chapter in stale) for chapter in chapters}
+
+
+def fetch_data(settings):
+    """Render or download the galaxies now, where the terminal shows a progress bar, not inside the first notebook."""
+    import galaxy_utils
+
+    print(f"Opening {settings.dataset}", flush=True)
+    galaxies = galaxy_utils.load(settings.dataset, profile=settings.profile, seed=settings.seed)
+    print(f"  {len(galaxies):,} galaxies: {galaxies.provenance}", flush=True)
+
+
+def execute(chapter, settings):
+    """Run one chapter with papermill and return it, cleaned, as a dictionary.
+
+    Raises:
+        BuildError: A cell raised, or wrote to stderr (a warning in a book is an error that nobody read).
+    """
+    import papermill
+
+    # The kernel inherits this environment. TensorFlow's start-up messages are no part of a chapter.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["CUDA_MODULE_LOADING"] = "LAZY"
+    attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
+    attempt.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            chapter.path,
+            attempt,
+            settings.parameters,
+            kernel_name="python3",
+            cwd=chapter.path.parent,
+            progress_bar=sys.stderr.isatty(),
+            # Without this, every kernel warns that notebooks on one machine talk over unencrypted local sockets.
+            extra_arguments=["--IPKernelApp.log_level=40"],
+        )
+    except papermill.PapermillExecutionError as error:
+        raise BuildError(
+            f"Cell {error.exec_count} of {chapter.name} failed: {error.ename}: {error.evalue}",
+            where=chapter.path,
+            remedy=f"the notebook up to that cell, with its traceback, is {attempt}",
+        ) from error
+    notebook = json.loads(attempt.read_text(encoding="utf-8"))
+    for number, cell in enumerate(notebook["cells"]):
+        for output in cell.get("outputs", ()):
+            if output.get("name") == "stderr":
+                raise BuildError(
+                    f"Cell {number} of {chapter.name} wrote a warning.",
+                    where=chapter.path,
+                    found="".join(output["text"]).strip()[-2000:],
+                    remedy=f"mend its cause; the executed notebook is {attempt}",
+                )
+    attempt.unlink()
+    return clean(notebook, settings)
+
+
+def clean(notebook, settings):
+    """Give figures their alt texts and captions, and drop what says when and where the notebook ran."""
+    cells = []
+    for cell in notebook["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if "parameters" in tags:
+            # One cell with the values of this build instead of the notebook's own followed by papermill's.
+            cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in _displayed(settings).items())
+        if "injected-parameters" in tags:
+            continue
+        cell["metadata"] = {
+            key: value for key, value in cell["metadata"].items() if key not in ("papermill", "execution")
+        }
+        for output in cell.get("outputs", ()):
+            texts = output.get("metadata", {}).get("image/png", {})
+            if "alt" in texts:
+                rendering = cell["metadata"].setdefault("mystnb", {})
+                rendering["image"] = {"alt": texts["alt"]}
+                if texts.get("caption"):
+                    rendering["figure"] = {"caption": texts["caption"]}
+        cells.append(cell)
+    notebook["cells"] = cells
+    notebook["metadata"].pop("papermill", None)
+    return notebook
+
+
+def stage(chapters, settings, seconds):
+    """Copy pages and executed notebooks into one source folder. Unchanged files keep their times, for Sphinx."""
+    source = settings.output / "source"
+    wanted = {}
+    for path in (REPOSITORY / "book").rglob("*"):
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
+            wanted[path.relative_to(REPOSITORY / "book")] = path.read_bytes()
+    for chapter in chapters:
+        wanted[Path("notebooks", chapter.path.name)] = (settings.run_folder / chapter.path.name).read_bytes()
+    wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
+    for path in [path for path in source.rglob("*") if path.is_file()]:
+        if path.relative_to(source) not in wanted:
+            path.unlink()
+    for relative, content in wanted.items():
+        target = source / relative
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    return source, _digest(sorted((str(path), content) for path, content in wanted.items()))
+
+
+def render(source, state, settings):
+    """Run Jupyter Book over the staged source unless the HTML already shows it. Every warning is an error."""
+    state = _digest(state, (REPOSITORY / "_config.yml").read_bytes(), (REPOSITORY / "requirements.lock").read_bytes())
+    html = settings.output / "html"
+    stamp = settings.output / "rendered.json"
+    if stamp.exists() and json.loads(stamp.read_text()) == state and (html / "index.html").exists():
+        return html
+    stamp.unlink(missing_ok=True)
+    log = settings.output / "jupyter-book.log"
+    # Jupyter Book adds its own `_build` to the output path, so it works in a folder of its own.
+    work = settings.output / "jupyter-book"
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", source, "--config", REPOSITORY / "_config.yml", "--path-output", work]
+    command += ["--warningiserror", "--keep-going", "--quiet"]
+    print("Rendering the pages", flush=True)
+    with open(log, "w", encoding="utf-8") as file:
+        result = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT, check=False)
+    if result.returncode != 0:
+        raise BuildError(
+            "Jupyter Book reported errors or warnings.",
+            where=log,
+            found=log.read_text(encoding="utf-8")[-4000:].strip(),
+        )
+    fresh = settings.output / "html.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(work / "_build" / "html", fresh, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
+    check_pages(fresh, source)
+    shutil.rmtree(html, ignore_errors=True)
+    fresh.rename(html)
+    _write_json(stamp, state)
+    return html
+
+
+def check_pages(html, source):
+    """Refuse a book with a missing page or with a picture that says nothing to somebody who cannot see it."""
+    import yaml
+    from bs4 import BeautifulSoup
+
+    contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
+    entries = [part.get("chapters", []) for part in contents.get("parts", [])] + [contents.get("chapters", [])]
+    pages = [contents["root"]] + [entry["file"] for entries_of_part in entries for entry in entries_of_part]
+    problems = [f"{page}: the page is missing" for page in pages if not (html / f"{page}.html").exists()]
+    for page in pages:
+        if not (html / f"{page}.html").exists():
+            continue
+        article = BeautifulSoup((html / f"{page}.html").read_text(encoding="utf-8"), "html.parser").find("article")
+        for image in article.find_all("img"):
+            alternative = image.get("alt", "")
+            # Without metadata, Jupyter Book 1 takes the hashed name of the file as alt text.
+            if len(alternative.split()) < 4:
+                problems.append(f"{page}: {image.get('src')} has no alt text that tells what it shows: {alternative!r}")
+    if problems:
+        raise BuildError("The rendered book is not complete.", where=html, found="\n    ".join(problems))
+
+
+def _this_copy(chapters, settings, seconds):
+    """A page that says what this very copy of the book was computed from."""
+    rows = "\n".join(f"| {_title(chapter)} | {seconds[chapter.name][0]:.0f} |" for chapter in chapters)
+    source = {"simulated": "the simulated survey (no real galaxy)", "galaxy10": "the official Galaxy10 DECaLS file"}
+    shown = source.get(settings.dataset, f"`{Path(settings.dataset).name}`, given by whoever built it")
+    profile = get_profile(settings.profile)
+    return (
+        "# What this copy was computed from\n\n"
+        "Nothing in these pages is typed in by hand where it could be computed: when the book is built, every notebook "
+        f"is run from its first cell. This copy comes from {shown}, in the *{profile.name}* profile "
+        f"({profile.purpose}), with seed {settings.seed}.\n\n"
+        f"| Chapter | seconds to run |\n|---|---:|\n{rows}\n\n"
+        f"The times were measured on {os.cpu_count()} CPU cores, without a GPU unless a chapter says otherwise.\n"
+    )
+
+
+def _title(chapter):
+    for cell in chapter.notebook["cells"]:
+        for line in "".join(cell["source"]).splitlines():
+            if cell["cell_type"] == "markdown" and line.startswith("# "):
+                return line[2:]
+    raise BuildError("A notebook has no title.", where=chapter.path, expected="a Markdown cell with a line '# Title'")
+
+
+def _displayed(settings):
+    """The parameters as a reader sees them: a folder by its name, not by where it lay on the builder's machine."""
+    shown = settings.dataset if settings.dataset in ("simulated", "galaxy10") else Path(settings.dataset).name
+    return {**settings.parameters, "dataset_source": shown}
+
+
+def _source_state(dataset):
+    """Names, sizes and times of a user's own files; the built-in sources are described by the package itself."""
+    path = Path(dataset)
+    if not path.exists():
+        return dataset
+    files = [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _record(chapter, settings):
+    path = settings.run_folder / f"{chapter.name}.json"
+    complete = path.exists() and (settings.run_folder / chapter.path.name).exists()
+    return json.loads(path.read_text(encoding="utf-8")) if complete else {}
+
+
+def _write_json(path, content):
+    from galaxy_utils.files import write_json
+
+    write_json(path, content)
+
+
+def _digest(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def build(settings):
+    """Build the whole book and say what took how long and where it lies."""
+    from galaxy_utils.files import locked
+
+    started = time.perf_counter()
+    with locked(settings.output / "build"):
+        chapters = find_chapters()
+        seconds = run_chapters(chapters, settings)
+        html = render(*stage(chapters, settings, seconds), settings)
+    width = max(len(chapter.name) for chapter in chapters)
+    for name, (spent, ran) in seconds.items():
+        print(f"  {name:<{width}}  {spent:6.1f} s{'' if ran else '  (unchanged, not run again)'}")
+    print(f"The book is {html / 'index.html'} ({time.perf_counter() - started:.1f} s in all)")
+
+
+def main():
+    """Command line: 0 when the book is there, 1 with a message when not."""
+    try:
+        settings, check_only = read_settings()
+        if not check_only:
+            build(settings)
+    except GalaxyUtilsError as error:
+        kind = "Not a valid setting" if isinstance(error, ConfigurationError) else "The book was not built"
+        print(f"{kind}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

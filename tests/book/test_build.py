@@ -1,0 +1,164 @@
+"""The real build, from notebooks to pages: what runs, what does not run again, and what is refused."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def run_build(tmp_path_factory):
+    """A function that runs the build of a checkout in a process of its own, as `make book` does.
+
+    All builds of this file share one cache, so that the survey is rendered once.
+    """
+    cache = tmp_path_factory.mktemp("cache")
+
+    def run(checkout, *options):
+        return subprocess.run(
+            [sys.executable, checkout / "book" / "build.py", *map(str, options)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env={**os.environ, "GALAXY_UTILS_CACHE": str(cache)},
+            check=False,
+        )
+
+    return run
+
+
+def _copy_checkout(folder, notebooks=True):
+    """A copy of what the build reads, so that a test may edit it."""
+    for name in ("book", "galaxy_utils", "notebooks"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*checkpoints"))
+    for name in ("_config.yml", "requirements.lock"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    if not notebooks:
+        shutil.rmtree(folder / "notebooks")
+        (folder / "notebooks").mkdir()
+    return folder
+
+
+def _write_notebook(folder, name, *cells, parameters='dataset_source = "simulated"\nprofile_name = "demo"\nseed = 1'):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_markdown_cell(f"# {name}")]
+    notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
+
+
+@pytest.fixture(scope="session")
+def smoke_book(tmp_path_factory, run_build):
+    """The whole book in the smoke profile: (checkout, options, result of the first build)."""
+    checkout = _copy_checkout(tmp_path_factory.mktemp("checkout"))
+    options = ("--profile", "smoke", "--output", checkout / "_build")
+    return checkout, options, run_build(checkout, *options)
+
+
+def test_book_is_built_and_says_where_it_is(smoke_book):
+    checkout, _, result = smoke_book
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert str(checkout / "_build" / "html" / "index.html") in result.stdout
+    for notebook in (checkout / "notebooks").glob("*.ipynb"):
+        assert re.search(rf"{notebook.stem} +[0-9.]+ s", result.stdout)
+        assert (checkout / "_build" / "html" / "notebooks" / f"{notebook.stem}.html").exists()
+
+
+def test_every_figure_says_what_it_shows(smoke_book):
+    checkout, _, _ = smoke_book
+    alternatives = []
+    for page in (checkout / "_build" / "html" / "notebooks").glob("*.html"):
+        article = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").find("article")
+        alternatives += [image["alt"] for image in article.find_all("img")]
+        assert article.select_one(".admonition.error, .output.traceback, .stderr") is None
+    assert len(alternatives) >= 10
+    # An alt text that tells what is shown has words and, nearly always, the numbers.
+    assert all(len(text.split()) >= 6 for text in alternatives)
+    assert sum(bool(re.search(r"\d", text)) for text in alternatives) >= 0.8 * len(alternatives)
+
+
+def test_reports_are_written(smoke_book):
+    checkout, _, _ = smoke_book
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in (checkout / "_build").rglob("*report*.json")]
+    assert reports
+    assert all(report["is_simulated"] for report in reports)
+
+
+def test_nothing_is_run_twice(smoke_book, run_build):
+    checkout, options, _ = smoke_book
+    again = run_build(checkout, *options)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "Running" not in again.stdout and "Rendering" not in again.stdout
+    assert again.stdout.count("unchanged") == len(list((checkout / "notebooks").glob("*.ipynb")))
+
+
+def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book, run_build):
+    checkout, options, _ = smoke_book
+    path = checkout / "notebooks" / "02_preprocessing_and_an_honest_split.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["cells"].append(nbformat.v4.new_markdown_cell("One more sentence."))
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    edited = run_build(checkout, *options)
+    assert edited.returncode == 0, edited.stdout + edited.stderr
+    assert "Running 01_" not in edited.stdout
+    assert "Running 02_" in edited.stdout and "Running 03_" in edited.stdout
+    page = (checkout / "_build" / "html" / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
+    assert "One more sentence." in page
+
+
+@pytest.mark.parametrize(
+    ("options", "listed"),
+    [
+        (("--profile", "dmo"), ("smoke", "demo", "full")),
+        (("--dataset", "galaxy11"), ("simulated", "galaxy10", "folder")),
+    ],
+)
+def test_an_unknown_value_stops_at_once_with_the_valid_ones(options, listed):
+    """Also where nothing is installed: this runs Python without any site package."""
+    result = subprocess.run(
+        [sys.executable, "-S", REPOSITORY / "book" / "build.py", "--check", *options],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert all(name in result.stderr for name in listed)
+
+
+def test_a_failing_cell_fails_the_build_and_says_where(tmp_path, run_build):
+    checkout = _copy_checkout(tmp_path, notebooks=False)
+    _write_notebook(checkout, "01_broken", "radius = 0", "1 / radius")
+    result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
+    assert result.returncode == 1
+    assert "01_broken" in result.stderr and "ZeroDivisionError" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "out").rglob("01_broken.json"))
+
+
+def test_a_warning_fails_the_build(tmp_path, run_build):
+    checkout = _copy_checkout(tmp_path, notebooks=False)
+    _write_notebook(checkout, "01_loud", "import warnings\nwarnings.warn('look here')")
+    result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
+    assert result.returncode == 1
+    assert "look here" in result.stderr and "01_loud" in result.stderr
+
+
+@pytest.mark.parametrize("parameters", ['dataset_source = "simulated"\nprofile = "demo"\nseed = 1', "x = 1"])
+def test_a_mistyped_parameter_is_refused(tmp_path, parameters, run_build):
+    """papermill alone would run such a notebook with its own values and exit with 0."""
+    checkout = _copy_checkout(tmp_path, notebooks=False)
+    _write_notebook(checkout, "01_typo", parameters=parameters)
+    result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
+    assert result.returncode == 1
+    assert "profile_name" in result.stderr

@@ -1,0 +1,86 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from galaxy_utils.files import artifacts_folder, cache_folder, locked, write_atomically, write_json
+
+
+def test_variables_decide_where_files_live(tmp_path, monkeypatch):
+    assert cache_folder() == tmp_path / "cache" and artifacts_folder() == tmp_path / "artifacts"
+    monkeypatch.setenv("GALAXY_UTILS_CACHE", "~/elsewhere")
+    assert str(cache_folder()) == os.path.expanduser("~/elsewhere")
+    monkeypatch.delenv("GALAXY_UTILS_CACHE")
+    monkeypatch.delenv("GALAXY_UTILS_ARTIFACTS")
+    assert cache_folder().name == "galaxy_utils" and str(artifacts_folder()) == "artifacts"
+
+
+def test_a_file_appears_complete_with_the_users_permissions(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with write_atomically(path) as temporary:
+        temporary.write_text("complete")
+        assert not path.exists() and temporary.parent == path.parent
+    assert path.read_text() == "complete"
+    plain = tmp_path / "plain.txt"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), write_atomically(path) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_writer_leaves_the_old_file_and_its_lock_is_free(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    program = f"""
+import time
+from galaxy_utils.files import locked, write_atomically
+with locked({str(path)!r}), write_atomically({str(path)!r}) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGKILL)
+    assert path.read_text() == "old"
+    with locked(path):
+        pass
+
+
+def test_a_lock_makes_another_process_wait(tmp_path):
+    path = tmp_path / "file.txt"
+    program = f"""
+from galaxy_utils.files import locked
+print("asking", flush=True)
+with locked({str(path)!r}):
+    print(open({str(path)!r}).read())
+"""
+    with locked(path):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "asking\n"
+        time.sleep(0.3)
+        path.write_text("finished")
+    assert process.communicate(timeout=30)[0] == "finished\n"
+
+
+def test_json_is_readable_and_refuses_what_json_lacks(tmp_path):
+    path = tmp_path / "report.json"
+    write_json(path, {"colour": "grün", "numbers": [1, 2.5]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"colour": "grün", "numbers": [1, 2.5]}
+    assert "grün" in path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"accuracy": float("nan")})
+    assert json.loads(path.read_text(encoding="utf-8"))["numbers"] == [1, 2.5]

@@ -1,0 +1,86 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROGRAM = """
+import time
+from galaxy_utils.progress import progress_bar
+with progress_bar(2000, "Counting stars", unit="stars") as bar:
+    for step in range(4):
+        time.sleep(0.35)
+        bar.update(500)
+        bar.set_postfix_str(f"loss {step}")
+"""
+
+
+def test_a_notebook_keeps_one_clean_line():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PROGRAM)])
+    nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(REPOSITORY)}}).execute()
+    (output,) = notebook.cells[0].outputs
+    assert output.output_type == "display_data" and list(output.data) == ["text/plain"]
+    line = output.data["text/plain"]
+    assert line.startswith("Counting stars: 2,000 stars in 1.") and line.endswith("s, loss 3")
+    assert "\n" not in line and "\r" not in line
+
+
+def test_a_notebook_shows_progress_while_it_works():
+    """Read what the kernel sends: the line is drawn again and again under one display id."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PROGRAM)])
+    client = nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(REPOSITORY)}})
+    shown = []
+    process_message = client.process_message
+
+    def keep(message, *arguments):
+        if message["msg_type"] == "update_display_data":
+            shown.append(message["content"]["data"]["text/plain"])
+        return process_message(message, *arguments)
+
+    client.process_message = keep
+    client.execute()
+    assert any("25%" in line for line in shown) and any("75%" in line for line in shown)
+
+
+def test_a_failing_notebook_closes_its_line():
+    code = PROGRAM.replace("time.sleep(0.35)", "assert step < 2, 'stopped on purpose'")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    client = nbclient.NotebookClient(
+        notebook, timeout=60, allow_errors=True, resources={"metadata": {"path": str(REPOSITORY)}}
+    )
+    client.execute()
+    line, error = notebook.cells[0].outputs
+    assert line.data["text/plain"].startswith("Counting stars: 1,000 stars")
+    assert error.output_type == "error"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_shows_a_live_bar():
+    import pty
+    import termios
+
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=slave, stderr=slave, cwd=REPOSITORY) as process:
+        os.close(slave)
+        shown = b""
+        try:
+            while part := os.read(master, 4096):
+                shown += part
+        except OSError:
+            pass  # Linux ends a pseudo-terminal with an error.
+    os.close(master)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "Counting stars:  25%" in text and "100%" in text and "2000/2000" in text and text.count("\r") > 3
+
+
+def test_a_pipe_stays_silent():
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert finished.stdout == finished.stderr == ""
