@@ -15,10 +15,9 @@ import joblib
 import numpy as np
 from scipy.spatial import cKDTree
 
-from galaxy_utils.classes import CLASS_NAMES, NUM_CLASSES, OFFICIAL_CLASS_COUNTS
+from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes
-from galaxy_utils.data.dataset import GalaxyDataset
-from galaxy_utils.data.hdf5_images import HDF5Images
+from galaxy_utils.data.galaxy10 import open_galaxy10
 from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.profiles import get_profile
@@ -287,7 +286,7 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None
     """Render a simulated survey into an HDF5 file with the schema of Galaxy10 DECaLS, or keep the one that is there.
 
     Keys: `images` (n, s, s, 3) uint8; `ans` (n,) uint8, sorted; `ra`, `dec` (n,) float64, degrees; `redshift` (n,)
-    float64, some NaN; `pxscale` (n,) float64, arcseconds; `vote_fractions` (n, 10) float32. File attributes: seed,
+    float64, some NaN; `pxscale` (n,) float64, arcseconds; `vote_fractions` (n, 10) float32. File attributes: simulated, seed,
     recipe_version, galsim_version, num_galaxies, image_size, num_volunteers. The same seed gives the same values,
     however many workers render. The file appears under its name only when it is complete.
 
@@ -333,7 +332,7 @@ def _write_survey(path, settings, num_workers):
     pool = joblib.Parallel(n_jobs=num_workers, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
     results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
     with h5py.File(path, "w") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
-        file.attrs.update(settings, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)
+        file.attrs.update(settings, simulated=True, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)
         images = file.create_dataset("images", (num_galaxies, image_size, image_size, 3), np.uint8)
         votes = file.create_dataset("vote_fractions", (num_galaxies, NUM_CLASSES), np.float32)
         redshift = file.create_dataset("redshift", (num_galaxies,), np.float64)
@@ -370,18 +369,4 @@ def load_simulated(profile="demo", seed=1):
         # Only a damaged file can carry this name in the cache.
         path.unlink()
         simulate_survey(path, num_galaxies, seed)
-    with h5py.File(path, "r") as file:
-        columns = {key: file[key][:] for key in ("ans", "ra", "dec", "redshift", "pxscale", "vote_fractions")}
-    return GalaxyDataset(
-        name="simulated",
-        provenance=f"{num_galaxies:,} simulated galaxies (GalSim), not real ones",
-        images=HDF5Images(path),
-        labels=columns["ans"].astype(np.int64),
-        class_names=CLASS_NAMES,
-        ra=columns["ra"],
-        dec=columns["dec"],
-        redshift=columns["redshift"],
-        pixel_scale=columns["pxscale"],
-        vote_fractions=columns["vote_fractions"],
-        is_simulated=True,
-    )
+    return open_galaxy10(path)
