@@ -223,7 +223,7 @@ def twin_pairs(dataset, pairs):
 
 @_styled(SKY_STYLE)
 def colour_channels(dataset, row):
-    """Draw the central 60 % of a galaxy in colour and by channel: red is the z band, green the r band, blue the g band."""
+    """Draw a galaxy (the central 60 %) in colour and by channel: red is the z band, green the r, blue the g band."""
     names, _, _ = _look_of(dataset.class_names)
     image = _central(dataset.images[int(row)], 0.6)
     figure = Figure(figsize=(WIDTH, 2.4))
