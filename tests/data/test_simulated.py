@@ -1,4 +1,4 @@
-"""The simulated survey: the real file's schema and oddities, the same bytes each time, galaxies that look their class."""
+"""The simulated survey: the real schema and oddities, the same bytes each time, galaxies that look like their class."""
 
 import dataclasses
 import os
