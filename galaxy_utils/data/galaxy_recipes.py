@@ -93,7 +93,7 @@ class Morphology:
 
 # Per class: median size, its spread (natural logarithm), surface brightness and its spread, colour g − z and spread.
 POPULATION = {
-    DISTURBED: (2.15, 0.36, 20.7, 0.45, 1.08, 0.27),
+    DISTURBED: (2.1, 0.36, 20.75, 0.45, 1.08, 0.27),
     MERGING: (1.85, 0.4, 20.2, 0.4, 1.45, 0.26),
     ROUND: (2.0, 0.38, 20.75, 0.4, 1.43, 0.27),
     IN_BETWEEN: (1.75, 0.30, 20.5, 0.4, 1.27, 0.27),
@@ -115,7 +115,7 @@ def draw_morphology(label, rng):
     """
     size, size_spread, brightness, brightness_spread, colour, colour_spread = POPULATION[label]
     axis_ratio = {
-        DISTURBED: rng.uniform(0.25, 0.85),
+        DISTURBED: rng.uniform(0.3, 0.95),
         MERGING: rng.uniform(0.5, 1.0),
         ROUND: 1 - abs(rng.normal(0, 0.09)),
         IN_BETWEEN: np.clip(rng.normal(0.60, 0.07), 0.48, 0.82),
@@ -123,8 +123,8 @@ def draw_morphology(label, rng):
         BARRED: rng.uniform(0.45, 0.98),
         TIGHT: rng.uniform(0.45, 0.98),
         LOOSE: rng.uniform(0.40, 0.98),
-        EDGE_ON: np.clip(rng.normal(0.17, 0.05), 0.07, 0.32),
-        EDGE_ON_BULGE: np.clip(rng.normal(0.16, 0.045), 0.07, 0.3),
+        EDGE_ON: np.clip(rng.normal(0.195, 0.05), 0.08, 0.33),
+        EDGE_ON_BULGE: np.clip(rng.normal(0.19, 0.05), 0.08, 0.33),
     }[label]
     features = rng.beta(1.5, 5) * 0.6 if label in SMOOTH else np.clip(rng.normal(0.75, 0.14), 0.42, 1.0)
     bulge_share = {
@@ -132,7 +132,8 @@ def draw_morphology(label, rng):
         EDGE_ON_BULGE: rng.uniform(0.14, 0.45),
         TIGHT: rng.uniform(0.12, 0.35),
         LOOSE: rng.uniform(0.05, 0.25),
-        BARRED: rng.uniform(0.04, 0.26),
+        BARRED: rng.uniform(0.03, 0.2),
+        DISTURBED: rng.uniform(0.1, 0.45),
     }.get(label, rng.uniform(0.02, 0.3))
     pitch = {TIGHT: rng.normal(12, 3), LOOSE: rng.normal(28, 5), BARRED: rng.normal(18, 5)}.get(
         label, rng.normal(24, 6)
@@ -188,7 +189,7 @@ def vote_probabilities(morphology):
     merging = _yes(morphology.merger, 0.5, 0.10)
     disturbed = _yes(morphology.disturbance, 0.5, 0.10)
     featured = _yes(morphology.features, 0.45, 0.07)
-    edge_on = _yes(-morphology.axis_ratio, -0.33, 0.03)
+    edge_on = _yes(-morphology.axis_ratio, -0.36, 0.02)
     bulge = _yes(morphology.bulge_share, 0.12, 0.02)
     barred = _yes(morphology.bar, 0.5, 0.10)
     tight = _yes(-morphology.pitch, -20, 2.0)
@@ -349,12 +350,12 @@ def _paint_smooth(canvas, morphology, rng, x, y):
         _paint_disc(canvas, m, rng, x, y, 0.35 * flux, 0.55 * m.size, contrast=0.8 * m.features, colour=m.colour - 0.1)
 
 
-def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
+def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour, bar=None):
     """Exponential disc with logarithmic spiral arms, clumps and star-forming knots; `flux` in r, nanomaggies."""
     box = canvas.box(x, y, 5.5 * scale_length)
     if box is None:
         return
-    lopsided = 0.12 * rng.random() + 0.35 * m.disturbance * rng.uniform(0.5, 1.0)
+    lopsided = 0.12 * rng.random() + 0.25 * m.disturbance * rng.uniform(0.5, 1.0)
     u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, 0.3 * max(0.0, m.disturbance - 0.3), m.size)
     v = v / np.float32(m.axis_ratio)
     radius = np.sqrt(u * u + v * v) + np.float32(0.02)
@@ -369,8 +370,10 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     # looking ruled, and each arm has its own strength.
     logarithm = np.log(scaled)
     winding = rng.choice([-1.0, 1.0])
-    phase = winding * angle - logarithm / np.float32(np.tan(np.radians(m.pitch)))
-    phase += np.float32(rng.uniform(0, 2 * np.pi))
+    turn = 1 / np.tan(np.radians(m.pitch))
+    bar_length, bar_angle = bar or (rng.uniform(0.3, 0.8), rng.uniform(0, 2 * np.pi))
+    # The arms start at the ends of the bar, where there is one.
+    phase = winding * (angle - np.float32(bar_angle)) - np.float32(turn) * (logarithm - np.float32(np.log(bar_length)))
     for frequency in (1, 2, 3, 5):
         phase += np.float32(rng.normal(0, 0.26)) * np.sin(
             np.float32(frequency) * angle
@@ -382,11 +385,13 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     strength = 1 + np.float32(rng.uniform(0.0, 0.35) + 0.5 * m.disturbance) * np.cos(
         phase + np.float32(rng.uniform(0, 2 * np.pi))
     )
-    start = np.float32(rng.uniform(0.3, 0.8) if m.bar < 0.4 else 1.0)
-    inner = scipy.special.expit((scaled - start) * np.float32(5))
+    inner = scipy.special.expit((scaled - np.float32(bar_length)) * np.float32(5))
     arms = ridge * strength * inner
-    # A bar sweeps the disc beside it clear of young stars.
-    swept = 1 - np.float32(rng.uniform(0.0, 0.9) * m.bar**2) * np.exp(-((scaled / np.float32(0.9)) ** 2))
+    swept = np.float32(1)
+    if bar:
+        # A bar sweeps the disc beside it clear of young stars and often gathers them in a ring around its ends.
+        swept = 1 - np.float32(rng.uniform(0.0, 0.7)) * np.exp(-((scaled / np.float32(0.7 * bar_length)) ** 2))
+        arms += np.float32(rng.uniform(0, 0.7)) * np.exp(-(((scaled - np.float32(1.05 * bar_length)) / 0.22) ** 2))
     clumps = np.exp(np.float32(0.65) * rng.standard_normal(disc.shape, dtype=np.float32))
 
     contrast = np.float32(contrast * rng.uniform(0.35, 1.0))
@@ -412,28 +417,23 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
         canvas.add_points(horizontal[0, columns], vertical[rows, 0], band_fluxes(1.0, colour - 0.75)[:, None] * light)
 
 
-def _paint_bar(canvas, m, x, y, flux, scale_length, rng):
-    length = scale_length * rng.uniform(0.9, 1.5)
-    angle = rng.uniform(0, np.pi)
-    # The bar lies in the disc: its direction and length on the sky follow from the inclination.
-    along = np.cos(angle), m.axis_ratio * np.sin(angle)
-    foreshortening = np.hypot(*along)
-    direction = m.position_angle + np.arctan2(along[1], along[0])
-    thickness = rng.uniform(0.2, 0.42) / max(foreshortening, 0.5)
-    half_light = length * foreshortening * np.sqrt(thickness) * 0.62
-    canvas.add_sersic(
-        band_fluxes(flux, m.colour + rng.uniform(-0.05, 0.45)), 0.5, half_light, min(thickness, 0.8), direction, x, y
-    )
-
-
 def _paint_spiral(canvas, m, rng, x, y):
-    flux = _disc_flux(m.surface_brightness, m.size)
-    bar_share = 0.42 * max(0.0, m.bar - 0.15) if m.bar > 0.3 else 0.0
-    _paint_disc(canvas, m, rng, x, y, (1 - m.bulge_share - bar_share) * flux * m.axis_ratio**0.5, m.size,
-                contrast=m.features, colour=m.colour)  # fmt: skip
+    flux = _disc_flux(m.surface_brightness, m.size) * m.axis_ratio**0.5
+    bar_length, bar_angle = rng.uniform(0.8, 1.5), rng.uniform(0, np.pi)
+    bar_share = 0.24 * m.bar**1.5 * rng.uniform(0.6, 1.2) if m.bar > 0.3 else 0.0
+    disc_flux = (1 - m.bulge_share - bar_share) * flux
+    _paint_disc(canvas, m, rng, x, y, disc_flux, m.size, contrast=m.features, colour=m.colour,
+                bar=(bar_length, bar_angle) if bar_share else None)  # fmt: skip
     if bar_share:
-        _paint_bar(canvas, m, x, y, bar_share * flux, m.size, rng)
-    bulge_radius = m.size * rng.uniform(0.22, 0.38)
+        # The bar lies in the disc: its direction and length on the sky follow from the inclination.
+        along = np.array([np.cos(bar_angle), m.axis_ratio * np.sin(bar_angle)])
+        direction = m.position_angle + np.arctan2(along[1], along[0])
+        foreshortening = np.hypot(*along)
+        thickness = min(0.8, rng.uniform(0.16, 0.34) / max(foreshortening, 0.5))
+        half_light = 0.55 * bar_length * m.size * foreshortening * np.sqrt(thickness)
+        bar_light = band_fluxes(bar_share * flux, m.colour + rng.uniform(0.0, 0.45))
+        canvas.add_sersic(bar_light, 0.5, half_light, thickness, direction, x, y)
+    bulge_radius = m.size * rng.uniform(0.2, 0.36)
     canvas.add_sersic(
         band_fluxes(m.bulge_share * flux, m.colour + 0.5), m.sersic_index, bulge_radius,
         0.5 + 0.5 * m.axis_ratio, m.position_angle, x, y,
@@ -496,7 +496,7 @@ def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
     bend = rng.choice([-1, 1]) * rng.uniform(0.3, 2.2)
     # Tides pull along the long axis of what they leave behind.
     angle = np.pi * rng.integers(2) + rng.normal(0, 0.5) + bend * along**1.3
-    width = m.size * rng.uniform(0.10, 0.25) * (1 + along)
+    width = m.size * rng.uniform(0.12, 0.28) * (1 + along)
     scatter = rng.standard_normal((2, 8, length)) * width
     light = np.exp(-along * rng.uniform(0.6, 2.2)) * np.exp(0.5 * rng.standard_normal((8, length)))
     major = distance * np.cos(angle)
@@ -510,20 +510,19 @@ def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
 
 def _paint_disturbed(canvas, m, rng, x, y):
     flux = _disc_flux(m.surface_brightness, m.size)
-    body = rng.random()
-    if body < 0.55:
+    if rng.random() < 0.55:
         _paint_disc(canvas, m, rng, x, y, (1 - m.bulge_share) * flux * m.axis_ratio**0.5, m.size,
-                    contrast=0.75 * m.features, colour=m.colour)  # fmt: skip
+                    contrast=0.6 * m.features, colour=m.colour - 0.1)  # fmt: skip
     else:
-        canvas.add_sersic(band_fluxes((1 - m.bulge_share) * flux, m.colour), 1.25, 1.2 * m.size,
-                          m.axis_ratio, m.position_angle, x, y)  # fmt: skip
+        body_light, radius = band_fluxes((1 - m.bulge_share) * flux, m.colour), 1.1 * m.size * np.sqrt(m.axis_ratio)
+        canvas.add_sersic(body_light, rng.uniform(1, 2.5), radius, m.axis_ratio, m.position_angle, x, y)
     shift = 0.12 * m.size * m.disturbance
     bulge = band_fluxes((0.05 + m.bulge_share) * flux, m.colour + 0.35)
     canvas.add_sersic(bulge, 1.5, 0.35 * m.size, 0.8, m.position_angle,
                       x + rng.normal(0, shift), y + rng.normal(0, shift))  # fmt: skip
     for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1])):
-        share = m.disturbance * rng.uniform(0.06, 0.28)
-        _paint_tail(canvas, m, rng, x, y, share * flux, m.colour - rng.uniform(0, 0.3), m.size * rng.uniform(3, 6.5))
+        share = m.disturbance * rng.uniform(0.05, 0.2)
+        _paint_tail(canvas, m, rng, x, y, share * flux, m.colour - rng.uniform(0, 0.3), m.size * rng.uniform(3.5, 7))
     if rng.random() < 0.4:
         # A displaced shell or plume of stars.
         angle, distance = rng.uniform(0, 2 * np.pi), m.size * rng.uniform(0.8, 2.2)
