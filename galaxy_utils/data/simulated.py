@@ -15,16 +15,9 @@ import joblib
 import numpy as np
 from scipy.spatial import cKDTree
 
-<<<<<<< HEAD
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
-from galaxy_utils.data import galaxy_recipes
-from galaxy_utils.data.galaxy10 import open_galaxy10
-=======
-from galaxy_utils.classes import CLASS_NAMES, NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, survey_camera
-from galaxy_utils.data.dataset import GalaxyDataset
-from galaxy_utils.data.hdf5_images import HDF5Images
->>>>>>> simulated
+from galaxy_utils.data.galaxy10 import open_galaxy10
 from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.profiles import get_profile
