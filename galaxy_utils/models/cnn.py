@@ -8,7 +8,7 @@ from galaxy_utils.errors import ConfigurationError
 POOLINGS = ("flatten", "average")
 
 
-def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", seed=1):
+def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", augmentation=None, seed=1):
     """Build the baseline network of paper 1 (progressive iteration, 2025), section 2.2.
 
     Four blocks of 3×3 convolution, ReLU, batch normalisation, 2×2 max pooling and dropout 0.25; flatten; 512 neurons
@@ -25,6 +25,8 @@ def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", seed
         num_classes: Number of classes.
         pooling: `"flatten"` as in the paper, or `"average"`, which replaces that one layer by global average pooling
             and leaves everything else as it is.
+        augmentation: A layer, or several in a list, that changes the images in training, such as
+            `gu.augmentation.RandomFlipsAndTurns()`. It comes before everything else; weights do not depend on it.
         seed: Seed of the initial weights and of dropout: the same seed gives the same network.
 
     Returns:
@@ -43,6 +45,7 @@ def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", seed
         batch_normalisation=True,
         dropout=0.25,
         pooling=pooling,
+        augmentation=augmentation,
         seed=seed,
     )
 
@@ -74,11 +77,14 @@ def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1):
         batch_normalisation=False,
         dropout=0.0,
         pooling="flatten",
+        augmentation=None,
         seed=seed,
     )
 
 
-def _convolutional_network(name, image_size, num_classes, *, filters, batch_normalisation, dropout, pooling, seed):
+def _convolutional_network(
+    name, image_size, num_classes, *, filters, batch_normalisation, dropout, pooling, augmentation, seed
+):
     smallest = 2 ** len(filters)
     _check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
     _check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
@@ -103,7 +109,8 @@ def _convolutional_network(name, image_size, num_classes, *, filters, batch_norm
 
     # The input is declared float: 8-bit images are cast on the device, and float images 0–255 are not cut to integers.
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
+    x = _augmented(images, augmentation)
+    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(x)
     for number, channels in enumerate(filters, start=1):
         block = f"block_{number}"
         x = layers.Conv2D(
@@ -136,6 +143,15 @@ def _convolutional_network(name, image_size, num_classes, *, filters, batch_norm
         name="class_probabilities",
     )(x)
     return keras.Model(images, probabilities, name=name)
+
+
+def _augmented(images, augmentation):
+    """Pass images through one augmenting layer, several, or none."""
+    if augmentation is None:
+        return images
+    for layer in augmentation if isinstance(augmentation, (list, tuple)) else [augmentation]:
+        images = layer(images)
+    return images
 
 
 def _check_integer(name, value, smallest, reason):
