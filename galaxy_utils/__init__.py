@@ -26,7 +26,7 @@ _PUBLIC = {
     "read_report": "report",
     "write_report": "report",
 }
-_MODULES = ("evaluation", "models", "plots", "recipes")
+_MODULES = ("augmentation", "evaluation", "models", "plots", "recipes")
 
 __all__ = ["__version__", *_MODULES, *_PUBLIC]
 

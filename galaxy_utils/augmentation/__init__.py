@@ -4,6 +4,12 @@ import importlib
 
 # Layers are Keras classes, so their module needs Keras. It is loaded when one of them is asked for.
 _PUBLIC = {
+    "SyntheticImages": "synthetic",
+    "add_synthetic": "synthetic",
+    "denoising_autoencoder": "autoencoders",
+    "make_synthetic": "synthetic",
+    "variational_autoencoder": "autoencoders",
+    "walk_between": "synthetic",
     "RandomFlipsAndTurns": "geometric",
     "RandomRotationZoomShift": "geometric",
 }
