@@ -214,3 +214,25 @@ PAPER_2_CNN = Recipe(
     inferred=("optimizer", "learning_rate", "batch_size", "label_smoothing", "beta_1", "beta_2"),
     source="paper 2, section 3.2",
 )
+
+# The papers' denoising and variational autoencoders for augmentation come without any hyper-parameters.
+AUGMENTATION_AUTOENCODER = Recipe(
+    "augmentation_autoencoder",
+    epochs=20,
+    batch_size=32,
+    learning_rate=1e-3,
+    inferred=("epochs", "optimizer", "batch_size", "learning_rate", "beta_1", "beta_2"),
+    source="paper 1, section 3.1",
+)
+
+# Not from a paper: what a small network needs to do well on few images, measured by
+# benchmarks/small_recipe_cross_validation.py.
+SMALL_CNN = Recipe(
+    "small_cnn",
+    epochs=60,
+    batch_size=32,
+    learning_rate=2e-3,
+    label_smoothing=0.1,
+    learning_rate_schedule="cosine",
+    source="this book, chapter 4",
+)

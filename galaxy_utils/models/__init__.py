@@ -1,5 +1,5 @@
 """Networks: functions that return a Keras model. Importing this loads no Keras; calling one of them does."""
 
-from galaxy_utils.models.cnn import paper_1_cnn, paper_2_cnn
+from galaxy_utils.models.cnn import paper_1_cnn, paper_2_cnn, small_cnn
 
-__all__ = ["paper_1_cnn", "paper_2_cnn"]
+__all__ = ["paper_1_cnn", "paper_2_cnn", "small_cnn"]
