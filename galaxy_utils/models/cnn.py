@@ -80,9 +80,9 @@ def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1):
 
 def _convolutional_network(name, image_size, num_classes, *, filters, batch_normalisation, dropout, pooling, seed):
     smallest = 2 ** len(filters)
-    _check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
-    _check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    _check_integer("seed", seed, 0, "seeds are counted from zero")
+    check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
+    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
     if pooling not in POOLINGS:
         raise ConfigurationError(
             f"There is no pooling {pooling!r}.",
@@ -138,7 +138,8 @@ def _convolutional_network(name, image_size, num_classes, *, filters, batch_norm
     return keras.Model(images, probabilities, name=name)
 
 
-def _check_integer(name, value, smallest, reason):
+def check_integer(name, value, smallest, reason):
+    """Refuse an argument of a network's builder that is no integer or too small, naming it and its value."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < smallest:
         raise ConfigurationError(
             f"The network cannot be built with this {name}.",
