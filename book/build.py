@@ -6,6 +6,7 @@ profile, the seed, or the key of a chapter that it needs.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -157,22 +158,20 @@ def execute(chapter, settings):
     """
     import papermill
 
-    # The kernel inherits this environment. TensorFlow's start-up messages are no part of a chapter.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ["CUDA_MODULE_LOADING"] = "LAZY"
     attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
     attempt.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(
-            chapter.path,
-            attempt,
-            settings.parameters,
-            kernel_name="python3",
-            cwd=chapter.path.parent,
-            progress_bar=sys.stderr.isatty(),
-            # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
-            extra_arguments=["--IPKernelApp.log_level=50"],
-        )
+        with _native_messages_to(attempt.with_suffix(".log")):
+            papermill.execute_notebook(
+                chapter.path,
+                attempt,
+                settings.parameters,
+                kernel_name="python3",
+                cwd=chapter.path.parent,
+                progress_bar=sys.stderr.isatty(),
+                # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
+                extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
+            )
     except papermill.PapermillExecutionError as error:
         raise BuildError(
             f"Cell {error.exec_count} of {chapter.name} failed: {error.ename}: {error.evalue}",
@@ -190,7 +189,23 @@ def execute(chapter, settings):
                     remedy=f"mend its cause; the executed notebook is {attempt}",
                 )
     attempt.unlink()
+    attempt.with_suffix(".log").unlink()
     return clean(notebook, settings)
+
+
+@contextlib.contextmanager
+def _native_messages_to(path):
+    """Send what a kernel's C libraries write to stderr to a file; Python's own stderr stays on the terminal.
+
+    TensorFlow announces its start there, whatever its log level: no warning, and no part of a chapter.
+    """
+    terminal = os.dup(2)
+    with open(path, "wb") as log, open(terminal, "w", encoding="utf-8") as stream, contextlib.redirect_stderr(stream):
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
 
 
 def clean(notebook, settings):

@@ -215,7 +215,7 @@ def twin_pairs(dataset, pairs):
         spoken.append(" and ".join(labels))
         for side, (row, label) in enumerate(zip(pair, labels, strict=True)):
             axes = figure.add_subplot(grid[number // 2, side + 3 * (number % 2)])
-            _show_image(axes, dataset.images[int(row)])
+            _show_image(axes, _central(dataset.images[int(row)], 0.6))
             axes.set_title(f"{label}\nrow {row:,}", fontsize=11)
     alt_text = f"{len(pairs)} galaxies that stand in the data twice, with the same picture under two labels: "
     return _finish(figure, alt_text + "; ".join(spoken) + ".", dataset.provenance)
@@ -223,9 +223,9 @@ def twin_pairs(dataset, pairs):
 
 @_styled(SKY_STYLE)
 def colour_channels(dataset, row):
-    """Draw one galaxy in colour and in its three channels: red is the z band, green the r band, blue the g band."""
+    """Draw the central 60 % of one galaxy in colour and in its three channels: red is the z band, green the r band, blue the g band."""
     names, _, _ = _look_of(dataset.class_names)
-    image = dataset.images[int(row)]
+    image = _central(dataset.images[int(row)], 0.6)
     figure = Figure(figsize=(WIDTH, 2.4))
     panels = [(image, "colour"), *((image[..., c], title) for c, title in enumerate(("z band", "r band", "g band")))]
     for position, (panel, title) in enumerate(panels):
@@ -233,7 +233,7 @@ def colour_channels(dataset, row):
         axes.imshow(panel, cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[], title=title)
         axes.spines[:].set_visible(False)
-    centre = _central(image, 0.1).mean(axis=(0, 1))
+    centre = _central(dataset.images[int(row)], 0.1).mean(axis=(0, 1))
     alt_text = (
         f"A galaxy of class {names[dataset.labels[row]]} in colour and in three bands. Mean brightness of its central "
         f"tenth, 0 to 255: {_spoken(('z', 'r', 'g'), centre, '{:.0f}')}."
@@ -329,7 +329,7 @@ def sky_map(dataset, border=32.375):
     )
     axes.tick_params(axis="y", labelsize=9)
     axes.grid(alpha=0.35)
-    figure.legend(loc="outside upper center", ncols=3, markerscale=3, fontsize=10, handletextpad=0.3, columnspacing=1)
+    figure.legend(loc="outside upper center", ncols=3, markerscale=3, fontsize=10, handletextpad=0.5, columnspacing=1)
     alt_text = f"""Map of the sky with {known.sum():,} galaxies: {north.sum():,} north and {np.sum(~north):,} south of
         declination {border} degrees; declinations from {dec.min():.0f} to {dec.max():.0f} degrees."""
     return _finish(figure, alt_text, dataset.provenance)

@@ -267,7 +267,9 @@ def smoothing_from_entropy(entropy, num_classes):
     Raises:
         ConfigurationError: No smoothing gives this entropy.
     """
-    if not 0 <= entropy <= math.log(num_classes):
+    largest = label_entropy(1.0, num_classes)
+    # The largest entropy, computed in another order, may lie a rounding error above it.
+    if not 0 <= entropy <= largest * (1 + 1e-12):
         raise ConfigurationError(
             "No label smoothing has this entropy.",
             where="entropy",
@@ -276,6 +278,7 @@ def smoothing_from_entropy(entropy, num_classes):
         )
     from scipy.optimize import brentq
 
+    entropy = min(entropy, largest)
     return brentq(lambda smoothing: label_entropy(smoothing, num_classes) - entropy, 0, 1, xtol=1e-12)
 
 

@@ -1,0 +1,444 @@
+"""Training: what `fit` feeds, records and decides, and that a killed run ends as if it had not been killed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_galaxies import WatchedImages, toy_galaxies, toy_split
+
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.evaluation import evaluate
+from galaxy_utils.models import paper_1_cnn, paper_2_cnn
+from galaxy_utils.recipes import Recipe
+from galaxy_utils.training import fit, learning_rate_of_epoch, predict, should_stop
+
+# Keras' own variables still trip over NumPy's newer `copy` argument.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+QUICK = Recipe("quick", epochs=2, batch_size=32, learning_rate=3e-3, label_smoothing=0.1)
+# Everything that could be forgotten by a checkpoint is in play: dropout and batch statistics (in the network), Adam's
+# moments, clipping, a cosine, reductions on a plateau, early stopping, the best weights.
+EVERYTHING = Recipe(
+    "everything",
+    epochs=12,
+    batch_size=16,
+    learning_rate=1e-3,
+    clip_norm=1.0,
+    label_smoothing=0.1,
+    learning_rate_schedule="cosine",
+    reduce_learning_rate_patience=1,
+    early_stopping_patience=3,
+    restore_best_weights=True,
+    balanced_classes=True,
+)
+
+
+def hard_galaxies():
+    return toy_galaxies(96, noise=300)
+
+
+def network(seed=1):
+    return paper_1_cnn(16, 4, pooling="average", seed=seed)
+
+
+def variables(model):
+    return [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+
+
+def assert_same(first, second):
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+# What happens during training
+
+
+def test_training_learns_and_its_loss_is_the_evaluation_s_cross_entropy():
+    galaxies, split, model = toy_galaxies(), toy_split(), paper_2_cnn(16, 4)
+    run = fit(model, galaxies, split, QUICK.replace(epochs=5))
+    assert run.epochs == 5 and all(len(values) == 5 for values in run.history.values())
+    assert run.history["val_accuracy"][-1] > 0.9
+    probabilities = predict(model, galaxies, split.validation)
+    scores = evaluate(
+        probabilities, galaxies.labels[split.validation], galaxies.class_names, label_smoothing=0.1, bootstrap_samples=0
+    )
+    assert scores.cross_entropy == pytest.approx(run.history["val_loss"][-1], rel=1e-5)
+    assert scores.accuracy == pytest.approx(run.history["val_accuracy"][-1])
+    assert "5 epochs" in str(run)
+
+
+def test_each_epoch_reads_every_training_row_once_in_an_order_of_its_own():
+    galaxies, split = toy_galaxies(), toy_split()
+
+    def orders(seed, rows=split.train):
+        watched = WatchedImages(galaxies.images)
+        part = SimpleNamespace(train=rows, validation=split.validation)
+        watched_galaxies = galaxies.replace(images=watched, fingerprint=galaxies.fingerprint)
+        fit(paper_2_cnn(16, 4), watched_galaxies, part, QUICK, seed=seed, progress=False)
+        assert max(len(read) for read in watched.reads) == QUICK.batch_size
+        reads = [read for read in watched.reads if np.isin(read, rows).all()]
+        # Keras looks at the first batches before it starts, so count from the end: two epochs of three batches.
+        epochs = [np.concatenate(reads[-6:-3]), np.concatenate(reads[-3:])]
+        for epoch in epochs:
+            np.testing.assert_array_equal(np.sort(epoch), rows)
+        return [epoch.tolist() for epoch in epochs]
+
+    first, second = orders(seed=1)
+    assert first != second and orders(seed=1) == [first, second]
+    assert first not in orders(seed=2)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    galaxies, split = hard_galaxies(), toy_split(96)
+    models = network(), network(), network()
+    recipe = EVERYTHING.replace(epochs=2)
+    runs = [fit(model, galaxies, split, recipe, seed=seed) for model, seed in zip(models, (1, 1, 2), strict=True)]
+    assert runs[0].history == runs[1].history != runs[2].history
+    assert_same(variables(models[0]), variables(models[1]))
+
+
+def test_votes_can_be_the_targets():
+    galaxies, split, model = toy_galaxies(), toy_split(), paper_2_cnn(16, 4)
+    run = fit(model, galaxies, split, QUICK.replace(label_smoothing=0.0), targets="votes")
+    probabilities, votes = predict(model, galaxies, split.validation), galaxies.vote_fractions[split.validation]
+    expected = -(votes * np.log(probabilities)).sum(axis=1).mean()
+    assert run.history["val_loss"][-1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_balanced_classes_weigh_the_same():
+    galaxies, split = toy_galaxies(), toy_split()
+    rows = split.train[np.isin(galaxies.labels[split.train], (0, 1))]
+    rare = np.concatenate([rows[galaxies.labels[rows] == 0], rows[galaxies.labels[rows] == 1][:3]])
+    part = SimpleNamespace(train=rare, validation=split.validation)
+    # One step on the whole set with a learning rate too small to change anything: the loss is that of the start.
+    recipe = QUICK.replace(epochs=1, batch_size=len(rare), learning_rate=1e-12, balanced_classes=True)
+    model = paper_2_cnn(16, 4)
+    run = fit(model, galaxies, part, recipe)
+    probabilities, labels = predict(model, galaxies, rare), galaxies.labels[rare]
+    per_class = [
+        evaluate(probabilities[labels == label], labels[labels == label], galaxies.class_names, bootstrap_samples=0)
+        for label in (0, 1)
+    ]
+    assert run.history["loss"][0] == pytest.approx(np.mean([scores.cross_entropy for scores in per_class]), rel=1e-4)
+
+
+def test_a_diverging_training_says_so():
+    galaxies = toy_galaxies()
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        fit(paper_2_cnn(16, 4), galaxies, toy_split(), QUICK.replace(learning_rate=1e30, epochs=5))
+
+
+# Learning rate and stopping, against Keras' own callbacks
+
+losses = st.lists(st.sampled_from([0.5, 0.6, 0.7, 0.8, 0.9]), min_size=1, max_size=15)
+
+
+@pytest.fixture(scope="module")
+def compiled_model():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
+    return model
+
+
+@given(losses=losses, patience=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_the_learning_rate_falls_when_keras_would_reduce_it(compiled_model, losses, patience):
+    callback = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=patience, mode="min", min_delta=0)
+    callback.set_model(compiled_model)
+    compiled_model.optimizer.learning_rate = 1.0
+    callback.on_train_begin()
+    recipe = Recipe("plateau", epochs=20, learning_rate=1.0, reduce_learning_rate_patience=patience)
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        expected = float(keras.ops.convert_to_numpy(compiled_model.optimizer.learning_rate))
+        assert learning_rate_of_epoch(recipe, losses[: epoch + 1]) == pytest.approx(expected)
+
+
+@given(losses=losses, patience=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_training_stops_when_keras_would_stop(compiled_model, losses, patience):
+    callback = keras.callbacks.EarlyStopping(patience=patience, mode="min")
+    callback.set_model(compiled_model)
+    compiled_model.stop_training = False
+    callback.on_train_begin()
+    recipe = Recipe("stop", epochs=20, early_stopping_patience=patience)
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        assert should_stop(recipe, losses[: epoch + 1]) == compiled_model.stop_training
+        if compiled_model.stop_training:
+            break
+
+
+def test_the_cosine_falls_from_the_full_rate_to_almost_none():
+    recipe = Recipe("cosine", epochs=10, learning_rate=2.0, learning_rate_schedule="cosine")
+    rates = [learning_rate_of_epoch(recipe, [1.0] * epoch) for epoch in range(10)]
+    assert rates[0] == 2.0 and rates[5] == pytest.approx(1.0) and 0 < rates[9] < 0.05
+    assert rates == sorted(rates, reverse=True)
+
+
+# Checkpoints
+
+KILLED = """
+import os, signal
+from test_training import EVERYTHING, hard_galaxies, network
+from toy_galaxies import WatchedImages, toy_split
+from galaxy_utils.training import fit
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+watched = WatchedImages(hard_galaxies().images, at_read={at_read}, action=die)
+galaxies = hard_galaxies().replace(images=watched, fingerprint="kill-test")
+fit(network(), galaxies, toy_split(96), EVERYTHING, checkpoint={checkpoint!r})
+"""
+
+
+def test_a_killed_training_ends_as_if_it_had_not_been_killed(tmp_path):
+    split, watched = toy_split(96), WatchedImages(hard_galaxies().images)
+    galaxies = hard_galaxies().replace(images=watched, fingerprint="kill-test")
+    undisturbed = network()
+    whole = fit(undisturbed, galaxies, split, EVERYTHING)
+    assert whole.epochs == 6 and whole.stopped_early and whole.best_epoch == 3 and whole.resumed_from == 0
+    assert whole.history["learning_rate"][5] < 0.5 * whole.history["learning_rate"][3]
+
+    # Six reads an epoch: 4 of training, 2 of validation. Die at the second read of the fifth epoch.
+    checkpoint = tmp_path / "training.npz"
+    at_read = len(watched.reads) - 6 * 2 + 2
+    tests = Path(__file__).parent
+    code = KILLED.format(at_read=at_read, checkpoint=str(checkpoint))
+    child = subprocess.run([sys.executable, "-c", code], cwd=tests, capture_output=True, text=True, timeout=120)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+    resumed_model = network()
+    resumed = fit(resumed_model, galaxies, split, EVERYTHING, checkpoint=checkpoint)
+    assert resumed.resumed_from == 4
+    assert resumed.history == whole.history
+    assert (resumed.best_epoch, resumed.stopped_early, resumed.restored_best) == (3, True, True)
+    assert_same(variables(resumed_model), variables(undisturbed))
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".partial"] == []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished training: its checkpoint, run, model variables and data."""
+    galaxies, split, model = toy_galaxies(), toy_split(), network()
+    checkpoint = tmp_path_factory.mktemp("finished") / "training.npz"
+    recipe = QUICK.replace(restore_best_weights=True)
+    run = fit(model, galaxies, split, recipe, checkpoint=checkpoint)
+    return SimpleNamespace(
+        galaxies=galaxies, split=split, recipe=recipe, checkpoint=checkpoint, run=run, variables=variables(model)
+    )
+
+
+def test_a_finished_training_is_returned_without_reading_an_image(finished):
+    watched = WatchedImages(finished.galaxies.images)
+    galaxies = finished.galaxies.replace(images=watched, fingerprint=finished.galaxies.fingerprint)
+    model = network()
+    before = finished.checkpoint.read_bytes()
+    run = fit(model, galaxies, finished.split, finished.recipe, checkpoint=finished.checkpoint)
+    assert watched.reads == [] and run.resumed_from == 2
+    assert (run.history, run.seconds) == (finished.run.history, finished.run.seconds)
+    assert_same(variables(model), finished.variables)
+    assert finished.checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes, named",
+    [
+        ({"recipe": QUICK.replace(restore_best_weights=True, learning_rate=1e-3)}, "learning_rate is 0.003"),
+        ({"seed": 5}, "seed is 1 in the file, 5 here"),
+        ({"targets": "votes"}, "targets"),
+        ({"galaxies": toy_galaxies(seed=2)}, "data fingerprint"),
+        ({"split": SimpleNamespace(train=np.arange(90), validation=np.arange(96, 128))}, "validation rows"),
+        ({"model": lambda: network(seed=2)}, "network"),
+        ({"model": lambda: paper_2_cnn(16, 4)}, "paper_2_cnn"),
+    ],
+)
+def test_the_checkpoint_of_another_training_is_refused(finished, changes, named):
+    options = {"galaxies": finished.galaxies, "split": finished.split, "recipe": finished.recipe, "seed": 1}
+    options = {**options, "targets": "labels", "model": network, **changes}
+    before = finished.checkpoint.read_bytes()
+    with pytest.raises(ConfigurationError, match=named):
+        fit(
+            options["model"](),
+            options["galaxies"],
+            options["split"],
+            options["recipe"],
+            seed=options["seed"],
+            targets=options["targets"],
+            checkpoint=finished.checkpoint,
+        )
+    assert finished.checkpoint.read_bytes() == before
+
+
+def test_another_name_for_the_same_recipe_is_no_other_training(finished):
+    recipe = finished.recipe.replace(name="renamed", source="elsewhere")
+    run = fit(network(), finished.galaxies, finished.split, recipe, checkpoint=finished.checkpoint)
+    assert run.resumed_from == 2
+
+
+def pickled(path, _):
+    np.savez(path, content=np.array({"run": "code"}, dtype=object))
+
+
+def without_an_array(path, original):
+    with np.load(original) as file:
+        arrays = {name: file[name] for name in file.files if name != "model_3"}
+    np.savez(path, **arrays)
+
+
+def with_format_999(path, original):
+    with np.load(original) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["content"] = np.array(json.dumps({**json.loads(str(arrays["content"])), "format": 999}))
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda path, original: path.write_bytes(b""), id="empty"),
+        pytest.param(lambda path, original: path.write_bytes(b"no checkpoint at all"), id="garbage"),
+        pytest.param(lambda path, original: path.write_bytes(original.read_bytes()[:-500]), id="truncated"),
+        pytest.param(
+            lambda path, original: path.write_bytes(
+                (data := original.read_bytes())[: len(data) // 2] + b"\x55" * 8 + data[len(data) // 2 + 8 :]
+            ),
+            id="flipped bytes",
+        ),
+        pytest.param(lambda path, original: np.savez(path, something=np.zeros(3)), id="another npz"),
+        pytest.param(pickled, id="pickle"),
+        pytest.param(without_an_array, id="array missing"),
+        pytest.param(with_format_999, id="another format"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(finished, tmp_path, damage):
+    path = tmp_path / "damaged.npz"
+    damage(path, finished.checkpoint)
+    with pytest.raises(DataError, match=r"(?s)damaged\.npz.*delete the file"):
+        fit(network(), finished.galaxies, finished.split, finished.recipe, checkpoint=path)
+
+
+# Arguments
+
+
+def test_predictions_do_not_depend_on_batches_and_keep_the_order():
+    galaxies, model = toy_galaxies(), network()
+    rows = np.array([5, 3, 3, 150, 0, 7, 42])
+    together = predict(model, galaxies, rows)
+    assert together.shape == (7, 4) and together.dtype == np.float32
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(predict(model, galaxies, rows, batch_size=3), together, atol=1e-6)
+    np.testing.assert_allclose(predict(model, galaxies, rows[::-1]), together[::-1], atol=1e-6)
+    np.testing.assert_allclose(together, model.predict(galaxies.images[rows], verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [[], [-1], [160], [0.5], [[1, 2]], [True, False]])
+def test_impossible_rows_are_refused(rows):
+    with pytest.raises(DataError, match="rows"):
+        predict(network(), toy_galaxies(), rows)
+
+
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        ({"recipe": "paper_1"}, "a Recipe"),
+        ({"seed": -1}, "-1"),
+        ({"seed": 1.5}, "1.5"),
+        ({"targets": "labels "}, "'labels' or 'votes'"),
+        ({"dataset": toy_galaxies(side=20)}, "prepare the dataset at 16 px"),
+        ({"dataset": toy_galaxies(class_names=("A", "B", "C", "D", "E"), vote_fractions=None)}, "number of classes"),
+        ({"dataset": toy_galaxies(vote_fractions=None), "targets": "votes"}, "targets='labels'"),
+        ({"split": SimpleNamespace(train=np.arange(500), validation=np.arange(3))}, "split.train"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(options, named):
+    options = {"dataset": toy_galaxies(), "split": toy_split(), "recipe": QUICK, **options}
+    with pytest.raises((ConfigurationError, DataError), match=named):
+        fit(network(), **options)
+
+
+# Without Keras, and on another backend
+
+
+def test_importing_loads_no_keras():
+    code = (
+        "import sys, galaxy_utils.training, galaxy_utils.models, galaxy_utils.recipes, galaxy_utils.evaluation, "
+        "galaxy_utils.report; print(sorted({'keras', 'tensorflow', 'jax', 'sklearn'} & set(sys.modules)))"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert child.stdout.strip() == "[]"
+
+
+ON_JAX = """
+from types import SimpleNamespace
+import keras, numpy as np
+from test_training import EVERYTHING, assert_same, hard_galaxies, network, variables
+from toy_galaxies import WatchedImages
+from galaxy_utils.evaluation import evaluate
+from galaxy_utils.models import paper_1_cnn, paper_2_cnn
+from galaxy_utils.training import fit, predict
+
+assert keras.backend.backend() == "jax"
+galaxies = hard_galaxies()
+# Batches of one shape only: every further shape is compiled again.
+split = SimpleNamespace(train=np.arange(64), validation=np.arange(64, 80))
+one_step = SimpleNamespace(train=np.arange(16), validation=np.arange(64, 80))
+for build in (paper_1_cnn, lambda *size: paper_1_cnn(*size, pooling="average"), paper_2_cnn):
+    model = build(16, 4)
+    before = [weights.copy() for weights in model.get_weights()]
+    run = fit(model, galaxies, one_step, EVERYTHING.replace(epochs=1))
+    assert all(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)), model.name
+    probabilities, labels = predict(model, galaxies, split.validation), galaxies.labels[split.validation]
+    scores = evaluate(probabilities, labels, galaxies.class_names, bootstrap_samples=0)
+    assert abs(scores.cross_entropy - run.history["val_loss"][0]) < 1e-4
+
+class Interrupted(Exception):
+    pass
+
+def interrupt():
+    raise Interrupted
+
+recipe = EVERYTHING.replace(epochs=4)
+undisturbed = network()
+watched = WatchedImages(galaxies.images)
+galaxies = galaxies.replace(images=watched, fingerprint="jax-test")
+whole = fit(undisturbed, galaxies, split, recipe)
+# Five reads an epoch: 4 of training, 1 of validation. Stop at the second read of the third epoch.
+watched.reads, watched.at_read, watched.action = [], len(watched.reads) - 5 * 2 + 2, interrupt
+try:
+    fit(network(), galaxies, split, recipe, checkpoint="jax.npz")
+except Interrupted:
+    pass
+else:
+    raise AssertionError("nothing interrupted the training")
+watched.at_read = None
+model = network()
+resumed = fit(model, galaxies, split, recipe, checkpoint="jax.npz")
+assert resumed.resumed_from == 2, resumed.resumed_from
+assert resumed.history == whole.history
+assert_same(variables(model), variables(undisturbed))
+print("all is well on", keras.backend.backend())
+"""
+
+
+def test_networks_train_and_resume_on_jax(tmp_path, monkeypatch):
+    pytest.importorskip("jax")
+    tests = Path(__file__).parent
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("PYTHONPATH", f"{tests}:{tests.parent}")
+    # What is compiled once serves every network of the same shape.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # Compiling takes longer than the few steps.
+    child = subprocess.run([sys.executable, "-c", ON_JAX], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.strip() == "all is well on jax"
