@@ -223,7 +223,7 @@ def twin_pairs(dataset, pairs):
 
 @_styled(SKY_STYLE)
 def colour_channels(dataset, row):
-    """Draw the central 60 % of one galaxy in colour and in its three channels: red is the z band, green the r band, blue the g band."""
+    """Draw a galaxy (the central 60 %) in colour and by channel: red is the z band, green the r, blue the g band."""
     names, _, _ = _look_of(dataset.class_names)
     image = _central(dataset.images[int(row)], 0.6)
     figure = Figure(figsize=(WIDTH, 2.4))
@@ -548,8 +548,8 @@ def leak_histogram(counts, num_pairs, provenance=None):
     axes.set(xlabel=f"pairs torn apart, of {num_pairs:,}", ylabel="random splits")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
     low, high = np.percentile(counts, [2.5, 97.5])
-    alt_text = f"""Histogram over {len(counts):,} random splits of how many of {num_pairs:,} pairs of twins stand on both
-        sides: mean {counts.mean():.1f}, 95 % of the splits between {low:.0f} and {high:.0f}. A split by sky group tears
+    alt_text = f"""Histogram over {len(counts):,} random splits of how many of {num_pairs:,} pairs stand on both sides:
+        mean {counts.mean():.1f}, 95 % of the splits between {low:.0f} and {high:.0f}. A split by sky group tears
         none apart."""
     return _finish(figure, alt_text, provenance)
 
@@ -636,16 +636,18 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
         axes.plot(evaluation.accuracy, position, "o", color=SERIES_COLOURS[0], markersize=9)
         axes.text(1.0, position, f"{evaluation.accuracy:.3f}", ha="right", va="center", fontsize=11)
         spoken.append(f"{name} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
-    for position, (name, accuracy) in enumerate(published.items(), start=len(evaluations)):
+    for position, accuracy in enumerate(published.values(), start=len(evaluations)):
         axes.plot(accuracy, position, "D", color=INK, markerfacecolor=PAPER, markersize=9)
         axes.text(1.0, position, f"{accuracy:.3f}", ha="right", va="center", fontsize=11, style="italic")
-        spoken.append(f"published: {name} {accuracy:.3f}")
     if published:
         axes.axhline(len(evaluations) - 0.5, color=FAINT, linewidth=1)
     axes.axvline(0.1, color=FAINT, linestyle=":", linewidth=1.5)
     axes.set(xlim=(0, 1.0), xlabel="accuracy (dotted: one in ten)", yticks=range(len(names)), yticklabels=names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    return _finish(figure, f"Accuracies with 95 % intervals: {'; '.join(spoken)}.", provenance)
+    alt_text = f"Accuracies with 95 % intervals: {'; '.join(spoken)}."
+    if published:
+        alt_text += f" Not measured here: {_spoken(published, published.values(), '{:.3f}')}."
+    return _finish(figure, alt_text, provenance)
 
 
 @_styled(CHART_STYLE)
@@ -678,8 +680,8 @@ def confusion_matrix(evaluation, provenance=None):
         for true, predicted in zip(*np.unravel_index(commonest, errors.shape), strict=True)
         if errors[true, predicted]
     ]
-    correct = [f"{names[c]} {100 * shares[c, c]:.0f} %" for c in np.flatnonzero(evaluation.support)]
-    alt_text = f"""Confusion matrix of {evaluation.num_galaxies:,} galaxies. Correct in each class: {", ".join(correct)}.
+    correct = ", ".join(f"{names[c]} {100 * shares[c, c]:.0f} %" for c in np.flatnonzero(evaluation.support))
+    alt_text = f"""Confusion matrix of {evaluation.num_galaxies:,} galaxies. Correct in each class: {correct}.
         Commonest errors: {"; ".join(spoken) or "none"}."""
     return _finish(figure, alt_text, provenance)
 

@@ -43,8 +43,8 @@ class Telescope:
 
 
 # Seeing: Dey et al. (2019), tables 3 and 4. Noise: from the sky in real cut-outs.
-DECAM = Telescope(seeing=(1.30, 1.20, 1.10), noise=(0.0016, 0.0027, 0.0052))
-BASS_MZLS = Telescope(seeing=(1.60, 1.45, 1.00), noise=(0.0020, 0.0034, 0.0055))
+DECAM = Telescope(seeing=(1.22, 1.12, 1.05), noise=(0.0023, 0.0039, 0.0074))
+BASS_MZLS = Telescope(seeing=(1.52, 1.38, 0.98), noise=(0.0027, 0.0048, 0.0076))
 NORTHERN_DECLINATION = 32.375  # degrees; north of it the other telescopes look
 
 
@@ -92,16 +92,16 @@ class Morphology:
 
 # Per class: median size, its spread (natural logarithm), surface brightness and its spread, colour g − z and spread.
 POPULATION = {
-    DISTURBED: (2.0, 0.35, 20.9, 0.5, 1.02, 0.30),
-    MERGING: (1.5, 0.35, 20.7, 0.4, 1.45, 0.28),
-    ROUND: (2.0, 0.38, 20.8, 0.4, 1.45, 0.32),
-    IN_BETWEEN: (2.1, 0.30, 20.7, 0.4, 1.27, 0.32),
-    CIGAR: (3.1, 0.35, 20.9, 0.5, 1.20, 0.35),
-    BARRED: (3.4, 0.35, 21.0, 0.5, 1.20, 0.25),
-    TIGHT: (3.0, 0.28, 20.9, 0.4, 1.20, 0.25),
-    LOOSE: (2.4, 0.32, 20.9, 0.5, 1.00, 0.28),
-    EDGE_ON: (4.4, 0.35, 21.5, 0.5, 1.05, 0.32),
-    EDGE_ON_BULGE: (3.2, 0.33, 21.3, 0.4, 1.60, 0.20),
+    DISTURBED: (2.15, 0.36, 20.7, 0.45, 1.08, 0.27),
+    MERGING: (1.85, 0.4, 20.2, 0.4, 1.45, 0.26),
+    ROUND: (2.0, 0.38, 20.75, 0.4, 1.43, 0.27),
+    IN_BETWEEN: (1.75, 0.30, 20.5, 0.4, 1.27, 0.27),
+    CIGAR: (3.0, 0.35, 20.9, 0.45, 1.20, 0.28),
+    BARRED: (3.8, 0.40, 21.0, 0.5, 1.14, 0.2),
+    TIGHT: (3.25, 0.30, 20.85, 0.4, 1.17, 0.19),
+    LOOSE: (2.5, 0.36, 20.9, 0.5, 1.06, 0.2),
+    EDGE_ON: (6.3, 0.40, 22.2, 0.5, 1.16, 0.27),
+    EDGE_ON_BULGE: (3.9, 0.35, 21.45, 0.4, 1.52, 0.17),
 }
 
 
@@ -114,26 +114,23 @@ def draw_morphology(label, rng):
     """
     size, size_spread, brightness, brightness_spread, colour, colour_spread = POPULATION[label]
     axis_ratio = {
-        DISTURBED: rng.uniform(0.35, 0.95),
+        DISTURBED: rng.uniform(0.25, 0.85),
         MERGING: rng.uniform(0.5, 1.0),
         ROUND: 1 - abs(rng.normal(0, 0.09)),
-        IN_BETWEEN: np.clip(rng.normal(0.65, 0.075), 0.5, 0.85),
-        CIGAR: np.clip(rng.normal(0.36, 0.06), 0.22, 0.55),
+        IN_BETWEEN: np.clip(rng.normal(0.62, 0.07), 0.48, 0.82),
+        CIGAR: np.clip(rng.normal(0.33, 0.06), 0.2, 0.55),
         BARRED: rng.uniform(0.45, 0.98),
         TIGHT: rng.uniform(0.45, 0.98),
         LOOSE: rng.uniform(0.40, 0.98),
-        EDGE_ON: np.clip(rng.normal(0.13, 0.04), 0.06, 0.28),
-        EDGE_ON_BULGE: np.clip(rng.normal(0.15, 0.04), 0.07, 0.28),
+        EDGE_ON: np.clip(rng.normal(0.17, 0.05), 0.07, 0.32),
+        EDGE_ON_BULGE: np.clip(rng.normal(0.16, 0.045), 0.07, 0.3),
     }[label]
-    if label in SMOOTH:
-        features = rng.beta(1.5, 5) * 0.6
-    else:
-        features = np.clip(rng.normal(0.8, 0.12), 0.45, 1.0)
+    features = rng.beta(1.5, 5) * 0.6 if label in SMOOTH else np.clip(rng.normal(0.75, 0.14), 0.42, 1.0)
     bulge_share = {
         EDGE_ON: rng.uniform(0.0, 0.10),
         EDGE_ON_BULGE: rng.uniform(0.2, 0.5),
-        TIGHT: rng.uniform(0.1, 0.35),
-        LOOSE: rng.uniform(0.03, 0.2),
+        TIGHT: rng.uniform(0.12, 0.35),
+        LOOSE: rng.uniform(0.05, 0.25),
         BARRED: rng.uniform(0.04, 0.18),
     }.get(label, rng.uniform(0.02, 0.3))
     pitch = {TIGHT: rng.normal(12, 3), LOOSE: rng.normal(28, 5), BARRED: rng.normal(18, 5)}.get(
@@ -143,8 +140,8 @@ def draw_morphology(label, rng):
     size *= np.exp(rng.normal(0, size_spread))
     companion, partner_share = (0.0, 0.0), 0.0
     if label == MERGING:
-        separation = (3.0 + 4.0 * rng.gamma(2.0, 0.5)) * (size / 1.5) ** 0.35
-        direction, partner_share = rng.uniform(0, 2 * np.pi), rng.choice([0.0, 0.3, 0.5])
+        separation = (2.6 + 4.2 * rng.gamma(1.6, 0.5)) * (size / 1.7) ** 0.5
+        direction, partner_share = rng.uniform(0, 2 * np.pi), rng.choice([0.0, 0.25, 0.5], p=[0.6, 0.2, 0.2])
         distance = (1 - partner_share) * separation
         companion = (distance * np.cos(direction), distance * np.sin(direction))
     return Morphology(
@@ -160,7 +157,7 @@ def draw_morphology(label, rng):
         size=size,
         surface_brightness=rng.normal(brightness, brightness_spread),
         sersic_index=smooth_index.get(label, rng.uniform(1.5, 4)),
-        colour=rng.normal(colour, colour_spread),
+        colour=float(np.clip(rng.normal(colour, colour_spread), 0.55, 2.1)),
         position_angle=rng.uniform(0, np.pi),
         companion=companion,
         partner_share=float(partner_share),
@@ -224,9 +221,9 @@ def cast_votes(morphology, rng, num_volunteers=NUM_VOLUNTEERS):
 
 
 def band_fluxes(flux, colour, bend=0.0):
-    """Return fluxes in g, r, z for a flux in r and a colour g − z, which is shared 55 : 45 between g − r and r − z."""
-    g_minus_r = 0.55 * colour + bend
-    r_minus_z = 0.45 * colour - bend
+    """Return fluxes in g, r, z for a flux in r and a colour g − z, which is shared 58 : 42 between g − r and r − z."""
+    g_minus_r = 0.58 * colour + bend
+    r_minus_z = 0.42 * colour - bend
     return (flux * 10 ** (0.4 * np.array([-g_minus_r, 0.0, r_minus_z]))).astype(np.float32)
 
 
@@ -354,7 +351,7 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     scaled = radius / np.float32(scale_length)
     if lopsided:
         scaled = scaled * (1 - np.float32(lopsided) * 0.5 * np.cos(angle - np.float32(rng.uniform(0, 2 * np.pi))))
-    edge = scipy.special.expit((np.float32(rng.uniform(3.4, 4.6)) - scaled) * np.float32(3))
+    edge = scipy.special.expit((np.float32(rng.uniform(3.0, 4.8)) - scaled) * np.float32(rng.uniform(1.5, 4)))
     disc = np.exp(-scaled) * edge
 
     # Logarithmic spiral: the ridge of an arm follows θ = ln(r / r0) / tan(pitch). Slow wobbles keep arms from
@@ -363,11 +360,13 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     winding = rng.choice([-1.0, 1.0])
     phase = winding * angle - logarithm / np.float32(np.tan(np.radians(m.pitch)))
     phase += np.float32(rng.uniform(0, 2 * np.pi))
-    for frequency in (1, 2):
+    for frequency in (1, 2, 3, 5):
         phase += np.float32(rng.normal(0, 0.22)) * np.sin(
-            np.float32(frequency) * angle + np.float32(2.5) * logarithm + np.float32(rng.uniform(0, 2 * np.pi))
+            np.float32(frequency) * angle
+            + np.float32(rng.normal(0, 3)) * logarithm
+            + np.float32(rng.uniform(0, 2 * np.pi))
         )
-    sharpness = np.float32(rng.uniform(1.2, 3.0))
+    sharpness = np.float32(rng.uniform(0.8, 2.6))
     ridge = np.exp(sharpness * (np.cos(np.float32(m.arms) * phase) - 1))
     strength = 1 + np.float32(rng.uniform(0.0, 0.35) + 0.5 * m.disturbance) * np.cos(
         phase + np.float32(rng.uniform(0, 2 * np.pi))
@@ -375,14 +374,21 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     start = np.float32(rng.uniform(0.3, 0.8) if m.bar < 0.4 else 1.0)
     inner = scipy.special.expit((scaled - start) * np.float32(5))
     arms = ridge * strength * inner
-    clumps = np.exp(np.float32(0.55) * rng.standard_normal(disc.shape, dtype=np.float32))
+    # A bar sweeps the disc beside it clear of young stars.
+    swept = 1 - np.float32(0.7 * m.bar**2) * np.exp(-((scaled / np.float32(0.9)) ** 2))
+    clumps = np.exp(np.float32(0.8) * rng.standard_normal(disc.shape, dtype=np.float32))
 
-    contrast = np.float32(contrast)
+    contrast = np.float32(contrast * rng.uniform(0.55, 1.0))
     old = disc * (1 - np.float32(0.35) * contrast + np.float32(1.1) * contrast * arms)
-    young = np.exp(-scaled * np.float32(0.72)) * edge * (np.float32(1.02) - contrast + np.float32(2) * contrast * arms)
-    young_share = np.clip(0.32 + 0.45 * (1.3 - colour), 0.12, 0.62)
-    canvas.add(box, old, band_fluxes((1 - young_share) * flux, colour + 0.18))
-    canvas.add(box, young * clumps, band_fluxes(young_share * flux, colour - 0.32))
+    young = (
+        np.exp(-scaled * np.float32(0.72))
+        * edge
+        * swept
+        * (np.float32(1.02) - contrast + np.float32(2) * contrast * arms)
+    )
+    young_share = np.clip(0.36 + 0.45 * (1.3 - colour), 0.15, 0.62)
+    canvas.add(box, old, band_fluxes((1 - young_share) * flux, colour + 0.28))
+    canvas.add(box, young * clumps, band_fluxes(young_share * flux, colour - 0.36))
 
     # Star-forming regions sit on the arms; nebular lines make them bluest.
     num_knots = rng.poisson(14 * contrast * young_share * np.sqrt(scale_length))
@@ -402,21 +408,21 @@ def _paint_bar(canvas, m, x, y, flux, scale_length, rng):
     along = np.cos(angle), m.axis_ratio * np.sin(angle)
     foreshortening = np.hypot(*along)
     direction = m.position_angle + np.arctan2(along[1], along[0])
-    thickness = rng.uniform(0.22, 0.36) / max(foreshortening, 0.5)
+    thickness = rng.uniform(0.2, 0.34) / max(foreshortening, 0.5)
     half_light = length * foreshortening * np.sqrt(thickness) * 0.62
-    canvas.add_sersic(band_fluxes(flux, m.colour + 0.22), 0.5, half_light, min(thickness, 0.8), direction, x, y)
+    canvas.add_sersic(band_fluxes(flux, m.colour + 0.3), 0.5, half_light, min(thickness, 0.8), direction, x, y)
 
 
 def _paint_spiral(canvas, m, rng, x, y):
     flux = _disc_flux(m.surface_brightness, m.size)
-    bar_share = 0.28 * max(0.0, m.bar - 0.15) if m.bar > 0.3 else 0.0
+    bar_share = 0.42 * max(0.0, m.bar - 0.15) if m.bar > 0.3 else 0.0
     _paint_disc(canvas, m, rng, x, y, (1 - m.bulge_share - bar_share) * flux * m.axis_ratio**0.5, m.size,
                 contrast=m.features, colour=m.colour)  # fmt: skip
     if bar_share:
         _paint_bar(canvas, m, x, y, bar_share * flux, m.size, rng)
     bulge_radius = m.size * rng.uniform(0.22, 0.38)
     canvas.add_sersic(
-        band_fluxes(m.bulge_share * flux, m.colour + 0.32), m.sersic_index, bulge_radius,
+        band_fluxes(m.bulge_share * flux, m.colour + 0.5), m.sersic_index, bulge_radius,
         0.5 + 0.5 * m.axis_ratio, m.position_angle, x, y,
     )  # fmt: skip
 
@@ -429,9 +435,9 @@ def _paint_edge_on(canvas, m, rng, x, y):
     u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, rng.normal(0, 0.05), m.size)
     height = np.float32(m.size * m.axis_ratio * rng.uniform(0.9, 1.2))
     flux = _disc_flux(m.surface_brightness, m.size) * 0.75
-    cut = np.float32(m.size * rng.uniform(2.6, 3.8))
+    cut = np.float32(m.size * rng.uniform(2.2, 3.6))
     # A small tilt or a thicker middle keeps the outline from being a ruler.
-    flare = height * (1 + np.float32(rng.uniform(-0.15, 0.2)) * np.minimum(np.abs(u) / np.float32(m.size), 3))
+    flare = height * (1 + np.float32(rng.uniform(-0.22, 0.08)) * np.minimum(np.abs(u) / np.float32(m.size), 3))
     table_radius = np.linspace(0, 6, 600)
     table = np.append(1.0, table_radius[1:] * scipy.special.k1(table_radius[1:])).astype(np.float32)
 
@@ -439,20 +445,23 @@ def _paint_edge_on(canvas, m, rng, x, y):
         along = np.interp(np.abs(u) / np.float32(scale_length), table_radius, table).astype(np.float32)
         return along / np.cosh(np.minimum(np.abs(v) / (flare * np.float32(thickness)), 20)) ** 2 * end
 
-    end = scipy.special.expit((cut - np.abs(u)) / np.float32(0.12 * m.size))
+    # An old, thick disc around the thin one, as most edge-on galaxies have.
+    thick_share = rng.uniform(0.05, 0.25)
+
+    end = scipy.special.expit((cut - np.abs(u)) / np.float32(m.size * rng.uniform(0.2, 0.45)))
     one_sided = 1 + np.float32(rng.normal(0, 0.12) + 0.5 * m.disturbance * rng.choice([-1, 1])) * np.tanh(
         u / np.float32(m.size)
     )
     disc_flux = (1 - m.bulge_share) * flux
-    young_share = np.clip(0.35 + 0.4 * (1.2 - m.colour), 0.08, 0.65)
-    dust = np.float32(rng.beta(1.2, 2.0) * (0.9 if m.colour > 1.0 else 0.45))
+    young_share = np.clip(0.42 + 0.45 * (1.15 - m.colour), 0.1, 0.7)
+    dust = np.float32(rng.beta(1.4, 1.6) * (0.95 if m.colour > 1.0 else 0.5))
     lane_height = height * np.float32(rng.uniform(0.25, 0.45))
     lane = dust * np.exp(-(((v - height * np.float32(rng.normal(0, 0.25))) / lane_height) ** 2))
     lane = lane * np.exp(-((u / np.float32(1.6 * m.size)) ** 2))
     clumps = np.exp(np.float32(0.7) * rng.standard_normal(u.shape, dtype=np.float32))
-    old = disc(0.85 * m.size, 1.0)
-    young = disc(1.35 * m.size, 0.75) * one_sided * clumps
-    light = (old / old.sum())[None] * band_fluxes((1 - young_share) * disc_flux, m.colour + 0.22)[:, None, None]
+    old = disc(0.8 * m.size, 1.0) + np.float32(thick_share) * disc(1.1 * m.size, 2.2)
+    young = disc(1.3 * m.size, 0.8) * one_sided * clumps
+    light = (old / old.sum())[None] * band_fluxes((1 - young_share) * disc_flux, m.colour + 0.42)[:, None, None]
     light += (young / young.sum())[None] * band_fluxes(young_share * disc_flux, m.colour - 0.38)[:, None, None]
     # Dust takes more blue light than red: absorption in g : r : z about 1 : 0.72 : 0.4 (Schlafly & Finkbeiner 2011).
     for band, weight in enumerate((1.0, 0.72, 0.4)):
@@ -469,15 +478,16 @@ def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
     """One tidal tail: a broken arc of a spiral that leaves the galaxy and fades."""
     length = 160
     along = np.linspace(0, 1, length)
-    first = rng.uniform(0.5, 0.9) * m.size
+    first = rng.uniform(0.8, 1.3) * m.size
     distance = first + (reach - first) * along
-    bend = rng.choice([-1, 1]) * rng.uniform(0.4, 2.4)
-    angle = rng.uniform(0, 2 * np.pi) + bend * along
-    width = m.size * rng.uniform(0.10, 0.28) * (1 + along)
-    scatter = rng.standard_normal((2, 4, length)) * width
-    light = np.exp(-along * rng.uniform(0.6, 2.2)) * np.exp(0.5 * rng.standard_normal((4, length)))
+    bend = rng.choice([-1, 1]) * rng.uniform(0.3, 2.2)
+    # Tides pull along the long axis of what they leave behind.
+    angle = np.pi * rng.integers(2) + rng.normal(0, 0.5) + bend * along**1.3
+    width = m.size * rng.uniform(0.10, 0.25) * (1 + along)
+    scatter = rng.standard_normal((2, 8, length)) * width
+    light = np.exp(-along * rng.uniform(0.6, 2.2)) * np.exp(0.5 * rng.standard_normal((8, length)))
     major = distance * np.cos(angle)
-    minor = distance * np.sin(angle) * np.sqrt(m.axis_ratio)
+    minor = distance * np.sin(angle) * max(m.axis_ratio, 0.5)
     cosine, sine = np.cos(m.position_angle), np.sin(m.position_angle)
     horizontal = x + major * cosine - minor * sine + scatter[0]
     vertical = y + major * sine + minor * cosine + scatter[1]
@@ -488,22 +498,24 @@ def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
 def _paint_disturbed(canvas, m, rng, x, y):
     flux = _disc_flux(m.surface_brightness, m.size)
     body = rng.random()
-    if body < 0.6:
+    if body < 0.55:
         _paint_disc(canvas, m, rng, x, y, (1 - m.bulge_share) * flux * m.axis_ratio**0.5, m.size,
                     contrast=0.75 * m.features, colour=m.colour)  # fmt: skip
     else:
         canvas.add_sersic(band_fluxes((1 - m.bulge_share) * flux, m.colour), 1.25, 1.2 * m.size,
                           m.axis_ratio, m.position_angle, x, y)  # fmt: skip
     shift = 0.35 * m.size * m.disturbance
-    canvas.add_sersic(band_fluxes(m.bulge_share * flux, m.colour + 0.25), 1.5, 0.35 * m.size, 0.8, m.position_angle,
+    bulge = band_fluxes((0.05 + m.bulge_share) * flux, m.colour + 0.35)
+    canvas.add_sersic(bulge, 1.5, 0.35 * m.size, 0.8, m.position_angle,
                       x + rng.normal(0, shift), y + rng.normal(0, shift))  # fmt: skip
     for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1])):
-        share = m.disturbance * rng.uniform(0.06, 0.25)
-        _paint_tail(canvas, m, rng, x, y, share * flux, m.colour - rng.uniform(0, 0.3), m.size * rng.uniform(2.5, 5))
+        share = m.disturbance * rng.uniform(0.12, 0.4)
+        _paint_tail(canvas, m, rng, x, y, share * flux, m.colour - rng.uniform(0, 0.3), m.size * rng.uniform(3, 6.5))
     if rng.random() < 0.4:
         # A displaced shell or plume of stars.
         angle, distance = rng.uniform(0, 2 * np.pi), m.size * rng.uniform(0.8, 2.2)
-        canvas.add_sersic(band_fluxes(rng.uniform(0.08, 0.25) * flux, m.colour - 0.1), 0.5, m.size * rng.uniform(0.5, 1),
+        share = rng.uniform(0.08, 0.25)
+        canvas.add_sersic(band_fluxes(share * flux, m.colour - 0.1), 0.5, m.size * rng.uniform(0.5, 1),
                           rng.uniform(0.3, 0.8), rng.uniform(0, np.pi),
                           x + distance * np.cos(angle), y + distance * np.sin(angle))  # fmt: skip
 
@@ -530,19 +542,19 @@ def _paint_merging(canvas, m, rng, x, y):
             _paint_disc(canvas, part, rng, px, py, 0.75 * flux, part.size, 0.5 * m.features, colour)
             canvas.add_sersic(band_fluxes(0.25 * flux, colour + 0.3), 2.0, 0.3 * size, 0.8, angle, px, py)
     # The bridge: stars and gas pulled out between the two.
-    along = rng.random(300)
+    along = rng.random(600)
     bow = rng.normal(0, 0.15) * separation * np.sin(np.pi * along)
     (x1, y1), (x2, y2) = places
-    scatter = rng.standard_normal((2, 300)) * 0.22 * m.size
+    scatter = rng.standard_normal((2, 600)) * 0.4 * m.size
     bridge_x = x1 + along * (x2 - x1) - bow * np.sin(direction) + scatter[0]
     bridge_y = y1 + along * (y2 - y1) + bow * np.cos(direction) + scatter[1]
-    share = m.merger * rng.uniform(0.03, 0.12)
-    canvas.add_points(bridge_x, bridge_y, band_fluxes(share * total / 300, m.colour - 0.1)[:, None] * np.ones(300))
+    share = m.merger * rng.uniform(0.01, 0.08)
+    canvas.add_points(bridge_x, bridge_y, band_fluxes(share * total / 600, m.colour - 0.1)[:, None] * np.ones(600))
     middle = (x1 + x2) / 2, (y1 + y2) / 2
-    canvas.add_sersic(band_fluxes(0.3 * m.merger * rng.random() * total, m.colour), 1.0, 0.8 * separation,
+    canvas.add_sersic(band_fluxes(0.3 * m.merger * rng.random() * total, m.colour), 1.0, 0.5 * separation + m.size,
                       rng.uniform(0.5, 0.9), direction, *middle)  # fmt: skip
-    if rng.random() < 0.35:
-        _paint_tail(canvas, m, rng, *places[0], 0.1 * m.merger * total, m.colour - 0.2, 1.2 * separation)
+    if rng.random() < 0.3:
+        _paint_tail(canvas, m, rng, *places[0], 0.08 * m.merger * total, m.colour - 0.2, separation + 2 * m.size)
 
 
 def paint_galaxy(canvas, morphology, rng, x=0.0, y=0.0):
@@ -572,8 +584,8 @@ def paint_field(canvas, rng, x=0.0, y=0.0, wide=False):
     """
     half = FIELD_OF_VIEW / 2 + (40.0 if wide else 3.0)
     crowding = (2 * half / FIELD_OF_VIEW) ** 2
-    num_stars = rng.poisson(8 * crowding)
-    magnitudes = _magnitudes(rng, num_stars, 14.5, 23.5, 0.17)
+    num_stars = rng.poisson(7.5 * crowding)
+    magnitudes = _magnitudes(rng, num_stars, 14.5, 23.5, 0.22)
     # Two ends of the stellar locus: sun-like stars in blue-white, and the many red dwarfs, bright in z.
     dwarfs = rng.random(num_stars) < 0.3 + 0.35 * (magnitudes > 19.5)
     colours = np.where(dwarfs, rng.normal(2.6, 0.5, num_stars), np.abs(rng.normal(0.75, 0.35, num_stars)))
@@ -583,14 +595,15 @@ def paint_field(canvas, rng, x=0.0, y=0.0, wide=False):
     light = np.array([band_fluxes(f, c, b) for f, c, b in zip(fluxes, colours, bends, strict=True)]).reshape(-1, 3).T
     canvas.add_points(x + rng.uniform(-half, half, num_stars), y + rng.uniform(-half, half, num_stars), light)
 
-    num_galaxies = rng.poisson(22 * crowding)
-    magnitudes = _magnitudes(rng, num_galaxies, 18.5, 24.2, 0.30)
+    num_galaxies = rng.poisson(18 * crowding)
+    magnitudes = _magnitudes(rng, num_galaxies, 18.5, 24.2, 0.34)
     for magnitude in magnitudes:
         flux = 10 ** (0.4 * (22.5 - magnitude))
-        radius = np.clip(np.exp(rng.normal(-0.75 - 0.09 * (magnitude - 21), 0.3)), 0.15, 2)
-        colour = rng.normal(1.35, 0.55)
+        radius = np.clip(np.exp(rng.normal(-0.9 - 0.09 * (magnitude - 21), 0.3)), 0.15, 2)
+        colour = rng.normal(1.6, 0.55)
+        place = rng.uniform(-half, half, 2) + (x, y)
         canvas.add_sersic(band_fluxes(flux, colour), rng.choice([1.0, 1.0, 2.5]), radius, rng.uniform(0.3, 1),
-                          rng.uniform(0, np.pi), x + rng.uniform(-half, half), y + rng.uniform(-half, half))  # fmt: skip
+                          rng.uniform(0, np.pi), *place)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------- camera, stretch, picture
@@ -623,8 +636,14 @@ def add_noise(bands, telescope, pixel_scale, rng):
     """Return bands plus Gaussian sky noise, whose level varies from field to field as a survey's depth does."""
     depth = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.08, 3))
     # A larger pixel collects the noise of all the small ones in it.
-    noise = np.array(telescope.noise) * depth * (pixel_scale / 0.262)
-    return bands + rng.standard_normal(bands.shape, dtype=np.float32) * noise[:, None, None].astype(np.float32)
+    level = (np.array(telescope.noise) * depth * (pixel_scale / 0.262)).astype(np.float32)[:, None, None]
+    height, width = bands.shape[1:]
+    white = rng.standard_normal((3, height + 1, width + 1), dtype=np.float32)
+    # Resampling the exposures onto one grid makes neighbouring pixels share noise; 1.5 = 1 + 2 · 0.5².
+    shared = np.float32(0.5) * (white[:, 1:, :-1] + white[:, :-1, 1:])
+    noise = (white[:, :-1, :-1] + shared) * np.float32(1 / np.sqrt(1.5))
+    residual_sky = rng.normal(0, 0.25, (3, 1, 1)).astype(np.float32)
+    return bands + level * (noise + residual_sky)
 
 
 def stretch_rgb(bands, softening=20.0, floor=0.03, scales=(6.0, 3.4, 2.2)):
