@@ -20,6 +20,8 @@ _PUBLIC = {
     "TrainingRun": "training",
     "fit": "training",
     "predict": "training",
+    "encode": "training",
+    "reconstruct": "training",
     "Evaluation": "evaluation.classification",
     "evaluate": "evaluation.classification",
     "control_rows": "evaluation.controls",

@@ -6,6 +6,7 @@ import math
 import time
 import zipfile
 import zlib
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -102,15 +103,15 @@ class _Conductor(keras.callbacks.Callback):
         self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, {latest}")
 
 
+@dataclass
 class _State:
     """Everything about a training that is not a variable of the model or of its optimiser."""
 
-    def __init__(self):
-        self.history = {"loss": [], "val_loss": []}
-        self.best_weights = None
-        self.stopped_early = False
-        self.complete = False
-        self.seconds = 0.0
+    history: dict = field(default_factory=lambda: {"loss": [], "val_loss": []})
+    best_weights: list | None = None
+    stopped_early: bool = False
+    complete: bool = False
+    seconds: float = 0.0
 
 
 def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets, checkpoint, identity, progress):
@@ -133,22 +134,15 @@ def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets,
             save_checkpoint(checkpoint, model, state, identity)
 
     if not state.complete:
-        batches, validation_batches = (
-            GalaxyBatches(
-                dataset,
-                rows,
-                recipe.batch_size,
-                outputs,
-                labels=dataset.vote_fractions[rows].astype(np.float32)
-                if targets == "votes"
-                else np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels[rows]],
-                weights=_class_balancing_weights(dataset.labels[rows]) if weighted else None,
-            )
-            for rows, weighted in ((train_rows, recipe.balanced_classes), (validation_rows, False))
+        one_hot = np.eye(dataset.num_classes, dtype=np.float32)
+        wanted = dataset.vote_fractions.astype(np.float32) if targets == "votes" else one_hot[dataset.labels]
+        weights = _class_balancing_weights(dataset.labels[train_rows]) if recipe.balanced_classes else None
+        batches = GalaxyBatches(dataset, train_rows, recipe.batch_size, outputs, wanted[train_rows], weights)
+        validation_batches = GalaxyBatches(
+            dataset, validation_rows, recipe.batch_size, outputs, wanted[validation_rows]
         )
-        total = recipe.epochs * len(train_rows)
+        total = (recipe.epochs - resumed_from) * len(train_rows)
         with progress_bar(total, f"Training {model.name}", "images") if progress else tqdm(disable=True) as bar:
-            bar.update(resumed_from * len(train_rows))
             model.fit(
                 batches,
                 validation_data=validation_batches,

@@ -118,7 +118,7 @@ def test_images_are_only_ever_read_a_batch_at_a_time():
 
 @pytest.mark.parametrize("targets", ["images", "images and labels"])
 def test_balanced_classes_weigh_whole_images(targets):
-    galaxies = toy_galaxies()
+    galaxies = toy_galaxies(noise=5)
     # Sixteen galaxies of 16 px: a weight per galaxy and a weight per column look alike.
     rows = np.concatenate([np.flatnonzero(galaxies.labels == 0)[:13], np.flatnonzero(galaxies.labels == 3)[:3]])
     split = SimpleNamespace(train=rows, validation=np.arange(16))

@@ -79,7 +79,7 @@ def open_galaxy10(path):
 
     labels = columns["ans"].astype(np.int64)
     if is_simulated:
-        name, provenance = "simulated", f"{num_galaxies:,} simulated galaxies, not real ones"
+        name, provenance = "simulated", f"{num_galaxies:,} simulated galaxies (GalSim), not real ones"
     elif tuple(np.bincount(labels, minlength=NUM_CLASSES)) == OFFICIAL_CLASS_COUNTS:
         name, provenance = "galaxy10", f"Galaxy10 DECaLS, all {num_galaxies:,} galaxies"
     else:

@@ -1,238 +1,372 @@
-"""A simulated survey in the file format of Galaxy10 DECaLS, for whoever has no real galaxies at hand.
+"""A simulated survey in the schema of Galaxy10 DECaLS: rendered here, reproducible, with true soft labels.
 
-Ten classes in the real proportions, sky positions with the real file's oddities (galaxies entered twice under two
-labels, neighbours within half a cut-out), and what the real file lacks: the vote fractions behind every label.
+The pictures come from `galaxy_recipes`; this module decides which galaxies stand where on the sky, renders them on all
+cores and writes one HDF5 file with the keys of the official one (`images`, `ans`, `ra`, `dec`, `redshift`, `pxscale`)
+plus `vote_fractions`.
 """
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import galsim
 import h5py
+import joblib
 import numpy as np
+from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
+from galaxy_utils.data import galaxy_recipes
 from galaxy_utils.data.galaxy10 import open_galaxy10
-from galaxy_utils.data.galaxy_drawing import (
-    NORTHERN_BORDER,
-    PIXEL_SCALE,
-    colour_image,
-    draw_galaxy,
-    light,
-    observe,
-    surroundings,
-    volunteer_probabilities,
-)
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.profiles import get_profile
 from galaxy_utils.progress import progress_bar
 
-# Part of the cached file's name: raise it whenever the same seed no longer gives the same galaxies.
-SURVEY_VERSION = 1
-FULL_SIZE = 256
-SMALLEST_SURVEY = 100
-VOLUNTEERS = 40  # votes per galaxy, as in Galaxy Zoo DECaLS (Walmsley et al. 2022)
-# Of the 17,736 real rows: pairs at identical coordinates, and further pairs within half a cut-out (33.5 arcseconds).
-EXACT_PAIRS, NEAR_PAIRS, REAL_ROWS = 59, 182 - 59, 17736
-NORTHERN_SHARE = 6462 / 17736
-# Galaxies that one process renders before it hands them over.
-BATCH = 16
+# A class with fewer galaxies cannot be split into three parts that each show it.
+MINIMUM_PER_CLASS = 8
+GALAXIES_PER_TASK = 16
+
+# Where the real cut-outs lie, as (first and last RA, first and last Dec, share of the galaxies), degrees: read off the
+# official coordinates, about a third of them north of Dec +32.375.
+FOOTPRINT = (
+    (115.0, 255.0, 32.375, 62.0, 0.325),
+    (140.0, 250.0, 62.0, 76.0, 0.040),
+    (115.0, 250.0, 0.0, 32.375, 0.470),
+    (130.0, 240.0, -8.0, 0.0, 0.050),
+    (312.0, 360.0, -8.0, 16.0, 0.060),
+    (0.0, 60.0, -10.0, 16.0, 0.055),
+)
+
+# In the official file 59 galaxies stand twice at the same coordinates, each time under two classes, and 123 further
+# pairs lie closer than 33.5 arcseconds. Pairs of labels and how often each occurs there (rare ones left out):
+OFFICIAL_COUNT = sum(OFFICIAL_CLASS_COUNTS)
+TWINS = {(0, 7): 19, (1, 7): 8, (0, 3): 6, (2, 6): 5, (0, 2): 4, (7, 9): 4, (1, 5): 2, (5, 9): 2, (6, 9): 2}
+NUM_TWINS = 59
+NEIGHBOURS = {(1, 1): 96, (8, 8): 8, (7, 7): 4, (9, 9): 2, (1, 2): 2}
+NUM_NEIGHBOURS = 123
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """Everything about a survey that is decided before the first image is drawn. One entry per row."""
+class Catalogue:
+    """What stands in each row of a simulated survey, before any picture is drawn.
+
+    Attributes:
+        labels: Class of each row, sorted, shape (n,), uint8.
+        galaxy: Row whose galaxy this row shows: its own, or that of the row it repeats, shape (n,), int64.
+        partner: Row of a second galaxy in the picture, or -1, shape (n,), int64.
+        offset: Where the row's own galaxy stands relative to the picture's centre, and where the partner stands
+            relative to the row's galaxy: x1, y1, x2, y2, arcseconds, shape (n, 4), float64.
+        ra: Degrees, shape (n,), float64.
+        dec: Degrees, shape (n,), float64.
+    """
 
     labels: np.ndarray
-    source: np.ndarray  # the row whose image this row shows: its own, or that of the galaxy it repeats
-    neighbour: np.ndarray  # the row that stands in this row's cut-out, or -1
+    galaxy: np.ndarray
+    partner: np.ndarray
+    offset: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
-    redshift: np.ndarray
-    vote_fractions: np.ndarray
+
+
+def class_counts(num_galaxies):
+    """Return how many galaxies each class gets: the official shares by largest remainder, but a few of each.
+
+    Args:
+        num_galaxies: Size of the survey, at least one galaxy a class.
+    """
+    exact = np.array(OFFICIAL_CLASS_COUNTS) / OFFICIAL_COUNT * num_galaxies
+    counts = exact.astype(int)
+    largest_remainders = np.argsort(counts - exact, kind="stable")
+    counts[largest_remainders[: num_galaxies - counts.sum()]] += 1
+    minimum = min(MINIMUM_PER_CLASS, num_galaxies // NUM_CLASSES)
+    while counts.min() < minimum:
+        counts[counts.argmin()] += 1
+        counts[counts.argmax()] -= 1
+    return counts
+
+
+def _random_generator(seed, row, purpose):
+    # One stream per galaxy and purpose: the pictures do not depend on who draws them, or in which order.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row, purpose)))
+
+
+CATALOGUE_STREAM, MORPHOLOGY_STREAM, GALAXY_STREAM, FIELD_STREAM, SKY_STREAM, VOTE_STREAM = range(6)
+
+
+def _draw_positions(count, rng):
+    boxes = np.array(FOOTPRINT)
+    box = boxes[rng.choice(len(boxes), size=count, p=boxes[:, 4] / boxes[:, 4].sum())]
+    ra = box[:, 0] + rng.random(count) * (box[:, 1] - box[:, 0])
+    low, high = np.sin(np.radians(box[:, 2])), np.sin(np.radians(box[:, 3]))
+    dec = np.degrees(np.arcsin(low + rng.random(count) * (high - low)))
+    return ra, dec
+
+
+def _close_pairs(ra, dec, radius):
+    ra, dec = np.radians(ra), np.radians(dec)
+    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    return cKDTree(points).query_pairs(2 * np.sin(np.radians(radius / 3600) / 2), output_type="ndarray")
+
+
+def build_catalogue(num_galaxies, seed):
+    """Decide labels, sky positions, twins and neighbours of a survey; see `Catalogue`.
+
+    Rows are sorted by class, as in the official file. Twins repeat another row's picture and coordinates under another
+    label. Neighbours share a field: two galaxies in one cut-out, which is centred on each in turn.
+    """
+    rng = _random_generator(seed, num_galaxies, CATALOGUE_STREAM)
+    labels = np.repeat(np.arange(NUM_CLASSES, dtype=np.uint8), class_counts(num_galaxies))
+    galaxy = np.arange(num_galaxies)
+    partner = np.full(num_galaxies, -1)
+    offset = np.zeros((num_galaxies, 4))
+    ra, dec = _draw_positions(num_galaxies, rng)
+    # By chance two unrelated galaxies may fall close together; their cut-outs would not show each other.
+    while len(close := _close_pairs(ra, dec, 120.0)):
+        ra[close[:, 1]], dec[close[:, 1]] = _draw_positions(len(close), rng)
+
+    free = {label: list(rng.permutation(np.flatnonzero(labels == label))) for label in range(NUM_CLASSES)}
+
+    def choose_pairs(table, count):
+        kinds, weights = list(table), np.array(list(table.values()), float)
+        for kind in rng.choice(len(kinds), size=count, p=weights / weights.sum()):
+            first, second = rng.permutation(kinds[kind])
+            # Always leave a few galaxies of a class alone in their cut-outs.
+            if min(len(free[first]), len(free[second])) > 3:
+                yield free[first].pop(), free[second].pop()
+
+    share = num_galaxies / OFFICIAL_COUNT
+    enough = num_galaxies >= 100
+    for row, twin in choose_pairs(TWINS, max(2, round(NUM_TWINS * share)) if enough else 0):
+        galaxy[twin], ra[twin], dec[twin] = row, ra[row], dec[row]
+    for row, other in choose_pairs(NEIGHBOURS, max(1, round(NUM_NEIGHBOURS * share)) if enough else 0):
+        if labels[row] == labels[other] == galaxy_recipes.MERGING:
+            # Both members of one merger have a row: the same scene, centred on the other member.
+            galaxy[other] = row
+            x, y = _morphology(labels, seed, row).companion
+            offset[other] = -x, -y, 0, 0
+        else:
+            distance, direction = rng.uniform(9, 30), rng.uniform(0, 2 * np.pi)
+            x, y = distance * np.cos(direction), distance * np.sin(direction)
+            partner[row], partner[other] = other, row
+            offset[row], offset[other] = (0, 0, x, y), (0, 0, -x, -y)
+        # North is up and east is left; pixel rows count downwards.
+        dec[other] = dec[row] - y / 3600
+        ra[other] = (ra[row] - x / 3600 / np.cos(np.radians(dec[row]))) % 360
+    return Catalogue(labels, galaxy, partner, offset, ra, dec)
+
+
+def _morphology(labels, seed, row):
+    return galaxy_recipes.draw_morphology(int(labels[row]), _random_generator(seed, row, MORPHOLOGY_STREAM))
+
+
+def _telescope(dec):
+    northern = dec > galaxy_recipes.NORTHERN_DECLINATION
+    return galaxy_recipes.BASS_MZLS if northern else galaxy_recipes.DECAM
+
+
+def _render_row(catalogue, seed, row, image_size):
+    """Return picture (image_size, image_size, 3) uint8, vote fractions (10,) float32 and redshift of one row."""
+    shown, partner = int(catalogue.galaxy[row]), int(catalogue.partner[row])
+    x1, y1, x2, y2 = catalogue.offset[row]
+    canvas = galaxy_recipes.Canvas(image_size)
+    # The scene of a pair belongs to its first row, so that both cut-outs show the same stars.
+    field = shown if partner < 0 else min(shown, partner)
+    field_x, field_y = (x1, y1) if field == shown else (x2, y2)
+    moved = bool(partner >= 0 or x1 or y1)
+    galaxy_recipes.paint_field(canvas, _random_generator(seed, field, FIELD_STREAM), field_x, field_y, moved)
+    morphology = _morphology(catalogue.labels, seed, shown)
+    galaxy_recipes.paint_galaxy(canvas, morphology, _random_generator(seed, shown, GALAXY_STREAM), x1, y1)
+    if partner >= 0:
+        second = _morphology(catalogue.labels, seed, partner)
+        galaxy_recipes.paint_galaxy(canvas, second, _random_generator(seed, partner, GALAXY_STREAM), x2, y2)
+    rng = _random_generator(seed, shown, SKY_STREAM)
+    telescope = _telescope(catalogue.dec[row])
+    bands = galaxy_recipes.blur(canvas, telescope, rng)
+    bands = galaxy_recipes.add_noise(bands, telescope, canvas.pixel_scale, rng)
+    picture = galaxy_recipes.compress(galaxy_recipes.stretch_rgb(bands))
+    rng = _random_generator(seed, shown, VOTE_STREAM)
+    votes = galaxy_recipes.cast_votes(morphology, rng)
+    return picture, votes, galaxy_recipes.draw_redshift(morphology, rng)
+
+
+def _render_rows(catalogue, seed, rows, image_size):
+    pictures, votes, redshifts = zip(*(_render_row(catalogue, seed, row, image_size) for row in rows), strict=True)
+    return rows, np.stack(pictures), np.stack(votes), np.array(redshifts)
+
+
+def render_bands(label, seed=1, image_size=256, noise=True):
+    """Render one galaxy of a class as the camera sees it, for a look behind the picture.
+
+    Args:
+        label: Class, 0 to 9.
+        seed: Another seed, another galaxy.
+        image_size: Side in pixels; the field of view stays 67 arcseconds.
+        noise: Whether the sky has noise.
+
+    Returns:
+        Array of shape (3, image_size, image_size), float32: g, r, z in nanomaggies per pixel.
+
+    Raises:
+        ConfigurationError: The label is not in 0 to 9.
+    """
+    if label not in range(NUM_CLASSES):
+        raise ConfigurationError("There is no such class.", where="label", expected="0 to 9", found=repr(label))
+    canvas = galaxy_recipes.Canvas(image_size)
+    galaxy_recipes.paint_field(canvas, _random_generator(seed, 0, FIELD_STREAM))
+    morphology = galaxy_recipes.draw_morphology(int(label), _random_generator(seed, 0, MORPHOLOGY_STREAM))
+    galaxy_recipes.paint_galaxy(canvas, morphology, _random_generator(seed, 0, GALAXY_STREAM))
+    rng = _random_generator(seed, 0, SKY_STREAM)
+    bands = galaxy_recipes.blur(canvas, galaxy_recipes.DECAM, rng)
+    return galaxy_recipes.add_noise(bands, galaxy_recipes.DECAM, canvas.pixel_scale, rng) if noise else bands
+
+
+def render_galaxy(label, seed=1, image_size=256):
+    """Render one galaxy of a class as a cut-out like those of the survey.
+
+    Args:
+        label: Class, 0 to 9.
+        seed: Another seed, another galaxy.
+        image_size: Side in pixels; the field of view stays 67 arcseconds.
+
+    Returns:
+        Array of shape (image_size, image_size, 3), uint8, RGB.
+
+    Raises:
+        ConfigurationError: The label is not in 0 to 9.
+    """
+    return galaxy_recipes.compress(galaxy_recipes.stretch_rgb(render_bands(label, seed, image_size)))
+
+
+def _settings(num_galaxies, seed, image_size):
+    return {
+        "seed": int(seed),
+        "recipe_version": galaxy_recipes.RECIPE_VERSION,
+        "num_galaxies": int(num_galaxies),
+        "image_size": int(image_size),
+        "galsim_version": galsim.__version__,
+    }
+
+
+def _check_space(path, num_bytes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < num_bytes:
+        raise GalaxyUtilsError(
+            "There is not enough disc space for the simulated survey.",
+            where=path.parent,
+            expected=f"{num_bytes / 1e9:.2f} GB",
+            found=f"{free / 1e9:.2f} GB free",
+            remedy="free some space, set GALAXY_UTILS_CACHE to a folder on another disc, or ask for fewer galaxies",
+        )
+
+
+def _is_complete(path, settings):
+    """Whether a file at `path` is this very survey.
+
+    Raises:
+        DataError: There is a file, but it is damaged or something else.
+    """
+    if not path.exists():
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            found = {key: file.attrs.get(key) for key in settings}
+            lengths = {key: len(file[key]) for key in ("images", "ans", "vote_fractions")}
+    except (OSError, KeyError) as error:
+        raise DataError("This is not a complete simulated survey.", where=path, found=error) from error
+    # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
+    wanted = {key: value for key, value in settings.items() if key != "galsim_version"}
+    if any(found[key] != value for key, value in wanted.items()) or set(lengths.values()) != {wanted["num_galaxies"]}:
+        raise DataError("Another file stands in the way.", where=path, expected=wanted, found={**found, **lengths})
+    return True
+
+
+def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None):
+    """Render a simulated survey into an HDF5 file with the schema of Galaxy10 DECaLS, or keep the one that is there.
+
+    Keys: `images` (n, s, s, 3) uint8; `ans` (n,) uint8, sorted; `ra`, `dec` (n,) float64, degrees; `redshift` (n,)
+    float64, some NaN; `pxscale` (n,) float64, arcseconds; `vote_fractions` (n, 10) float32. File attributes: simulated, seed,
+    recipe_version, galsim_version, num_galaxies, image_size, num_volunteers. The same seed gives the same values,
+    however many workers render. The file appears under its name only when it is complete.
+
+    Args:
+        path: The file to write.
+        num_galaxies: How many rows; at least 10.
+        seed: Seed of everything.
+        image_size: Side of the pictures in pixels, 32 or more; they always span 67 arcseconds.
+        num_workers: Processes that render; `None` means all cores.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigurationError: Too few galaxies, too small pictures.
+        DataError: The path holds another file.
+        GalaxyUtilsError: The disc is too full.
+    """
+    if num_galaxies < NUM_CLASSES or image_size < 32:
+        raise ConfigurationError(
+            "A survey this small cannot be rendered.",
+            where="num_galaxies, image_size",
+            expected=f"at least {NUM_CLASSES} galaxies of at least 32 pixels",
+            found=f"{num_galaxies} galaxies of {image_size} pixels",
+        )
+    settings = _settings(num_galaxies, seed, image_size)
+    path = Path(path)
+    with locked(path):
+        if not _is_complete(path, settings):
+            _check_space(path, num_galaxies * image_size**2 * 3 * 1.02)
+            with write_atomically(path) as temporary:
+                _write_survey(temporary, settings, num_workers)
+    return path
+
+
+def _write_survey(path, settings, num_workers):
+    num_galaxies, seed, image_size = settings["num_galaxies"], settings["seed"], settings["image_size"]
+    catalogue = build_catalogue(num_galaxies, seed)
+    rows = range(num_galaxies)
+    tasks = [rows[first : first + GALAXIES_PER_TASK] for first in rows[::GALAXIES_PER_TASK]]
+    num_workers = min(num_workers or joblib.cpu_count(), len(tasks))
+    # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
+    pool = joblib.Parallel(n_jobs=num_workers, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
+    results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
+    with h5py.File(path, "w") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
+        file.attrs.update(settings, simulated=True, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)
+        images = file.create_dataset("images", (num_galaxies, image_size, image_size, 3), np.uint8)
+        votes = file.create_dataset("vote_fractions", (num_galaxies, NUM_CLASSES), np.float32)
+        redshift = file.create_dataset("redshift", (num_galaxies,), np.float64)
+        file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
+        file["pxscale"] = np.full(num_galaxies, galaxy_recipes.FIELD_OF_VIEW / image_size)
+        for done, pictures, fractions, redshifts in results:
+            span = slice(done[0], done[-1] + 1)
+            images[span], votes[span], redshift[span] = pictures, fractions, redshifts
+            bar.update(len(done))
 
 
 def load_simulated(profile="demo", seed=1):
-    """Return the simulated survey of a profile, rendering it first where it is not in the cache yet.
+    """Return the simulated survey of a profile, rendered on first use and kept in the cache folder.
 
     Args:
-        profile: Profile or its name; decides how many galaxies there are.
-        seed: The same seed gives the same galaxies.
+        profile: Name of a profile or a `Profile`; its `simulated_galaxies` sets the size.
+        seed: Seed of the survey.
 
     Returns:
-        A `GalaxyDataset` with `is_simulated` and `vote_fractions` set.
+        A `GalaxyDataset` with lazy images and `vote_fractions`. Each label is the class whose recipe drew the galaxy;
+        the plurality of the votes agrees with it for most galaxies, and the twins entered under a second class are
+        the exceptions on purpose.
+
+    Raises:
+        ConfigurationError: There is no such profile.
+        GalaxyUtilsError: The disc is too full.
     """
     num_galaxies = get_profile(profile).simulated_galaxies
-    name = f"survey{SURVEY_VERSION}_{num_galaxies}_seed{seed}.h5"
+    name = f"survey_n{num_galaxies}_seed{seed}_recipe{galaxy_recipes.RECIPE_VERSION}.h5"
     path = cache_folder() / "simulated" / name
-    with locked(path):
-        if not path.exists():
-            simulate_survey(path, num_galaxies, seed)
+    try:
+        simulate_survey(path, num_galaxies, seed)
+    except DataError:
+        # Only a damaged file can carry this name in the cache.
+        path.unlink()
+        simulate_survey(path, num_galaxies, seed)
     return open_galaxy10(path)
-
-
-def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_workers=None):
-    """Render a survey into an HDF5 file with the keys of Galaxy10 DECaLS and a further one, `vote_fractions`.
-
-    Rows are sorted by class, as in the real file. The label is the class a galaxy was drawn as; `vote_fractions`
-    (n, 10) float32 is how 40 simulated volunteers voted, and mostly, not always, agrees with it. About 0.33 % of the
-    galaxies stand in the file twice, at identical coordinates, under two labels.
-
-    Args:
-        path: Where the file goes. It appears there only when it is complete.
-        num_galaxies: At least 100.
-        seed: The same seed gives the same bytes in every data set, however many processes work.
-        image_size: Side of the images, pixels of 0.262 arcseconds.
-        num_workers: Processes; all cores by default.
-
-    Raises:
-        ConfigurationError: Numbers that make no survey.
-        DataError: The disk has no room for it.
-    """
-    if num_galaxies < SMALLEST_SURVEY or image_size < 32 or seed < 0:
-        raise ConfigurationError(
-            "Such a survey cannot be simulated.",
-            where="num_galaxies, image_size, seed",
-            expected=f"at least {SMALLEST_SURVEY} galaxies of at least 32 pixels, and a seed of at least 0",
-            found=f"{num_galaxies}, {image_size}, {seed}",
-        )
-    from joblib import Parallel, delayed
-
-    path = Path(path)
-    _check_free_space(path, num_galaxies * image_size**2 * 3)
-    plan = _plan_survey(num_galaxies, seed)
-    batches = [range(first, min(first + BATCH, num_galaxies)) for first in range(0, num_galaxies, BATCH)]
-    # joblib's processes also start from a notebook, and from a script without a main guard. They start afresh and
-    # share nothing, so a galaxy depends on its row and the seed alone.
-    workers = Parallel(n_jobs=num_workers or -1, return_as="generator")
-    rendered = workers(delayed(_render_rows)(plan, rows, seed, image_size) for rows in batches)
-    with write_atomically(path) as temporary, h5py.File(temporary, "w") as file:
-        images = file.create_dataset("images", (num_galaxies, image_size, image_size, 3), np.uint8)
-        with progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
-            for rows, block in zip(batches, rendered, strict=True):
-                images[rows.start : rows.stop] = block
-                bar.update(len(rows))
-        file["ans"] = plan.labels.astype(np.uint8)
-        file["ra"], file["dec"], file["redshift"] = plan.ra, plan.dec, plan.redshift
-        file["pxscale"] = np.full(num_galaxies, PIXEL_SCALE)
-        file["vote_fractions"] = plan.vote_fractions
-        file.attrs.update({"simulated": True, "seed": seed, "survey_version": SURVEY_VERSION})
-
-
-def render_galaxy(label, seed=1, image_size=FULL_SIZE, northern=False):
-    """Render one galaxy with its surroundings.
-
-    Args:
-        label: Class, 0–9.
-        seed: The same seed gives the same picture.
-        image_size: Side, pixels of 0.262 arcseconds.
-        northern: Whether it is seen by the telescopes of the northern part.
-
-    Returns:
-        RGB image, shape (image_size, image_size, 3), dtype uint8.
-
-    Raises:
-        ConfigurationError: There is no such class.
-    """
-    if label not in range(NUM_CLASSES):
-        raise ConfigurationError(
-            "There is no such class.", where="label", expected=f"0 to {NUM_CLASSES - 1}", found=repr(label)
-        )
-    random = np.random.default_rng([seed, int(label)])
-    galaxy = draw_galaxy(label, random)
-    image = light(galaxy, image_size, random) + surroundings(image_size, random)
-    return colour_image(observe(image, northern, random))
-
-
-def _plan_survey(num_galaxies, seed):
-    random = np.random.default_rng([seed, 0])
-    labels = np.repeat(np.arange(NUM_CLASSES), _class_counts(num_galaxies))
-    votes = np.stack([_vote(_galaxy_of_row(labels, row, seed), seed, row) for row in range(num_galaxies)])
-    ra, dec = _positions(num_galaxies, random)
-    source, neighbour = np.arange(num_galaxies), np.full(num_galaxies, -1)
-    free = random.permutation(num_galaxies).tolist()
-
-    # The second entry of a galaxy takes a row of the class that got the second most votes.
-    for _ in range(max(2, round(EXACT_PAIRS / REAL_ROWS * num_galaxies))):
-        first = free.pop()
-        ranked = [label for label in np.argsort(-votes[first]) if label != labels[first]]
-        second = next(row for label in ranked for row in free if labels[row] == label)
-        free.remove(second)
-        source[second] = first
-    # Close neighbours stand in each other's picture.
-    for _ in range(max(2, round(NEAR_PAIRS / REAL_ROWS * num_galaxies))):
-        first, second = free.pop(), free.pop()
-        neighbour[first], neighbour[second] = second, first
-        distance, angle = random.uniform(8, 30) / 3600, random.uniform(0, 2 * np.pi)
-        dec[second] = dec[first] + distance * np.sin(angle)
-        ra[second] = (ra[first] + distance * np.cos(angle) / np.cos(np.radians(dec[first]))) % 360
-
-    redshift = np.clip(random.lognormal(np.log(0.09), 0.5, num_galaxies), 0.003, 0.5)
-    redshift[random.random(num_galaxies) < 0.03] = np.nan
-    return _Plan(labels, source, neighbour, ra[source], dec[source], redshift[source], votes[source])
-
-
-def _class_counts(num_galaxies):
-    """The real proportions, rounded so that they add up, and a handful even of the rarest class."""
-    shares = np.array(OFFICIAL_CLASS_COUNTS) / sum(OFFICIAL_CLASS_COUNTS) * num_galaxies
-    counts = np.floor(shares).astype(int)
-    counts[np.argsort(counts - shares)[: num_galaxies - counts.sum()]] += 1
-    missing = np.maximum(0, min(10, num_galaxies // 20) - counts)
-    counts[np.argmax(counts)] -= missing.sum()
-    return counts + missing
-
-
-def _positions(num_galaxies, random):
-    """Uniform on the sphere within a footprint like the real one: two galactic caps, a northern and a southern part."""
-    north = random.random(num_galaxies) < NORTHERN_SHARE
-    lowest = np.where(north, NORTHERN_BORDER, -18.0)
-    highest = np.where(north, 80.0, NORTHERN_BORDER)
-    sine = random.uniform(np.sin(np.radians(lowest)), np.sin(np.radians(highest)))
-    northern_cap = north | (random.random(num_galaxies) < 0.6)
-    ra = np.where(northern_cap, random.uniform(115, 255, num_galaxies), random.uniform(-45, 60, num_galaxies) % 360)
-    return ra, np.degrees(np.arcsin(sine))
-
-
-def _galaxy_of_row(labels, row, seed):
-    return draw_galaxy(labels[row], np.random.default_rng([seed, 1, row]))
-
-
-def _vote(galaxy, seed, row):
-    votes = np.random.default_rng([seed, 2, row]).multinomial(VOLUNTEERS, volunteer_probabilities(galaxy))
-    return (votes / VOLUNTEERS).astype(np.float32)
-
-
-def _render_rows(plan, rows, seed, image_size):
-    return np.stack([_render_row(plan, int(plan.source[row]), seed, image_size) for row in rows])
-
-
-def _render_row(plan, row, seed, image_size):
-    random = np.random.default_rng([seed, 3, row])
-    image = light(_galaxy_of_row(plan.labels, row, seed), image_size, _structure(seed, row))
-    if plan.neighbour[row] >= 0:
-        other = int(plan.neighbour[row])
-        # East is to the left, as on the sky.
-        east = (plan.ra[other] - plan.ra[row] + 180) % 360 - 180
-        offset = (-east * np.cos(np.radians(plan.dec[row])) * 3600, (plan.dec[other] - plan.dec[row]) * 3600)
-        image += light(_galaxy_of_row(plan.labels, other, seed), image_size, _structure(seed, other), offset)
-    image += surroundings(image_size, random)
-    return colour_image(observe(image, plan.dec[row] > NORTHERN_BORDER, random))
-
-
-def _structure(seed, row):
-    """Where a galaxy's arms, knots and tails lie: the same in its own picture and in its neighbour's."""
-    return np.random.default_rng([seed, 4, row])
-
-
-def _check_free_space(path, needed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise DataError(
-            "The disk has no room for the simulated survey.",
-            where=path.parent,
-            expected=f"{needed / 2**20:,.0f} MiB free",
-            found=f"{free / 2**20:,.0f} MiB free",
-            remedy="Free some space, set GALAXY_UTILS_CACHE to a folder on another disk, or choose a smaller profile.",
-        )

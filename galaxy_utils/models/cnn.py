@@ -106,9 +106,9 @@ def small_cnn(image_size=64, num_classes=NUM_CLASSES, augmentation=None, seed=1)
         ConfigurationError: A size, a number of classes or a seed that cannot work.
     """
     smallest = 2 ** (len(SMALL_FILTERS) - 1)
-    _check_integer("image_size", image_size, smallest, "each of the three poolings halves the image")
-    _check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    _check_integer("seed", seed, 0, "seeds are counted from zero")
+    check_integer("image_size", image_size, smallest, "each of the three poolings halves the image")
+    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
 
     import keras
     from keras import layers
@@ -144,9 +144,9 @@ def _convolutional_network(
     name, image_size, num_classes, *, filters, batch_normalisation, dropout, pooling, augmentation, seed
 ):
     smallest = 2 ** len(filters)
-    _check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
-    _check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    _check_integer("seed", seed, 0, "seeds are counted from zero")
+    check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
+    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
     if pooling not in POOLINGS:
         raise ConfigurationError(
             f"There is no pooling {pooling!r}.",
@@ -216,7 +216,8 @@ def _layer_seeds(seed, count):
     return iter((np.random.SeedSequence(seed).generate_state(count) // 2).tolist())
 
 
-def _check_integer(name, value, smallest, reason):
+def check_integer(name, value, smallest, reason):
+    """Refuse an argument of a network's builder that is no integer or too small, naming it and its value."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < smallest:
         raise ConfigurationError(
             f"The network cannot be built with this {name}.",

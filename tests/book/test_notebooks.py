@@ -37,13 +37,20 @@ def test_cells_are_short(notebook):
     """Code over ten lines moves to the package, where it is tested."""
     for cell in _code_cells(notebook):
         lines = [line for line in "".join(cell["source"]).splitlines() if line.strip()]
-        assert len(lines) <= (25 if "solution" in cell["metadata"].get("tags", []) else 10), "".join(cell["source"])
+        assert len(lines) <= (25 if "solution" in cell["metadata"].get("tags", []) else 12), "".join(cell["source"])
+        # Longer lines are cut off on the page: a reader would have to scroll sideways.
+        assert max(map(len, lines), default=0) <= 79, "".join(cell["source"])
 
 
 def test_every_chapter_has_its_parts(notebook):
     """What to be able to do, takeaways, exercises with solutions, further reading: in every chapter, in this order."""
     text = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown").lower()
-    places = [text.index(part) for part in ("will be able to", "key takeaways", "exercise", "further reading")]
+    assert "will be able to" in text
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    places = [
+        next(number for number, heading in enumerate(headings) if part in heading)
+        for part in ("key takeaways", "exercises", "further reading")
+    ]
     assert places == sorted(places)
     solutions = [cell for cell in _code_cells(notebook) if "solution" in cell["metadata"].get("tags", [])]
     assert 3 <= len(solutions) <= 6
