@@ -59,10 +59,7 @@ def main():
             for _ in range(5):
                 step_seconds(network, images, labels)
         pairs = np.array(
-            [
-                [step_seconds(network, images, labels) for network in (plain, augmented)]
-                for _ in range(options.pairs)
-            ]
+            [[step_seconds(network, images, labels) for network in (plain, augmented)] for _ in range(options.pairs)]
         )
         ratios = pairs[:, 1] / pairs[:, 0]
         low, middle, high = np.percentile(ratios, [25, 50, 75])

@@ -940,3 +940,60 @@ def explained_variance(shares, provenance=None):
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
     return _finish(figure, f"Share of the variance in the first components: {'; '.join(spoken)}.", provenance)
+
+
+# --- Chapter 4: augmentation ------------------------------------------------------------------------------------------
+
+
+@_styled(CHART_STYLE)
+def accuracy_by_seed(evaluations, seed_accuracies, provenance=None):
+    """Draw accuracies over several seeds with their 95 % intervals, and each seed's own as a small mark.
+
+    Args:
+        evaluations: Dictionary from a name to the `Evaluation` of all seeds' answers together.
+        seed_accuracies: Dictionary from the same names to one accuracy per seed.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 0.55 * len(evaluations) + 1.4))
+    axes = figure.add_subplot()
+    spoken, ends = [], []
+    for position, (name, evaluation) in enumerate(evaluations.items()):
+        (low, high), seeds = evaluation.intervals["accuracy"], seed_accuracies[name]
+        axes.hlines(position, low, high, color=SERIES_COLOURS[0], linewidth=6, alpha=0.4)
+        axes.plot(seeds, [position] * len(seeds), "|", color=INK, markersize=13, markeredgewidth=2)
+        axes.plot(evaluation.accuracy, position, "o", color=SERIES_COLOURS[0], markersize=10)
+        axes.text(1.01, position, f"{evaluation.accuracy:.3f}", transform=axes.get_yaxis_transform(), va="center")
+        spoken.append(f"{name} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
+        ends += [low, high, *seeds]
+    axes.set(xlabel="accuracy (ticks: single seeds)", xlim=(min(ends) - 0.02, max(ends) + 0.02))
+    axes.set_yticks(range(len(evaluations)), list(evaluations))
+    axes.set_ylim(len(evaluations) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.3)
+    num_seeds = len(next(iter(seed_accuracies.values())))
+    return _finish(figure, f"Accuracies over {num_seeds} seeds, 95 % intervals: {'; '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def share_curve(evaluations, provenance=None):
+    """Draw accuracy, with its 95 % interval, against the share of synthetic images among the training images.
+
+    Args:
+        evaluations: Dictionary from a share, 0 to 1, to an `Evaluation`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    shares = sorted(evaluations)
+    accuracies = [evaluations[share].accuracy for share in shares]
+    lows, highs = np.transpose([evaluations[share].intervals["accuracy"] for share in shares])
+    figure = Figure(figsize=(WIDTH, 3.6))
+    axes = figure.add_subplot()
+    axes.fill_between(shares, lows, highs, color=SERIES_COLOURS[0], alpha=0.2, label="95 % interval")
+    axes.plot(shares, accuracies, "o-", color=SERIES_COLOURS[0], markersize=9)
+    axes.axhline(accuracies[0], color=FAINT, linestyle=":", linewidth=1.8, label="real images alone")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes.set(xlabel="synthetic share of the training images", ylabel="accuracy", xticks=shares)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    spoken = [
+        f"{share:.0%} {accuracy:.3f} ({low:.3f} to {high:.3f})"
+        for share, accuracy, low, high in zip(shares, accuracies, lows, highs, strict=True)
+    ]
+    return _finish(figure, f"Accuracy against the synthetic share: {'; '.join(spoken)}.", provenance)

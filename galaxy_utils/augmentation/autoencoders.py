@@ -1,10 +1,11 @@
 """Two autoencoders that learn to redraw galaxies, as paper 1 used them to make more training images."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
 from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.models.cnn import check_integer
 
 # Three convolutions with stride 2 on the way in, three transposed ones on the way out.
 FILTERS = (32, 64, 64)
@@ -56,8 +57,8 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
     two galaxies. Paper 1 names variational autoencoders and says nothing about them; all sizes here are this book's.
 
     The weight of the divergence is not a free number. For pixels that scatter about the drawn image with standard
-    deviation σ, the negative evidence bound is, up to a constant, (D / 2σ²) · MSE + divergence, for D values in an image
-    and the mean squared error MSE. Divided by D / 2σ², to keep the loss an MSE, the weight is 2σ² / D.
+    deviation σ, the negative evidence bound is, up to a constant, (D / 2σ²) · MSE + divergence, for D values in an
+    image and the mean squared error MSE. Divided by D / 2σ², to keep the loss an MSE, the weight is 2σ² / D.
 
     Args:
         image_size: Side of the square images, in pixels; a multiple of 8.
@@ -105,14 +106,10 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
 
 
 def _shrink(x, seeds):
-    import keras
     from keras import layers
 
     for number, channels in enumerate(FILTERS, start=1):
-        x = layers.Conv2D(
-            channels, 3, strides=2, padding="same", activation="relu",
-            kernel_initializer=keras.initializers.HeNormal(next(seeds)), name=f"shrink_{number}",
-        )(x)  # fmt: skip
+        x = _stage(x, layers.Conv2D, channels, 3, next(seeds), f"shrink_{number}")
     return x
 
 
@@ -122,15 +119,24 @@ def _grow(x, seeds):
 
     # Kernels of 4 with stride 2 reach each pixel equally often; kernels of 3 would weave a chequered pattern.
     for number, channels in enumerate((FILTERS[1], FILTERS[0]), start=1):
-        x = layers.Conv2DTranspose(
-            channels, 4, strides=2, padding="same", activation="relu",
-            kernel_initializer=keras.initializers.HeNormal(next(seeds)), name=f"grow_{number}",
-        )(x)  # fmt: skip
+        x = _stage(x, layers.Conv2DTranspose, channels, 4, next(seeds), f"grow_{number}")
     # float32 also under mixed precision, like every output of this package.
     return layers.Conv2DTranspose(
         3, 4, strides=2, padding="same", activation="sigmoid", dtype="float32",
         kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), name="reconstruction",
     )(x)  # fmt: skip
+
+
+def _stage(x, convolution, channels, kernel, seed, name):
+    import keras
+    from keras import layers
+
+    weights = keras.initializers.HeNormal(seed)
+    x = convolution(channels, kernel, strides=2, padding="same", kernel_initializer=weights, name=name)(x)
+    # Most pixels are dark sky. Without batch normalisation a network soon answers black everywhere and stays there,
+    # because a sigmoid near 0 lets no gradient through.
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_batch_normalisation")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _layer_seeds(seed):
@@ -139,18 +145,16 @@ def _layer_seeds(seed):
 
 
 def _check_sizes(image_size, latent_name, latent_size, seed):
-    for name, value, valid, expected in (
-        ("image_size", image_size, lambda n: n >= SHRINKING and n % SHRINKING == 0, f"a multiple of {SHRINKING}"),
-        (latent_name, latent_size, lambda n: n >= 1, "at least 1"),
-        ("seed", seed, lambda n: n >= 0, "at least 0"),
-    ):
-        if isinstance(value, bool) or not isinstance(value, Integral) or not valid(value):
-            raise ConfigurationError(
-                f"The autoencoder cannot be built with this {name}.",
-                where=name,
-                expected=f"an integer, {expected}",
-                found=repr(value),
-            )
+    check_integer("image_size", image_size, SHRINKING, f"each of the {len(FILTERS)} stages halves the image")
+    check_integer(latent_name, latent_size, 1, "nothing can be redrawn from nothing")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
+    if image_size % SHRINKING:
+        raise ConfigurationError(
+            "The decoder cannot give back images of this size.",
+            where="image_size",
+            expected=f"a multiple of {SHRINKING}",
+            found=repr(image_size),
+        )
 
 
 def _check_share(name, value):

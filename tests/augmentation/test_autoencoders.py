@@ -153,7 +153,7 @@ def test_the_baseline_trains_on_both_through_the_same_fit(trained, galaxies, spl
     model, _ = trained["variational_autoencoder"]
     longer, parts = add_synthetic(galaxies, split, make_synthetic(model, galaxies, split, 0.5))
     network = gu.models.paper_1_cnn(16, 4, pooling="average")
-    run = gu.fit(network, longer, parts, RECIPE.replace(epochs=6, learning_rate=1e-3), progress=False)
+    run = gu.fit(network, longer, parts, RECIPE.replace(epochs=3, learning_rate=1e-3), progress=False)
     assert run.history["loss"][-1] < run.history["loss"][0]
     assert gu.predict(network, galaxies, split.test).shape == (len(split.test), 4)
 
