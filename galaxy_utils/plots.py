@@ -870,22 +870,23 @@ def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance
 
     Args:
         planes: Dictionary from a space's name to points, shape (n, 2).
-        labels: Labels of the points, shape (n,).
+        labels: Dictionary from a space's name to the labels of its points, shape (n,).
         class_names: One name per class.
         shares: Dictionary from a space's name to the two components' shares of the variance.
-        pairs: Positions of points that belong together, shape (number of pairs, 2): each is ringed and joined.
+        pairs: Positions of points that belong together, shape (number of pairs, 2): they are ringed and joined.
         provenance: Line for the corner, usually `dataset.provenance`.
     """
     names, colours, markers = _look_of(class_names)
-    labels, present = np.asarray(labels), np.unique(labels)
+    present = np.unique(np.concatenate([labels[space] for space in planes]))
     columns = min(2, len(planes))
     rows = -(-len(planes) // columns)
     figure = Figure(figsize=(WIDTH, rows * (6.0 if columns == 1 else 3.6) + 1.0))
-    size = np.clip((9000 if columns == 1 else 4000) / len(labels), 4, 40)
+    count = max(map(len, planes.values()))
+    size = np.clip((9000 if columns == 1 else 4000) / count, 4, 40)
     for place, (space, points) in enumerate(planes.items()):
         axes = figure.add_subplot(rows, columns, place + 1)
         for c in present:
-            part = points[labels == c]
+            part = points[labels[space] == c]
             axes.scatter(
                 *part.T,
                 s=size,
@@ -913,8 +914,9 @@ def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance
     for handle in legend.legend_handles:
         handle.set_sizes([45])
     spoken = "" if shares is None else "; ".join(f"{space} {s[0]:.0%} and {s[1]:.0%}" for space, s in shares.items())
-    alt_text = f"""{len(labels):,} galaxies of {len(present)} classes in the plane of the first two principal components of
-        {", ".join(planes)}.{f" Shares of the variance: {spoken}." if spoken else ""}"""
+    alt_text = f"""Maps of up to {count:,} galaxies of {len(present)} classes, each in a plane of two dimensions.
+        {f"Maps: {', '.join(planes)}." if all(planes) else ""}
+        {f"Shares of the variance of the two components: {spoken}." if spoken else ""}"""
     if pairs is not None:
         alt_text += f" {len(pairs)} pairs of points are ringed and joined."
     return _finish(figure, alt_text, provenance)
