@@ -34,7 +34,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("smoke", 400, 0.5, 32, 2, 200, "tests: proves that everything runs, its numbers mean nothing"),
-        Profile("demo", 3000, 0.5, 64, 12, 1000, "a laptop: minutes, enough for the story to show"),
+        Profile("demo", 3000, 0.5, 64, 8, 1000, "a laptop: minutes, enough for the story to show"),
         Profile("full", 17736, 1.0, 256, None, 1000, "a GPU: the papers' image size and number of epochs"),
     )
 }

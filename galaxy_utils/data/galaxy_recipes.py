@@ -22,6 +22,7 @@ RECIPE_VERSION = 1
 
 FIELD_OF_VIEW = 256 * 0.262  # arcseconds: 256 pixels of the Legacy Surveys' usual cut-outs
 BANDS = "grz"
+GRAINS = 10
 NUM_VOLUNTEERS = 40  # classifications that Galaxy Zoo DECaLS aims at for a galaxy (Walmsley et al. 2021)
 
 DISTURBED, MERGING, ROUND, IN_BETWEEN, CIGAR, BARRED, TIGHT, LOOSE, EDGE_ON, EDGE_ON_BULGE = range(NUM_CLASSES)
@@ -97,11 +98,11 @@ POPULATION = {
     ROUND: (2.0, 0.38, 20.75, 0.4, 1.43, 0.27),
     IN_BETWEEN: (1.75, 0.30, 20.5, 0.4, 1.27, 0.27),
     CIGAR: (3.0, 0.35, 20.9, 0.45, 1.20, 0.28),
-    BARRED: (3.8, 0.40, 21.0, 0.5, 1.14, 0.2),
-    TIGHT: (3.25, 0.30, 20.85, 0.4, 1.17, 0.19),
-    LOOSE: (2.5, 0.36, 20.9, 0.5, 1.06, 0.2),
-    EDGE_ON: (6.3, 0.40, 22.2, 0.5, 1.16, 0.27),
-    EDGE_ON_BULGE: (3.9, 0.35, 21.45, 0.4, 1.52, 0.17),
+    BARRED: (3.8, 0.40, 21.0, 0.5, 1.08, 0.26),
+    TIGHT: (3.25, 0.30, 20.85, 0.4, 1.13, 0.24),
+    LOOSE: (2.5, 0.36, 20.9, 0.5, 1.06, 0.23),
+    EDGE_ON: (6.3, 0.40, 22.2, 0.5, 1.06, 0.23),
+    EDGE_ON_BULGE: (3.9, 0.35, 21.45, 0.4, 1.45, 0.22),
 }
 
 
@@ -117,7 +118,7 @@ def draw_morphology(label, rng):
         DISTURBED: rng.uniform(0.25, 0.85),
         MERGING: rng.uniform(0.5, 1.0),
         ROUND: 1 - abs(rng.normal(0, 0.09)),
-        IN_BETWEEN: np.clip(rng.normal(0.62, 0.07), 0.48, 0.82),
+        IN_BETWEEN: np.clip(rng.normal(0.60, 0.07), 0.48, 0.82),
         CIGAR: np.clip(rng.normal(0.33, 0.06), 0.2, 0.55),
         BARRED: rng.uniform(0.45, 0.98),
         TIGHT: rng.uniform(0.45, 0.98),
@@ -127,11 +128,11 @@ def draw_morphology(label, rng):
     }[label]
     features = rng.beta(1.5, 5) * 0.6 if label in SMOOTH else np.clip(rng.normal(0.75, 0.14), 0.42, 1.0)
     bulge_share = {
-        EDGE_ON: rng.uniform(0.0, 0.10),
-        EDGE_ON_BULGE: rng.uniform(0.2, 0.5),
+        EDGE_ON: rng.uniform(0.0, 0.09),
+        EDGE_ON_BULGE: rng.uniform(0.14, 0.45),
         TIGHT: rng.uniform(0.12, 0.35),
         LOOSE: rng.uniform(0.05, 0.25),
-        BARRED: rng.uniform(0.04, 0.18),
+        BARRED: rng.uniform(0.04, 0.26),
     }.get(label, rng.uniform(0.02, 0.3))
     pitch = {TIGHT: rng.normal(12, 3), LOOSE: rng.normal(28, 5), BARRED: rng.normal(18, 5)}.get(
         label, rng.normal(24, 6)
@@ -188,7 +189,7 @@ def vote_probabilities(morphology):
     disturbed = _yes(morphology.disturbance, 0.5, 0.10)
     featured = _yes(morphology.features, 0.45, 0.07)
     edge_on = _yes(-morphology.axis_ratio, -0.33, 0.03)
-    bulge = _yes(morphology.bulge_share, 0.15, 0.03)
+    bulge = _yes(morphology.bulge_share, 0.12, 0.02)
     barred = _yes(morphology.bar, 0.5, 0.10)
     tight = _yes(-morphology.pitch, -20, 2.0)
     round_ = _yes(morphology.axis_ratio, 0.80, 0.03)
@@ -221,10 +222,19 @@ def cast_votes(morphology, rng, num_volunteers=NUM_VOLUNTEERS):
 
 
 def band_fluxes(flux, colour, bend=0.0):
-    """Return fluxes in g, r, z for a flux in r and a colour g − z, which is shared 58 : 42 between g − r and r − z."""
-    g_minus_r = 0.58 * colour + bend
-    r_minus_z = 0.42 * colour - bend
-    return (flux * 10 ** (0.4 * np.array([-g_minus_r, 0.0, r_minus_z]))).astype(np.float32)
+    """Return fluxes in g, r, z for a flux in r and a colour g − z, which is shared 58 : 42 between g − r and r − z.
+
+    Args:
+        flux: Nanomaggies, one number or shape (n,).
+        colour: g − z in magnitudes, likewise.
+        bend: Magnitudes moved from r − z to g − r, likewise.
+
+    Returns:
+        Array of shape (3,) or (3, n), float32.
+    """
+    g_minus_r = 0.58 * np.asarray(colour) + bend
+    r_minus_z = 0.42 * np.asarray(colour) - bend
+    return (flux * 10 ** (0.4 * np.stack([-g_minus_r, np.zeros_like(g_minus_r), r_minus_z]))).astype(np.float32)
 
 
 class Canvas:
@@ -294,12 +304,12 @@ class Canvas:
         inside = (column >= 0) & (column < self.size - 1) & (row >= 0) & (row < self.size - 1)
         column, row, fluxes = column[inside], row[inside], np.asarray(fluxes)[:, inside]
         left, lower = column.astype(int), row.astype(int)
-        right_share, upper_share = column - left, row - lower
+        right, upper = column - left, row - lower
+        corner = lower * self.size + left
+        pixels = np.concatenate([corner, corner + 1, corner + self.size, corner + self.size + 1])
+        shares = np.concatenate([(1 - right) * (1 - upper), right * (1 - upper), (1 - right) * upper, right * upper])
         for band in range(3):
-            for step_row, row_share in ((0, 1 - upper_share), (1, upper_share)):
-                for step_column, column_share in ((0, 1 - right_share), (1, right_share)):
-                    share = fluxes[band] * row_share * column_share
-                    np.add.at(self.light[band], (lower + step_row, left + step_column), share)
+            np.add.at(self.light[band].reshape(-1), pixels, (np.tile(fluxes[band], 4) * shares).astype(np.float32))
 
 
 def _disc_plane(canvas, box, x, y, axis_ratio, position_angle, warp=0.0, size=1.0):
@@ -329,9 +339,10 @@ def _paint_smooth(canvas, morphology, rng, x, y):
         m.sersic_index, radius, m.axis_ratio, m.position_angle, x, y,
     )  # fmt: skip
     if envelope:
+        shift = rng.normal(0, 0.15, 2) * radius
         canvas.add_sersic(
             band_fluxes(envelope * flux, m.colour - gradient),
-            1.0, 1.7 * radius, min(1, m.axis_ratio + 0.05), m.position_angle, x, y,
+            1.0, 1.7 * radius, min(1, m.axis_ratio + 0.05), m.position_angle, x + shift[0], y + shift[1],
         )  # fmt: skip
     if m.features > 0.15:
         # Structure that only some volunteers notice: a faint disc with weak arms.
@@ -343,8 +354,8 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     box = canvas.box(x, y, 5.5 * scale_length)
     if box is None:
         return
-    lopsided = 0.55 * m.disturbance * rng.uniform(0.5, 1.0)
-    u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, 0.5 * max(0.0, m.disturbance - 0.3), m.size)
+    lopsided = 0.12 * rng.random() + 0.35 * m.disturbance * rng.uniform(0.5, 1.0)
+    u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, 0.3 * max(0.0, m.disturbance - 0.3), m.size)
     v = v / np.float32(m.axis_ratio)
     radius = np.sqrt(u * u + v * v) + np.float32(0.02)
     angle = np.arctan2(v, u)
@@ -361,7 +372,7 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     phase = winding * angle - logarithm / np.float32(np.tan(np.radians(m.pitch)))
     phase += np.float32(rng.uniform(0, 2 * np.pi))
     for frequency in (1, 2, 3, 5):
-        phase += np.float32(rng.normal(0, 0.22)) * np.sin(
+        phase += np.float32(rng.normal(0, 0.26)) * np.sin(
             np.float32(frequency) * angle
             + np.float32(rng.normal(0, 3)) * logarithm
             + np.float32(rng.uniform(0, 2 * np.pi))
@@ -375,10 +386,10 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
     inner = scipy.special.expit((scaled - start) * np.float32(5))
     arms = ridge * strength * inner
     # A bar sweeps the disc beside it clear of young stars.
-    swept = 1 - np.float32(0.7 * m.bar**2) * np.exp(-((scaled / np.float32(0.9)) ** 2))
-    clumps = np.exp(np.float32(0.8) * rng.standard_normal(disc.shape, dtype=np.float32))
+    swept = 1 - np.float32(rng.uniform(0.0, 0.9) * m.bar**2) * np.exp(-((scaled / np.float32(0.9)) ** 2))
+    clumps = np.exp(np.float32(0.65) * rng.standard_normal(disc.shape, dtype=np.float32))
 
-    contrast = np.float32(contrast * rng.uniform(0.55, 1.0))
+    contrast = np.float32(contrast * rng.uniform(0.35, 1.0))
     old = disc * (1 - np.float32(0.35) * contrast + np.float32(1.1) * contrast * arms)
     young = (
         np.exp(-scaled * np.float32(0.72))
@@ -397,7 +408,7 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour):
         chosen = np.searchsorted(cumulative, rng.random(num_knots) * cumulative[-1])
         rows, columns = np.unravel_index(np.minimum(chosen, disc.size - 1), disc.shape)
         horizontal, vertical = canvas.offsets(box, 0, 0)
-        light = young_share * flux * 0.012 * rng.exponential(1.0, num_knots)
+        light = young_share * flux * 0.007 * rng.exponential(1.0, num_knots)
         canvas.add_points(horizontal[0, columns], vertical[rows, 0], band_fluxes(1.0, colour - 0.75)[:, None] * light)
 
 
@@ -408,9 +419,11 @@ def _paint_bar(canvas, m, x, y, flux, scale_length, rng):
     along = np.cos(angle), m.axis_ratio * np.sin(angle)
     foreshortening = np.hypot(*along)
     direction = m.position_angle + np.arctan2(along[1], along[0])
-    thickness = rng.uniform(0.2, 0.34) / max(foreshortening, 0.5)
+    thickness = rng.uniform(0.2, 0.42) / max(foreshortening, 0.5)
     half_light = length * foreshortening * np.sqrt(thickness) * 0.62
-    canvas.add_sersic(band_fluxes(flux, m.colour + 0.3), 0.5, half_light, min(thickness, 0.8), direction, x, y)
+    canvas.add_sersic(
+        band_fluxes(flux, m.colour + rng.uniform(-0.05, 0.45)), 0.5, half_light, min(thickness, 0.8), direction, x, y
+    )
 
 
 def _paint_spiral(canvas, m, rng, x, y):
@@ -432,7 +445,7 @@ def _paint_edge_on(canvas, m, rng, x, y):
     box = canvas.box(x, y, 5.5 * m.size)
     if box is None:
         return
-    u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, rng.normal(0, 0.05), m.size)
+    u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, rng.normal(0, 0.07), m.size)
     height = np.float32(m.size * m.axis_ratio * rng.uniform(0.9, 1.2))
     flux = _disc_flux(m.surface_brightness, m.size) * 0.75
     cut = np.float32(m.size * rng.uniform(2.2, 3.6))
@@ -449,7 +462,7 @@ def _paint_edge_on(canvas, m, rng, x, y):
     thick_share = rng.uniform(0.05, 0.25)
 
     end = scipy.special.expit((cut - np.abs(u)) / np.float32(m.size * rng.uniform(0.2, 0.45)))
-    one_sided = 1 + np.float32(rng.normal(0, 0.12) + 0.5 * m.disturbance * rng.choice([-1, 1])) * np.tanh(
+    one_sided = 1 + np.float32(rng.normal(0, 0.25) + 0.4 * m.disturbance * rng.choice([-1, 1])) * np.tanh(
         u / np.float32(m.size)
     )
     disc_flux = (1 - m.bulge_share) * flux
@@ -504,12 +517,12 @@ def _paint_disturbed(canvas, m, rng, x, y):
     else:
         canvas.add_sersic(band_fluxes((1 - m.bulge_share) * flux, m.colour), 1.25, 1.2 * m.size,
                           m.axis_ratio, m.position_angle, x, y)  # fmt: skip
-    shift = 0.35 * m.size * m.disturbance
+    shift = 0.12 * m.size * m.disturbance
     bulge = band_fluxes((0.05 + m.bulge_share) * flux, m.colour + 0.35)
     canvas.add_sersic(bulge, 1.5, 0.35 * m.size, 0.8, m.position_angle,
                       x + rng.normal(0, shift), y + rng.normal(0, shift))  # fmt: skip
     for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1])):
-        share = m.disturbance * rng.uniform(0.12, 0.4)
+        share = m.disturbance * rng.uniform(0.06, 0.28)
         _paint_tail(canvas, m, rng, x, y, share * flux, m.colour - rng.uniform(0, 0.3), m.size * rng.uniform(3, 6.5))
     if rng.random() < 0.4:
         # A displaced shell or plume of stars.
@@ -558,7 +571,9 @@ def _paint_merging(canvas, m, rng, x, y):
 
 
 def paint_galaxy(canvas, morphology, rng, x=0.0, y=0.0):
-    """Add a galaxy to a canvas, its centre at an offset from the picture's centre, arcseconds."""
+    """Add a galaxy to a canvas, its centre near an offset from the picture's centre, arcseconds."""
+    # A survey's catalogue places a galaxy to within about half a pixel.
+    x, y = rng.normal(0, 0.13, 2) + (x, y)
     if morphology.label in SMOOTH:
         _paint_smooth(canvas, morphology, rng, x, y)
     elif morphology.label in FACE_ON:
@@ -592,18 +607,31 @@ def paint_field(canvas, rng, x=0.0, y=0.0, wide=False):
     bends = np.where(dwarfs, np.clip(1.45 - 0.55 * colours, -0.8, 0.4), rng.normal(0.06, 0.05, num_stars))
     # Red dwarfs are drawn by their z light, or their faint r light would make them rare.
     fluxes = 10 ** (0.4 * (22.5 - magnitudes)) * np.where(dwarfs, 0.6, 1.0)
-    light = np.array([band_fluxes(f, c, b) for f, c, b in zip(fluxes, colours, bends, strict=True)]).reshape(-1, 3).T
-    canvas.add_points(x + rng.uniform(-half, half, num_stars), y + rng.uniform(-half, half, num_stars), light)
+    places = rng.uniform(-half, half, (2, num_stars))
+    canvas.add_points(x + places[0], y + places[1], band_fluxes(fluxes, colours, bends))
 
     num_galaxies = rng.poisson(18 * crowding)
     magnitudes = _magnitudes(rng, num_galaxies, 18.5, 24.2, 0.34)
-    for magnitude in magnitudes:
-        flux = 10 ** (0.4 * (22.5 - magnitude))
-        radius = np.clip(np.exp(rng.normal(-0.9 - 0.09 * (magnitude - 21), 0.3)), 0.15, 2)
-        colour = rng.normal(1.6, 0.55)
-        place = rng.uniform(-half, half, 2) + (x, y)
-        canvas.add_sersic(band_fluxes(flux, colour), rng.choice([1.0, 1.0, 2.5]), radius, rng.uniform(0.3, 1),
-                          rng.uniform(0, np.pi), *place)  # fmt: skip
+    fluxes = 10 ** (0.4 * (22.5 - magnitudes))
+    radii = np.clip(np.exp(rng.normal(-0.9 - 0.09 * (magnitudes - 21), 0.3)), 0.15, 2)
+    colours = rng.normal(1.6, 0.55, num_galaxies)
+    axis_ratios, angles = rng.uniform(0.3, 1, num_galaxies), rng.uniform(0, np.pi, num_galaxies)
+    places = rng.uniform(-half, half, (num_galaxies, 2)) + (x, y)
+    # The many faint ones are a few grains of light each: too small to show a profile.
+    grains = rng.standard_normal((num_galaxies, GRAINS, 2))
+    for row in np.flatnonzero(magnitudes < 21.5):
+        light = band_fluxes(fluxes[row], colours[row])
+        canvas.add_sersic(light, 1.0, radii[row], axis_ratios[row], angles[row], *places[row])
+    faint = magnitudes >= 21.5
+    major = grains[faint, :, 0] * radii[faint, None]
+    minor = grains[faint, :, 1] * (radii * axis_ratios)[faint, None]
+    cosine, sine = np.cos(angles[faint, None]), np.sin(angles[faint, None])
+    light = np.repeat(band_fluxes(fluxes[faint] / GRAINS, colours[faint]), GRAINS, axis=1)
+    canvas.add_points(
+        (places[faint, :1] + major * cosine - minor * sine).ravel(),
+        (places[faint, 1:] + major * sine + minor * cosine).ravel(),
+        light,
+    )
 
 
 # ------------------------------------------------------------------------------------- camera, stretch, picture
@@ -615,10 +643,9 @@ def blur(canvas, telescope, rng):
     One Moffat point-spread function per band, drawn by GalSim, and one Fourier convolution of the whole scene.
     """
     size = canvas.size
-    seeing = np.array(telescope.seeing) * np.exp(rng.normal(0, 0.10, 3))
+    seeing = np.array(telescope.seeing) * np.exp(rng.normal(0, 0.10) + rng.normal(0, 0.08, 3))
     stamp_size = min(64, size - size % 2)
-    first = (size - stamp_size) // 2
-    inside = slice(first, first + stamp_size)
+    half = stamp_size // 2
     kernel = np.zeros((3, size, size), np.float32)
     for band in range(3):
         moffat = galsim.Moffat(beta=3.3, fwhm=max(seeing[band] / canvas.pixel_scale, 0.8))
@@ -626,8 +653,13 @@ def blur(canvas, telescope, rng):
         stamp = moffat.drawImage(
             nx=stamp_size, ny=stamp_size, scale=1, method="no_pixel", dtype=np.float32, offset=(0.5, 0.5)
         ).array
-        kernel[band, inside, inside] = stamp / stamp.sum()
-    transform = scipy.fft.rfft2(canvas.light) * scipy.fft.rfft2(scipy.fft.ifftshift(kernel, axes=(1, 2)))
+        # The Fourier transform has its origin in the corner: the stamp's quadrants go to the four corners.
+        centred = np.fft.fftshift(stamp / stamp.sum())
+        kernel[band, :half, :half] = centred[:half, :half]
+        kernel[band, :half, -half:] = centred[:half, half:]
+        kernel[band, -half:, :half] = centred[half:, :half]
+        kernel[band, -half:, -half:] = centred[half:, half:]
+    transform = scipy.fft.rfft2(canvas.light) * scipy.fft.rfft2(kernel)
     visible = slice(canvas.margin, canvas.margin + canvas.image_size)
     return np.ascontiguousarray(scipy.fft.irfft2(transform, s=(size, size))[:, visible, visible])
 
@@ -642,7 +674,7 @@ def add_noise(bands, telescope, pixel_scale, rng):
     # Resampling the exposures onto one grid makes neighbouring pixels share noise; 1.5 = 1 + 2 · 0.5².
     shared = np.float32(0.5) * (white[:, 1:, :-1] + white[:, :-1, 1:])
     noise = (white[:, :-1, :-1] + shared) * np.float32(1 / np.sqrt(1.5))
-    residual_sky = rng.normal(0, 0.25, (3, 1, 1)).astype(np.float32)
+    residual_sky = rng.normal(0, 0.07, (3, 1, 1)).astype(np.float32)
     return bands + level * (noise + residual_sky)
 
 

@@ -286,9 +286,9 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None
     """Render a simulated survey into an HDF5 file with the schema of Galaxy10 DECaLS, or keep the one that is there.
 
     Keys: `images` (n, s, s, 3) uint8; `ans` (n,) uint8, sorted; `ra`, `dec` (n,) float64, degrees; `redshift` (n,)
-    float64, some NaN; `pxscale` (n,) float64, arcseconds; `vote_fractions` (n, 10) float32. File attributes: simulated, seed,
-    recipe_version, galsim_version, num_galaxies, image_size, num_volunteers. The same seed gives the same values,
-    however many workers render. The file appears under its name only when it is complete.
+    float64, some NaN; `pxscale` (n,) float64, arcseconds; `vote_fractions` (n, 10) float32. File attributes: simulated,
+    seed, recipe_version, galsim_version, num_galaxies, image_size, num_volunteers. The same seed gives the same
+    values, however many workers render. The file appears under its name only when it is complete.
 
     Args:
         path: The file to write.
