@@ -753,7 +753,7 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     """
     columns = len(next(iter(rows.values())))
     column_titles = column_titles or [""] * columns
-    width = (WIDTH - 1.0) / columns
+    width = (WIDTH - 1.2) / columns - 0.1
     lines = max(title.count("\n") + 1 if title else 0 for title in column_titles)
     figure = Figure(figsize=(WIDTH, len(rows) * (width + 0.08) + 0.2 * lines + 0.45))
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -910,7 +910,12 @@ def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance
         if columns > 1:
             axes.set_title(space)
     handles, legend_names = axes.get_legend_handles_labels()
-    legend = figure.legend(handles, legend_names, loc="outside lower center", ncols=4, fontsize=10, columnspacing=1)
+    if len(planes) % columns:
+        free = figure.add_subplot(rows, columns, len(planes) + 1)
+        free.set_axis_off()
+        legend = free.legend(handles, legend_names, loc="center", ncols=2, fontsize=10, columnspacing=1)
+    else:
+        legend = figure.legend(handles, legend_names, loc="outside lower center", ncols=4, fontsize=10, columnspacing=1)
     for handle in legend.legend_handles:
         handle.set_sizes([45])
     spoken = "" if shares is None else "; ".join(f"{space} {s[0]:.0%} and {s[1]:.0%}" for space, s in shares.items())
