@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import time
 import zipfile
@@ -26,6 +27,10 @@ from galaxy_utils.training import (
 )
 
 CHECKPOINT_FORMAT = 1
+
+# TensorFlow warns when functions are compiled often, whichever they are. A chapter that trains several small networks
+# compiles each of them once, as it must.
+logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 class GalaxyBatches(keras.utils.PyDataset):

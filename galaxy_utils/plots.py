@@ -753,7 +753,7 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     """
     columns = len(next(iter(rows.values())))
     column_titles = column_titles or [""] * columns
-    width = (WIDTH - 1.0) / columns
+    width = (WIDTH - 1.2) / columns - 0.1
     lines = max(title.count("\n") + 1 if title else 0 for title in column_titles)
     figure = Figure(figsize=(WIDTH, len(rows) * (width + 0.08) + 0.2 * lines + 0.45))
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -870,22 +870,23 @@ def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance
 
     Args:
         planes: Dictionary from a space's name to points, shape (n, 2).
-        labels: Labels of the points, shape (n,).
+        labels: Dictionary from a space's name to the labels of its points, shape (n,).
         class_names: One name per class.
         shares: Dictionary from a space's name to the two components' shares of the variance.
-        pairs: Positions of points that belong together, shape (number of pairs, 2): each is ringed and joined.
+        pairs: Positions of points that belong together, shape (number of pairs, 2): they are ringed and joined.
         provenance: Line for the corner, usually `dataset.provenance`.
     """
     names, colours, markers = _look_of(class_names)
-    labels, present = np.asarray(labels), np.unique(labels)
+    present = np.unique(np.concatenate([labels[space] for space in planes]))
     columns = min(2, len(planes))
     rows = -(-len(planes) // columns)
     figure = Figure(figsize=(WIDTH, rows * (6.0 if columns == 1 else 3.6) + 1.0))
-    size = np.clip((9000 if columns == 1 else 4000) / len(labels), 4, 40)
+    count = max(map(len, planes.values()))
+    size = np.clip((9000 if columns == 1 else 4000) / count, 4, 40)
     for place, (space, points) in enumerate(planes.items()):
         axes = figure.add_subplot(rows, columns, place + 1)
         for c in present:
-            part = points[labels == c]
+            part = points[labels[space] == c]
             axes.scatter(
                 *part.T,
                 s=size,
@@ -909,12 +910,18 @@ def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance
         if columns > 1:
             axes.set_title(space)
     handles, legend_names = axes.get_legend_handles_labels()
-    legend = figure.legend(handles, legend_names, loc="outside lower center", ncols=4, fontsize=10, columnspacing=1)
+    if len(planes) % columns:
+        free = figure.add_subplot(rows, columns, len(planes) + 1)
+        free.set_axis_off()
+        legend = free.legend(handles, legend_names, loc="center", ncols=2, fontsize=10, columnspacing=1)
+    else:
+        legend = figure.legend(handles, legend_names, loc="outside lower center", ncols=4, fontsize=10, columnspacing=1)
     for handle in legend.legend_handles:
         handle.set_sizes([45])
     spoken = "" if shares is None else "; ".join(f"{space} {s[0]:.0%} and {s[1]:.0%}" for space, s in shares.items())
-    alt_text = f"""{len(labels):,} galaxies of {len(present)} classes in the plane of the first two principal components of
-        {", ".join(planes)}.{f" Shares of the variance: {spoken}." if spoken else ""}"""
+    alt_text = f"""Maps of up to {count:,} galaxies of {len(present)} classes, each in a plane of two dimensions.
+        {f"Maps: {', '.join(planes)}." if all(planes) else ""}
+        {f"Shares of the variance of the two components: {spoken}." if spoken else ""}"""
     if pairs is not None:
         alt_text += f" {len(pairs)} pairs of points are ringed and joined."
     return _finish(figure, alt_text, provenance)
