@@ -12,7 +12,6 @@ ingredients one by one; `--ablation-folds` says in how many of the folds, becaus
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,7 +86,7 @@ def describe_machine():
     """Return versions and device, as reports do."""
     from galaxy_utils import report
 
-    return {"versions": report._versions(), "device": report._device(), "platform": platform.platform()}
+    return {"versions": report._versions(), "device": report._device()}
 
 
 def main():

@@ -995,7 +995,7 @@ def share_curve(evaluations, provenance=None):
     axes = figure.add_subplot()
     axes.fill_between(shares, lows, highs, color=SERIES_COLOURS[0], alpha=0.2, label="95 % interval")
     axes.plot(shares, accuracies, "o-", color=SERIES_COLOURS[0], markersize=9)
-    axes.axhline(accuracies[0], color=FAINT, linestyle=":", linewidth=1.8, label="real images alone")
+    axes.axhline(accuracies[0], color=FAINT, linestyle=":", linewidth=1.8, label="originals alone")
     axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     axes.set(xlabel="synthetic share of the training images", ylabel="accuracy", xticks=shares)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)

@@ -16,8 +16,9 @@ from galaxy_utils.errors import ConfigurationError
 class _RandomLayer(keras.layers.Layer):
     """What both layers share: a seed, and doing nothing outside training."""
 
-    def __init__(self, seed=1, **options):
-        super().__init__(**options)
+    def __init__(self, seed=1, dtype="float32", **options):
+        # float32 also under mixed precision: brightness from 0 to 255 with fractions does not fit into 16 bits.
+        super().__init__(dtype=dtype, **options)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ConfigurationError(
                 "This is no seed.", where="seed", expected="an integer, at least 0", found=repr(seed)

@@ -47,8 +47,8 @@ def make_synthetic(model, dataset, split, share=0.5, seed=1):
         model: A network from `denoising_autoencoder` or `variational_autoencoder`, trained.
         dataset: The `GalaxyDataset` it was trained on.
         split: The `Split` it was trained with.
-        share: Synthetic images among all training images, 0 to 1. At 0.5 there is one for each real image, at 0.75
-            there are three. At 1 the real images are not used at all, and there is one synthetic image for each.
+        share: Synthetic images among all training images, 0 to 1. At 0.5 there is one for each original, at 0.75 there
+            are three. At 1 the originals are not used at all, and there is one synthetic image for each.
         seed: Seed of the choice of sources and of the draws.
 
     Returns:
@@ -75,7 +75,7 @@ def make_synthetic(model, dataset, split, share=0.5, seed=1):
 def add_synthetic(dataset, split, synthetic):
     """Return the dataset and split with synthetic images among the training galaxies, and nowhere else.
 
-    The synthetic images stand behind the real rows, so that every real galaxy keeps its row; each belongs to the sky
+    The synthetic images stand behind the dataset's rows, so that every galaxy keeps its own; each belongs to the sky
     group of its source. Validation and test are the same rows as before.
 
     Args:
@@ -106,7 +106,7 @@ def add_synthetic(dataset, split, synthetic):
             found=f"{strangers} other rows",
             remedy="make them with the split that they are added to",
         )
-    num_real, sources = len(dataset), synthetic.source_rows
+    num_original, sources = len(dataset), synthetic.source_rows
 
     def extended(column):
         return None if column is None else np.concatenate([column, np.asarray(column)[sources]])
@@ -118,9 +118,9 @@ def add_synthetic(dataset, split, synthetic):
         images=_ImagesOnEnd(dataset.images, synthetic.images),
         **{name: extended(getattr(dataset, name)) for name in columns},
     )
-    real_rows = split.train if synthetic.share < 1 else split.train[:0]
+    original_rows = split.train if synthetic.share < 1 else split.train[:0]
     return longer, Split(
-        train=np.concatenate([real_rows, num_real + np.arange(len(sources))]),
+        train=np.concatenate([original_rows, num_original + np.arange(len(sources))]),
         validation=split.validation,
         test=split.test,
         groups=extended(split.groups),
@@ -212,7 +212,11 @@ def _means_and_deviations(model, dataset, rows):
 
 
 def _decode(model, vectors):
-    return np.rint(255 * model.get_layer("decoder").predict(vectors, verbose=0)).astype(np.uint8)
+    import keras
+
+    # Called directly: `predict` would be compiled anew for every number of vectors.
+    images = keras.ops.convert_to_numpy(model.get_layer("decoder")(vectors, training=False))
+    return np.rint(255 * images).astype(np.uint8)
 
 
 def _is_variational(model):

@@ -84,6 +84,21 @@ def test_augmentation_changes_nothing_else_in_the_network():
     )
 
 
+def test_brightness_keeps_its_fractions_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        batch = images().astype("float32") + 0.03
+        shown = np.asarray(RandomFlipsAndTurns()(batch, training=True))
+        assert shown.dtype == np.float32 and set(np.unique(shown)) == set(np.unique(batch))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_naming_the_package_loads_no_keras():
+    code = "import sys; import galaxy_utils as gu; gu.augmentation; assert 'keras' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def blob(row, column, side=33):
     """An image with one round spot."""
     y, x = np.indices((side, side))
