@@ -115,7 +115,9 @@ def chapter_keys(chapters, settings):
     """Return the key of every chapter: a digest of all that its outputs depend on."""
     package = [path.read_bytes() for path in sorted((REPOSITORY / "galaxy_utils").rglob("*.py"))]
     lock = (REPOSITORY / "requirements.lock").read_bytes()
-    common = _digest(*package, lock, sys.version, settings.parameters, _source_state(settings.dataset))
+    # Results that were measured beforehand and are shown by a chapter.
+    measured = [path.read_bytes() for path in sorted((REPOSITORY / "book" / "measured").glob("*.json"))]
+    common = _digest(*package, *measured, lock, sys.version, settings.parameters, _source_state(settings.dataset))
     keys = {}
     for chapter in chapters:
         cells = [(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in chapter.notebook["cells"]]

@@ -20,13 +20,15 @@ _PUBLIC = {
     "TrainingRun": "training",
     "fit": "training",
     "predict": "training",
+    "encode": "training",
+    "reconstruct": "training",
     "Evaluation": "evaluation.classification",
     "evaluate": "evaluation.classification",
     "control_rows": "evaluation.controls",
     "read_report": "report",
     "write_report": "report",
 }
-_MODULES = ("evaluation", "models", "plots", "recipes")
+_MODULES = ("augmentation", "evaluation", "models", "plots", "recipes")
 
 __all__ = ["__version__", *_MODULES, *_PUBLIC]
 

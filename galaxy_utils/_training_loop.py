@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import time
 import zipfile
@@ -15,19 +16,30 @@ from tqdm.std import tqdm
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import write_atomically
 from galaxy_utils.progress import progress_bar
-from galaxy_utils.training import TrainingRun, best_epoch, learning_rate_of_epoch, should_stop
+from galaxy_utils.training import (
+    CLASSIFICATION,
+    RECONSTRUCTION,
+    TARGETS,
+    TrainingRun,
+    best_epoch,
+    learning_rate_of_epoch,
+    should_stop,
+)
 
 CHECKPOINT_FORMAT = 1
-HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+# TensorFlow warns when functions are compiled often, whichever they are. A chapter that trains several small networks
+# compiles each of them once, as it must.
+logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 class GalaxyBatches(keras.utils.PyDataset):
-    """Batches of 8-bit images, read when they are asked for, with targets and weights if there are any."""
+    """Batches of 8-bit images, read when they are asked for, with the wanted targets and weights of the galaxies."""
 
-    def __init__(self, dataset, rows, batch_size, targets=None, weights=None):
+    def __init__(self, dataset, rows, batch_size, outputs=(), labels=None, weights=None):
         super().__init__()
         self.images, self.rows, self.batch_size = dataset.images, rows, batch_size
-        self.targets, self.weights = targets, weights
+        self.outputs, self.labels, self.weights = outputs, labels, weights
         self.order = np.arange(len(rows))
 
     def shuffle(self, seed, epoch):
@@ -39,8 +51,19 @@ class GalaxyBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        extras = (column[chosen] for column in (self.targets, self.weights) if column is not None)
-        return np.asarray(self.images[self.rows[chosen]]), *extras
+        images = np.asarray(self.images[self.rows[chosen]])
+        targets, weights = {}, {}
+        for output in self.outputs:
+            is_image = output == RECONSTRUCTION
+            targets[output] = images * np.float32(1 / 255) if is_image else self.labels[chosen]
+            if self.weights is not None:
+                # One number per galaxy has to say that it stands for all of the galaxy's pixels: Keras would pair a
+                # plain row of them with the columns of the images.
+                weights[output] = self.weights[chosen].reshape(-1, 1, 1) if is_image else self.weights[chosen]
+        # Networks with one output take its target and weights bare, those with several a dictionary.
+        if len(self.outputs) < 2:
+            return images, *targets.values(), *weights.values()
+        return (images, targets, weights) if weights else (images, targets)
 
 
 class _Conductor(keras.callbacks.Callback):
@@ -63,7 +86,9 @@ class _Conductor(keras.callbacks.Callback):
         state, history = self.state, self.state.history
         rate = learning_rate_of_epoch(self.recipe, history["val_loss"])
         for name, value in {**logs, "learning_rate": rate}.items():
-            history[name].append(float(value))
+            # Accuracy has one name, whether or not a network has a second output.
+            name = name.replace(f"{CLASSIFICATION}_accuracy", "accuracy")
+            history.setdefault(name, []).append(float(value))
         if not math.isfinite(history["loss"][-1]):
             raise FloatingPointError(
                 f"The training loss of epoch {epoch + 1} is {history['loss'][-1]}: the training diverged. "
@@ -78,16 +103,16 @@ class _Conductor(keras.callbacks.Callback):
         state.complete = state.stopped_early or epoch + 1 == self.recipe.epochs
         state.seconds += time.perf_counter() - self.started
         self.save(self.model, state)
-        self.bar.set_postfix_str(
-            f"epoch {epoch + 1}/{self.recipe.epochs}, validation accuracy {history['val_accuracy'][-1]:.3f}"
-        )
+        shown, form = ("accuracy", ".3f") if "val_accuracy" in history else ("loss", ".5f")
+        latest = f"validation {shown} {history[f'val_{shown}'][-1]:{form}}"
+        self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, {latest}")
 
 
 @dataclass
 class _State:
     """Everything about a training that is not a variable of the model or of its optimiser."""
 
-    history: dict = field(default_factory=lambda: {name: [] for name in HISTORY})
+    history: dict = field(default_factory=lambda: {"loss": [], "val_loss": []})
     best_weights: list | None = None
     stopped_early: bool = False
     complete: bool = False
@@ -96,12 +121,12 @@ class _State:
 
 def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets, checkpoint, identity, progress):
     """Compile and train, from the checkpoint if there is one. The arguments are those of `training.fit`, checked."""
+    outputs = TARGETS[targets]
     model.compile(
         optimizer=keras.optimizers.Adam(
             recipe.learning_rate, recipe.beta_1, recipe.beta_2, global_clipnorm=recipe.clip_norm
         ),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        **_losses(recipe, outputs),
     )
     model.optimizer.build(model.trainable_variables)
     state = _State()
@@ -117,8 +142,10 @@ def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets,
         one_hot = np.eye(dataset.num_classes, dtype=np.float32)
         wanted = dataset.vote_fractions.astype(np.float32) if targets == "votes" else one_hot[dataset.labels]
         weights = _class_balancing_weights(dataset.labels[train_rows]) if recipe.balanced_classes else None
-        batches = GalaxyBatches(dataset, train_rows, recipe.batch_size, wanted[train_rows], weights)
-        validation_batches = GalaxyBatches(dataset, validation_rows, recipe.batch_size, wanted[validation_rows])
+        batches = GalaxyBatches(dataset, train_rows, recipe.batch_size, outputs, wanted[train_rows], weights)
+        validation_batches = GalaxyBatches(
+            dataset, validation_rows, recipe.batch_size, outputs, wanted[validation_rows]
+        )
         total = (recipe.epochs - resumed_from) * len(train_rows)
         with progress_bar(total, f"Training {model.name}", "images") if progress else tqdm(disable=True) as bar:
             model.fit(
@@ -145,9 +172,24 @@ def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets,
     )
 
 
+def _losses(recipe, outputs):
+    """Return what `compile` has to know about the outputs of a network: losses, their weights, metrics."""
+    losses = {
+        RECONSTRUCTION: keras.losses.MeanSquaredError(),
+        CLASSIFICATION: keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+    }
+    metrics = {CLASSIFICATION: [keras.metrics.CategoricalAccuracy(name="accuracy")]}
+    if len(outputs) == 1:
+        return {"loss": losses[outputs[0]], "metrics": metrics.get(outputs[0])}
+    weights = {RECONSTRUCTION: recipe.reconstruction_weight, CLASSIFICATION: recipe.classification_weight}
+    return {"loss": losses, "loss_weights": weights, "metrics": metrics}
+
+
 def describe_network(model):
     """Return a short text that two networks share only when layers, settings and seeds are the same."""
-    config = keras.saving.serialize_keras_object(model)["config"]
+    # The layers are named one by one as well, because a network of a class of its own may leave them out.
+    members = [keras.saving.serialize_keras_object(member) for member in (model, *model.layers)]
+    config = [(member["class_name"], member["config"]) for member in members]
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
     return f"{model.name}, {model.count_params():,} parameters, {digest}, on {keras.backend.backend()}"
 

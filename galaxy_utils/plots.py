@@ -736,3 +736,271 @@ def confident_mistakes(dataset, rows, probabilities, count=9):
     alt_text = f"{kind} {of_how_many}: {spoken}."
     images = [_central(dataset.images[int(rows[i])], 0.6 if dataset.image_size > 100 else 1.0) for i in shown]
     return image_grid(images, titles, columns=3, provenance=dataset.provenance, alt_text=alt_text)
+
+
+# --- Chapters 5 and 6: reconstructions and the latent space -----------------------------------------------------------
+
+
+@_styled(SKY_STYLE)
+def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
+    """Draw rows of images that belong together: originals over reconstructions, steps of a walk, neighbours.
+
+    Args:
+        rows: Dictionary from a row's name to its uint8 RGB images; all rows have the same number.
+        column_titles: One title per column, or `None`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+        alt_text: What the figure shows; by default the names of the rows and columns.
+    """
+    columns = len(next(iter(rows.values())))
+    column_titles = column_titles or [""] * columns
+    width = (WIDTH - 1.2) / columns - 0.1
+    lines = max(title.count("\n") + 1 if title else 0 for title in column_titles)
+    figure = Figure(figsize=(WIDTH, len(rows) * (width + 0.08) + 0.2 * lines + 0.45))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for panel, image in zip(line, images, strict=True):
+            _show_image(panel, image)
+        wrapped = "\n".join(textwrap.wrap(name, 12))
+        line[0].set_ylabel(wrapped, rotation=0, ha="right", va="center", fontsize=11, color=STARLIGHT)
+    for panel, title in zip(axes[0], column_titles, strict=True):
+        panel.set_title(title, fontsize=10)
+    titled = f", columns: {', '.join(title.replace(chr(10), ' ') for title in column_titles)}" if lines else ""
+    default = f"{len(rows)} rows of {columns} images: {', '.join(rows)}{titled}."
+    return _finish(figure, alt_text or default, provenance)
+
+
+@_styled(CHART_STYLE)
+def joint_curves(runs, provenance=None):
+    """Draw both losses of networks that reconstruct and classify: training solid, validation dashed.
+
+    Args:
+        runs: Dictionary from a name to a `TrainingRun`; one that only classified appears in the lower panel alone.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 6.4))
+    panels = figure.subplots(2, 1, sharex=True)
+    spoken = []
+    for (name, run), colour in zip(runs.items(), SERIES_COLOURS, strict=False):
+        history, ends = run.history, []
+        epochs = np.arange(1, run.epochs + 1)
+        # The loss of a network that only classifies is its classification loss.
+        quantities = ("reconstruction_loss", "classification_loss" if "classification_loss" in history else "loss")
+        for axes, quantity, form in zip(panels, quantities, (".4f", ".2f"), strict=True):
+            if quantity in history:
+                axes.plot(epochs, history[quantity], color=colour, label=f"{name}: training")
+                validation = history[f"val_{quantity}"]
+                axes.plot(epochs, validation, color=colour, linestyle="--", label=f"{name}: validation")
+                ends.append(
+                    f"{quantity.split('_')[0]} loss {history[quantity][-1]:{form}}, validation {validation[-1]:{form}}"
+                )
+        spoken.append(f"{name} after {run.epochs} epochs: {'; '.join(ends)}")
+    panels[0].set(ylabel="squared error", yscale="log")
+    panels[1].set(ylabel="cross-entropy [nats]", xlabel="epoch", ylim=(0, None))
+    panels[1].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper center", ncols=len(runs), fontsize=10)
+    return _finish(figure, f"Reconstruction and classification losses. {'. '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def weight_sweep(evaluations, errors, mean_image_error=None, provenance=None):
+    """Draw accuracy (with its 95 % interval) and reconstruction error against the weight of the reconstruction.
+
+    Args:
+        evaluations: Dictionary from a weight to an `Evaluation`; the weight 0 stands apart on the left.
+        errors: Dictionary from a weight to a mean squared error; a weight without one is left out below.
+        mean_image_error: Error of answering with the mean image for every galaxy, drawn as a line.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    weights = sorted(evaluations)
+    places = {weight: place for place, weight in enumerate(weights)}
+    figure = Figure(figsize=(WIDTH, 5.4))
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    spoken = []
+    for weight, place in places.items():
+        low, high = evaluations[weight].intervals["accuracy"]
+        top.vlines(place, low, high, color=SERIES_COLOURS[0], linewidth=5, alpha=0.45)
+        top.plot(place, evaluations[weight].accuracy, "o", color=SERIES_COLOURS[0], markersize=9)
+        spoken.append(f"{weight:g} accuracy {evaluations[weight].accuracy:.3f} ({low:.3f} to {high:.3f})")
+        if weight in errors:
+            bottom.plot(place, errors[weight], "s", color=SERIES_COLOURS[1], markersize=9)
+            spoken[-1] += f", squared error {errors[weight]:.4f}"
+    alt_text = f"Accuracy and reconstruction error against the reconstruction's weight. {'; '.join(spoken)}."
+    if mean_image_error is not None:
+        bottom.axhline(mean_image_error, color=FAINT, linestyle=":", linewidth=1.8, label="mean image for all")
+        bottom.legend(loc="upper right")
+        alt_text += f" Answering with the mean image: {mean_image_error:.4f}."
+    top.set(ylabel="accuracy")
+    top.grid(axis="y", alpha=0.3)
+    bottom.set(ylabel="squared error", yscale="log", xlabel="weight of the reconstruction")
+    bottom.set_xticks(list(places.values()), [f"{weight:g}" if weight else "0 (alone)" for weight in weights])
+    bottom.set_xlim(-0.5, len(weights) - 0.5)
+    return _finish(figure, alt_text, provenance)
+
+
+@_styled(CHART_STYLE)
+def paired_differences(differences, label, provenance=None):
+    """Draw differences with their 95 % intervals around a line at zero.
+
+    Args:
+        differences: Dictionary from a name to `(difference, low, high)`.
+        label: What is subtracted from what.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 0.55 * len(differences) + 1.3))
+    axes = figure.add_subplot()
+    axes.axvline(0, color=INK, linewidth=1.5)
+    for position, (difference, low, high) in enumerate(differences.values()):
+        colour = SERIES_COLOURS[5] if low <= 0 <= high else SERIES_COLOURS[0]
+        axes.hlines(position, 100 * low, 100 * high, color=colour, linewidth=5, alpha=0.45)
+        axes.plot(100 * difference, position, "o", color=colour, markersize=9)
+    largest = 115 * max(0.02, *(abs(end) for triple in differences.values() for end in triple))
+    axes.set(xlim=(-largest, largest), xlabel=f"{label} [percentage points]")
+    axes.set_yticks(range(len(differences)), list(differences))
+    axes.set_ylim(len(differences) - 0.4, -0.6)
+    spoken = [
+        f"{name} {100 * difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        for name, (difference, low, high) in differences.items()
+    ]
+    return _finish(figure, f"{label}, in percentage points, with 95 % intervals: {'; '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance=None):
+    """Draw galaxies in the plane of two principal components, one panel a space, a colour and a marker a class.
+
+    Args:
+        planes: Dictionary from a space's name to points, shape (n, 2).
+        labels: Dictionary from a space's name to the labels of its points, shape (n,).
+        class_names: One name per class.
+        shares: Dictionary from a space's name to the two components' shares of the variance.
+        pairs: Positions of points that belong together, shape (number of pairs, 2): they are ringed and joined.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    names, colours, markers = _look_of(class_names)
+    present = np.unique(np.concatenate([labels[space] for space in planes]))
+    columns = min(2, len(planes))
+    rows = -(-len(planes) // columns)
+    figure = Figure(figsize=(WIDTH, rows * (6.0 if columns == 1 else 3.6) + 1.0))
+    count = max(map(len, planes.values()))
+    size = np.clip((9000 if columns == 1 else 4000) / count, 4, 40)
+    for place, (space, points) in enumerate(planes.items()):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        for c in present:
+            part = points[labels[space] == c]
+            axes.scatter(
+                *part.T,
+                s=size,
+                c=colours[c],
+                marker=markers[c],
+                alpha=0.8,
+                linewidth=0.3,
+                edgecolor=PAPER,
+                label=names[c],
+            )
+        for pair in () if pairs is None else pairs:
+            axes.plot(*points[pair].T, "o-", color=INK, markerfacecolor="none", markersize=9, linewidth=1.2)
+        first, second = (
+            (1, 2) if shares is None else (f"{n} ({s:.0%})" for n, s in zip("12", shares[space], strict=True))
+        )
+        axes.set(xlabel=f"component {first}", ylabel=f"component {second}", xticks=[], yticks=[])
+        # A few far-out galaxies would squeeze all others into a corner.
+        for set_limits, values in ((axes.set_xlim, points[:, 0]), (axes.set_ylim, points[:, 1])):
+            low, high = np.percentile(values, [0.5, 99.5])
+            set_limits(low - 0.08 * (high - low), high + 0.08 * (high - low))
+        if columns > 1:
+            axes.set_title(space)
+    handles, legend_names = axes.get_legend_handles_labels()
+    if len(planes) % columns:
+        free = figure.add_subplot(rows, columns, len(planes) + 1)
+        free.set_axis_off()
+        legend = free.legend(handles, legend_names, loc="center", ncols=2, fontsize=10, columnspacing=1)
+    else:
+        legend = figure.legend(handles, legend_names, loc="outside lower center", ncols=4, fontsize=10, columnspacing=1)
+    for handle in legend.legend_handles:
+        handle.set_sizes([45])
+    spoken = "" if shares is None else "; ".join(f"{space} {s[0]:.0%} and {s[1]:.0%}" for space, s in shares.items())
+    alt_text = f"""Maps of up to {count:,} galaxies of {len(present)} classes, each in a plane of two dimensions.
+        {f"Maps: {', '.join(planes)}." if all(planes) else ""}
+        {f"Shares of the variance of the two components: {spoken}." if spoken else ""}"""
+    if pairs is not None:
+        alt_text += f" {len(pairs)} pairs of points are ringed and joined."
+    return _finish(figure, alt_text, provenance)
+
+
+@_styled(CHART_STYLE)
+def explained_variance(shares, provenance=None):
+    """Draw which share of the variance the first principal components hold together.
+
+    Args:
+        shares: Dictionary from a space's name to each component's share, largest first.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 3.8))
+    axes = figure.add_subplot()
+    spoken = []
+    for (name, each), colour, marker in zip(shares.items(), SERIES_COLOURS, "os^Dv", strict=False):
+        together = np.cumsum(each)
+        axes.plot(np.arange(1, len(together) + 1), together, marker=marker, color=colour, markersize=5, label=name)
+        spoken.append(f"{name} {together[min(1, len(together) - 1)]:.0%} in two, {together[-1]:.0%} in {len(together)}")
+    axes.axvline(2, color=FAINT, linestyle=":", linewidth=1.5)
+    axes.set(xlabel="principal components (dotted: the two of a map)", ylabel="share of the variance", ylim=(0, 1.02))
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
+    return _finish(figure, f"Share of the variance in the first components: {'; '.join(spoken)}.", provenance)
+
+
+# --- Chapter 4: augmentation ------------------------------------------------------------------------------------------
+
+
+@_styled(CHART_STYLE)
+def accuracy_by_seed(evaluations, seed_accuracies, provenance=None):
+    """Draw accuracies over several seeds with their 95 % intervals, and each seed's own as a small mark.
+
+    Args:
+        evaluations: Dictionary from a name to the `Evaluation` of all seeds' answers together.
+        seed_accuracies: Dictionary from the same names to one accuracy per seed.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 0.55 * len(evaluations) + 1.4))
+    axes = figure.add_subplot()
+    spoken, ends = [], []
+    for position, (name, evaluation) in enumerate(evaluations.items()):
+        (low, high), seeds = evaluation.intervals["accuracy"], seed_accuracies[name]
+        axes.hlines(position, low, high, color=SERIES_COLOURS[0], linewidth=6, alpha=0.4)
+        axes.plot(seeds, [position] * len(seeds), "|", color=INK, markersize=13, markeredgewidth=2)
+        axes.plot(evaluation.accuracy, position, "o", color=SERIES_COLOURS[0], markersize=10)
+        axes.text(1.01, position, f"{evaluation.accuracy:.3f}", transform=axes.get_yaxis_transform(), va="center")
+        spoken.append(f"{name} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
+        ends += [low, high, *seeds]
+    axes.set(xlabel="accuracy (ticks: single seeds)", xlim=(min(ends) - 0.02, max(ends) + 0.02))
+    axes.set_yticks(range(len(evaluations)), list(evaluations))
+    axes.set_ylim(len(evaluations) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.3)
+    num_seeds = len(next(iter(seed_accuracies.values())))
+    return _finish(figure, f"Accuracies over {num_seeds} seeds, 95 % intervals: {'; '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def share_curve(evaluations, provenance=None):
+    """Draw accuracy, with its 95 % interval, against the share of synthetic images among the training images.
+
+    Args:
+        evaluations: Dictionary from a share, 0 to 1, to an `Evaluation`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    shares = sorted(evaluations)
+    accuracies = [evaluations[share].accuracy for share in shares]
+    lows, highs = np.transpose([evaluations[share].intervals["accuracy"] for share in shares])
+    figure = Figure(figsize=(WIDTH, 3.6))
+    axes = figure.add_subplot()
+    axes.fill_between(shares, lows, highs, color=SERIES_COLOURS[0], alpha=0.2, label="95 % interval")
+    axes.plot(shares, accuracies, "o-", color=SERIES_COLOURS[0], markersize=9)
+    axes.axhline(accuracies[0], color=FAINT, linestyle=":", linewidth=1.8, label="originals alone")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes.set(xlabel="synthetic share of the training images", ylabel="accuracy", xticks=shares)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    spoken = [
+        f"{share:.0%} {accuracy:.3f} ({low:.3f} to {high:.3f})"
+        for share, accuracy, low, high in zip(shares, accuracies, lows, highs, strict=True)
+    ]
+    return _finish(figure, f"Accuracy against the synthetic share: {'; '.join(spoken)}.", provenance)

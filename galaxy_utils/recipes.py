@@ -35,6 +35,9 @@ class Recipe:
             never.
         restore_best_weights: Whether the network ends with the weights of the epoch with the lowest validation loss.
         balanced_classes: Whether each class weighs the same in the training loss, however many galaxies it has.
+        reconstruction_weight: Factor of the reconstruction's mean squared error (of values 0 to 1) in the loss of a
+            network that reconstructs and classifies. Other trainings do not use it.
+        classification_weight: Factor of the cross-entropy in the same loss.
         inferred: Fields that the source does not state or whose value is damaged in the scan.
         source: Where the values come from.
     """
@@ -54,6 +57,8 @@ class Recipe:
     early_stopping_patience: int | None = None
     restore_best_weights: bool = False
     balanced_classes: bool = False
+    reconstruction_weight: float = 1.0
+    classification_weight: float = 1.0
     inferred: tuple = ()
     source: str = ""
 
@@ -88,6 +93,11 @@ class Recipe:
             value = getattr(self, field)
             may_be_none = field == "clip_norm" and value is None
             require(field, may_be_none or (is_number(value) and 0 < value < math.inf), "a positive, finite number")
+        for field in ("reconstruction_weight", "classification_weight"):
+            value = getattr(self, field)
+            require(field, is_number(value) and 0 <= value < math.inf, "a finite number, at least 0")
+        both_zero = self.reconstruction_weight == self.classification_weight == 0
+        require("reconstruction_weight", not both_zero, "above 0 when classification_weight is 0")
         factor = self.reduce_learning_rate_factor
         require("reduce_learning_rate_factor", is_number(factor) and 0 < factor < 1, "a number between 0 and 1")
         require("optimizer", self.optimizer == "adam", "'adam'")
@@ -166,7 +176,18 @@ PAPER_1_AUTOENCODER = Recipe(
     learning_rate=1e-3,  # The exponent is damaged in the scan: 1e-3 or 1e-4.
     clip_norm=1.0,  # The paper clips gradients; it does not say at which norm.
     label_smoothing=0.1,
-    inferred=("learning_rate", "clip_norm", "label_smoothing", "beta_1", "beta_2"),
+    # The paper weighs the two losses and calls their balance "the key challenge"; it does not say how it weighs them.
+    reconstruction_weight=1.0,
+    classification_weight=1.0,
+    inferred=(
+        "learning_rate",
+        "clip_norm",
+        "label_smoothing",
+        "reconstruction_weight",
+        "classification_weight",
+        "beta_1",
+        "beta_2",
+    ),
     source="paper 1, section 2.3",
 )
 
@@ -192,4 +213,26 @@ PAPER_2_CNN = Recipe(
     learning_rate=1e-3,
     inferred=("optimizer", "learning_rate", "batch_size", "label_smoothing", "beta_1", "beta_2"),
     source="paper 2, section 3.2",
+)
+
+# The papers' denoising and variational autoencoders for augmentation come without any hyper-parameters.
+AUGMENTATION_AUTOENCODER = Recipe(
+    "augmentation_autoencoder",
+    epochs=20,
+    batch_size=32,
+    learning_rate=1e-3,
+    inferred=("epochs", "optimizer", "batch_size", "learning_rate", "beta_1", "beta_2"),
+    source="paper 1, section 3.1",
+)
+
+# Not from a paper: what a small network needs to do well on few images, measured by
+# benchmarks/small_recipe_cross_validation.py.
+SMALL_CNN = Recipe(
+    "small_cnn",
+    epochs=60,
+    batch_size=32,
+    learning_rate=2e-3,
+    label_smoothing=0.1,
+    learning_rate_schedule="cosine",
+    source="this book, chapter 4",
 )

@@ -1,4 +1,4 @@
-"""Training: `fit` follows a recipe and survives being killed, `predict` gives class probabilities."""
+"""Training: `fit` follows a recipe and survives being killed; `predict`, `encode` and `reconstruct` use the result."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,16 @@ from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import locked
 from galaxy_utils.recipes import DESCRIPTIVE_FIELDS, Recipe
 
-TARGETS = ("labels", "votes")
+# The two outputs that a network can be trained towards. A network with both returns a dictionary with these keys.
+CLASSIFICATION, RECONSTRUCTION = "classification", "reconstruction"
+
+# What a network can be trained towards, with the outputs that it needs for that.
+TARGETS = {
+    "labels": (CLASSIFICATION,),
+    "votes": (CLASSIFICATION,),
+    "images": (RECONSTRUCTION,),
+    "images and labels": (RECONSTRUCTION, CLASSIFICATION),
+}
 
 
 @dataclass(frozen=True)
@@ -24,9 +33,12 @@ class TrainingRun:
         model_name: Name of the network.
         recipe: The `Recipe` it followed.
         seed: Seed of the order in which the galaxies were seen.
-        history: One list per quantity, one number per epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`,
-            `learning_rate`. Losses are smoothed cross-entropies in nats; training values are averages over the epoch,
-            taken with dropout while the weights change, validation values are taken at its end without dropout.
+        history: One list per quantity, one number per epoch: `loss` and `val_loss`, `learning_rate`, `accuracy` and
+            `val_accuracy` of networks that classify, `reconstruction_loss` and `classification_loss` (unweighted; with
+            `val_` before them too) of those that do both, and whatever else a network's own metrics report.
+            Cross-entropies are in nats, squared errors in units of the full brightness range squared. Training values
+            are averages over the epoch, taken with dropout while the weights change; validation values are taken at
+            its end without dropout.
         best_epoch: Epoch with the lowest validation loss, counted from 1.
         stopped_early: Whether early stopping ended the training.
         restored_best: Whether the network carries the weights of `best_epoch` instead of the last epoch's.
@@ -50,13 +62,14 @@ class TrainingRun:
         return len(self.history["loss"])
 
     def __str__(self):
-        last = {name: values[-1] for name, values in self.history.items()}
-        best = self.history["val_accuracy"][self.best_epoch - 1]
+        shown, digits = ("accuracy", 3) if "accuracy" in self.history else ("loss", 5)
+        training, validation = self.history[shown], self.history[f"val_{shown}"]
+        best = validation[self.best_epoch - 1]
         return (
             f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {self.epochs} epochs in "
             f"{self.seconds:.0f} s{', stopped early' if self.stopped_early else ''}\n"
-            f"  last epoch:      training accuracy {last['accuracy']:.3f}, validation {last['val_accuracy']:.3f}\n"
-            f"  lowest val loss: epoch {self.best_epoch}, validation accuracy {best:.3f}"
+            f"  last epoch:      training {shown} {training[-1]:.{digits}f}, validation {validation[-1]:.{digits}f}\n"
+            f"  lowest val loss: epoch {self.best_epoch}, validation {shown} {best:.{digits}f}"
             f"{' (these weights were restored)' if self.restored_best else ''}"
         )
 
@@ -65,7 +78,20 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
     """Train a network.
 
     Images stream from the dataset as 8-bit batches; no larger array of them is made. The order of each epoch depends
-    on `seed` and the epoch's number alone. The loss is the cross-entropy against labels smoothed as the recipe says.
+    on `seed` and the epoch's number alone.
+
+    What the loss is depends on `targets`:
+
+    - `"labels"`: the cross-entropy against labels smoothed as the recipe says.
+    - `"votes"`: the same against the volunteers' vote fractions, as soft labels.
+    - `"images"`: the mean squared error against the input itself, scaled to [0, 1]: an autoencoder.
+    - `"images and labels"`: both, each times its weight in the recipe. The network returns a dictionary with the keys
+      `"reconstruction"` and `"classification"`.
+
+    What a network adds by itself counts too: losses of its layers (`add_loss`), such as the divergence of a variational
+    autoencoder, or a `compute_loss` of its own. A class of networks or layers whose settings change the training names
+    them in its `get_config`, so that a checkpoint can tell two of them apart; and every layer has a name of its own,
+    because those that Keras makes up change from one building to the next.
 
     With a checkpoint, the whole state (weights, batch statistics, dropout's generators, optimiser, history, best
     weights) is written after every epoch, in one atomic step. Call the same `fit` again after the process was killed,
@@ -74,14 +100,14 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
     Keras is imported: by default some GPU sums run in whatever order is fastest.
 
     Args:
-        model: A Keras model that ends in class probabilities. Its current weights are the start, unless a checkpoint
-            takes their place.
+        model: A Keras model made from inputs and outputs, with the outputs that `targets` needs: class probabilities,
+            images in [0, 1], or both. Its current weights are the start, unless a checkpoint takes their place.
         dataset: A `GalaxyDataset`.
         split: A `Split`, or anything with row indices in `train` and `validation`.
         recipe: A `Recipe`.
         seed: Non-negative integer.
         checkpoint: Path of the checkpoint file, a NumPy `.npz`; `None` writes none.
-        targets: `"labels"`, or `"votes"` for the volunteers' vote fractions as soft labels.
+        targets: `"labels"`, `"votes"`, `"images"` or `"images and labels"`.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -104,7 +130,14 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
         raise ConfigurationError(
             "This dataset has no vote fractions to train on.", where=dataset.name, remedy="use targets='labels'"
         )
-    _check_fits(model, dataset)
+    _check_fits(model, dataset, TARGETS[targets])
+    if isinstance(model.output, dict) and set(model.output) != set(TARGETS[targets]):
+        raise ConfigurationError(
+            f"The network has outputs that targets={targets!r} do not train.",
+            where=model.name,
+            expected=" and ".join(map(repr, TARGETS[targets])),
+            found=" and ".join(map(repr, model.output)),
+        )
     train_rows = _checked_rows(dataset, split.train, "split.train")
     validation_rows = _checked_rows(dataset, split.validation, "split.validation")
 
@@ -140,7 +173,7 @@ def predict(model, dataset, rows, batch_size=32):
     """Return the class probabilities of some galaxies.
 
     Args:
-        model: A Keras model that ends in class probabilities.
+        model: A Keras model that ends in class probabilities, alone or beside a reconstruction, which is not computed.
         dataset: A `GalaxyDataset`.
         rows: Row indices, shape (n,).
         batch_size: Images per step.
@@ -152,16 +185,57 @@ def predict(model, dataset, rows, batch_size=32):
         ConfigurationError: The network does not fit the images or classes.
         DataError: Rows that the dataset does not have.
     """
-    _check_fits(model, dataset)
-    rows = _checked_rows(dataset, rows, "rows")
+    _check_fits(model, dataset, (CLASSIFICATION,))
+    return _run(_part(model, CLASSIFICATION), dataset, rows, batch_size)
 
-    from galaxy_utils._training_loop import GalaxyBatches
 
-    # The last batch is filled up with rows that are seen again: batches of one shape are compiled once.
-    batch_size = min(batch_size, len(rows))
-    filled = np.resize(rows, math.ceil(len(rows) / batch_size) * batch_size)
-    probabilities = model.predict(GalaxyBatches(dataset, filled, batch_size), verbose=0)
-    return np.asarray(probabilities[: len(rows)], dtype=np.float32)
+def encode(model, dataset, rows, batch_size=32):
+    """Return the latent vectors of some galaxies.
+
+    Args:
+        model: A Keras model with a layer called `"encoder"` that is itself a model, from images to one vector each.
+        dataset: A `GalaxyDataset`.
+        rows: Row indices, shape (n,).
+        batch_size: Images per step.
+
+    Returns:
+        Vectors, shape (n, latent dimensions), float32, in the order of `rows`.
+
+    Raises:
+        ConfigurationError: The network has no encoder or does not fit the images.
+        DataError: Rows that the dataset does not have.
+    """
+    _check_fits(model, dataset, ())
+    encoders = [layer for layer in model.layers if layer.name == "encoder"]
+    if not encoders:
+        raise ConfigurationError(
+            "The network has no encoder.",
+            where=model.name,
+            expected="a layer called 'encoder'",
+            found=", ".join(layer.name for layer in model.layers),
+        )
+    return _run(encoders[0], dataset, rows, batch_size)
+
+
+def reconstruct(model, dataset, rows, batch_size=32):
+    """Return what an autoencoder makes of some galaxies, as images like those it was given.
+
+    Args:
+        model: A Keras model that ends in images with values in [0, 1], alone or beside class probabilities.
+        dataset: A `GalaxyDataset`.
+        rows: Row indices, shape (n,).
+        batch_size: Images per step.
+
+    Returns:
+        Images, shape (n, height, width, 3), uint8, in the order of `rows`. Rounding to 8 bits adds about 1e-6 to a mean
+        squared error of values in [0, 1].
+
+    Raises:
+        ConfigurationError: The network does not fit the images.
+        DataError: Rows that the dataset does not have.
+    """
+    _check_fits(model, dataset, (RECONSTRUCTION,))
+    return _run(_part(model, RECONSTRUCTION), dataset, rows, batch_size, as_images=True)
 
 
 def learning_rate_of_epoch(recipe, validation_losses):
@@ -200,24 +274,77 @@ def best_epoch(validation_losses):
     return int(np.argmin(validation_losses)) + 1
 
 
-def _check_fits(model, dataset):
-    wanted = (dataset.image_size, dataset.images.shape[2], 3)
-    takes, gives = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
-    if any(side not in (None, want) for side, want in zip(takes, wanted, strict=True)):
+def _part(model, output):
+    """Return the part of a network that leads to one output, so that the other is not computed."""
+    if not isinstance(model.output, dict):
+        return model
+
+    import keras
+
+    return keras.Model(model.input, model.output[output], name=f"{model.name}_{output}")
+
+
+def _run(network, dataset, rows, batch_size, as_images=False):
+    """Return a network's output for every row, one batch at a time."""
+    rows = _checked_rows(dataset, rows, "rows")
+
+    from galaxy_utils._training_loop import GalaxyBatches
+
+    # The last batch is filled up with rows that are seen again: batches of one shape are compiled once.
+    batch_size = min(batch_size, len(rows))
+    filled = np.resize(rows, math.ceil(len(rows) / batch_size) * batch_size)
+    batches = GalaxyBatches(dataset, filled, batch_size)
+    if not as_images:
+        return np.asarray(network.predict(batches, verbose=0)[: len(rows)], dtype=np.float32)
+    # Images are brought back to 8 bits batch by batch: as floats they would take four times the dataset's memory.
+    images = np.empty((len(filled), *network.output.shape[1:]), np.uint8)
+    for number in range(len(batches)):
+        values = np.asarray(network.predict_on_batch(*batches[number]))
+        images[number * batch_size :][:batch_size] = np.rint(255 * np.clip(values, 0, 1))
+    return images[: len(rows)]
+
+
+def _check_fits(model, dataset, outputs):
+    """Check that a network takes the dataset's images and gives at least the outputs named."""
+    if not hasattr(model, "output"):
+        raise ConfigurationError(
+            "The network does not say what it takes and gives.",
+            where=type(model).__name__,
+            expected="a Keras model made from its inputs and outputs",
+            remedy="build it as keras.Model(inputs, outputs); a class of your own can call super().__init__ so",
+        )
+    images = (dataset.image_size, dataset.images.shape[2], 3)
+    takes = tuple(model.input.shape[1:])
+    where = f"{model.name} on {dataset.name}"
+    if any(side not in (None, want) for side, want in zip(takes, images, strict=True)):
         raise ConfigurationError(
             "The network is built for images of another size.",
-            where=f"{model.name} on {dataset.name}",
+            where=where,
             expected=f"images of shape {takes}",
-            found=f"images of shape {wanted}",
-            remedy=f"prepare the dataset at {takes[0]} px, or build the network with image_size={wanted[0]}",
+            found=f"images of shape {images}",
+            remedy=f"prepare the dataset at {takes[0]} px, or build the network with image_size={images[0]}",
         )
-    if gives != (dataset.num_classes,):
-        raise ConfigurationError(
-            "The network is built for another number of classes.",
-            where=f"{model.name} on {dataset.name}",
-            expected=f"output of shape ({dataset.num_classes},)",
-            found=f"output of shape {gives}",
-        )
+    # A network with a single output does not name it; its shape has to tell whether it is the one that is wanted.
+    found = model.output if isinstance(model.output, dict) else dict.fromkeys(outputs[:1], model.output)
+    for name in outputs:
+        if name not in found:
+            raise ConfigurationError(
+                f"The network has no output {name!r}.",
+                where=where,
+                expected="a dictionary of outputs with this key" if len(outputs) > 1 else None,
+                found=" and ".join(map(repr, model.output)) if isinstance(model.output, dict) else "a single output",
+            )
+        gives = tuple(found[name].shape[1:])
+        wanted = {CLASSIFICATION: (dataset.num_classes,), RECONSTRUCTION: images}[name]
+        if gives != wanted:
+            raise ConfigurationError(
+                "The network is built for another number of classes."
+                if name == CLASSIFICATION
+                else "The network does not give back images like those it takes.",
+                where=where,
+                expected=f"output of shape {wanted}",
+                found=f"output of shape {gives}",
+            )
 
 
 def _checked_rows(dataset, rows, where):

@@ -262,3 +262,24 @@ def test_backgrounds_are_solid(draw, background):
     figure = draw() if draw else plots.colour_channels(make_galaxies(), 0)
     assert matplotlib.colors.to_hex(figure.get_facecolor()).upper() == background
     assert figure.get_facecolor()[3] == 1
+
+
+def test_accuracies_over_seeds_show_each_seed_and_the_interval():
+    evaluations = {"none": evaluate_noise()[0], "flips": evaluate_noise(num_galaxies=90)[0]}
+    figure = plots.accuracy_by_seed(evaluations, {"none": [0.4, 0.6], "flips": [0.5, 0.7]}, "noise")
+    figure.canvas.draw()
+    ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    np.testing.assert_array_equal([line.get_xdata() for line in ticks], [[0.4, 0.6], [0.5, 0.7]])
+    low, high = evaluations["flips"].intervals["accuracy"]
+    assert f"flips {evaluations['flips'].accuracy:.3f} ({low:.3f} to {high:.3f})" in figure.alt_text
+    assert "2 seeds" in figure.alt_text
+
+
+def test_share_curve_goes_through_the_accuracies_in_order():
+    evaluations = {0.5: evaluate_noise(num_galaxies=90)[0], 0.0: evaluate_noise()[0]}
+    figure = plots.share_curve(evaluations, "noise")
+    figure.canvas.draw()
+    curve = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(curve.get_xdata(), [0, 0.5])
+    np.testing.assert_array_equal(curve.get_ydata(), [evaluations[0.0].accuracy, evaluations[0.5].accuracy])
+    assert f"50% {evaluations[0.5].accuracy:.3f}" in figure.alt_text

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -73,6 +73,23 @@ class Split:
                 f"There is no part {name!r} in a split.", where="part", expected=f"one of {', '.join(PARTS)}"
             )
         return getattr(self, name)
+
+    def with_fewer(self, num_train, seed=1):
+        """Return the same split with at most `num_train` training galaxies, drawn at random; the rest stay unused.
+
+        Args:
+            num_train: Training galaxies to keep, at least 1.
+            seed: Seed of the draw.
+
+        Raises:
+            ConfigurationError: Nobody would be left to train on.
+        """
+        if num_train < 1:
+            raise ConfigurationError(
+                "Somebody has to train.", where="num_train", expected="at least 1", found=repr(num_train)
+            )
+        drawn = np.random.default_rng(seed).permutation(self.train)[:num_train]
+        return replace(self, train=np.sort(drawn))
 
     @property
     def sizes(self):

@@ -224,12 +224,31 @@ def accuracy_difference(first, second, labels, *, bootstrap_samples=1000, seed=1
     num_classes = np.shape(first)[-1]
     first, labels = _checked_predictions(first, labels, num_classes)
     second, labels = _checked_predictions(second, labels, num_classes)
-    _check_count("bootstrap_samples", bootstrap_samples, 1)
     gains = (second.argmax(axis=1) == labels).astype(float) - (first.argmax(axis=1) == labels)
-    columns = np.stack([gains, np.ones(len(labels))], axis=1)
-    sums = _bootstrap_sums(columns, _checked_column(groups, len(labels), "groups"), bootstrap_samples, seed)
+    return mean_with_interval(gains, bootstrap_samples=bootstrap_samples, seed=seed, groups=groups)
+
+
+def mean_with_interval(values, *, bootstrap_samples=1000, seed=1, groups=None):
+    """Return the mean of one number per galaxy, with its interval.
+
+    Args:
+        values: Shape (n,).
+        bootstrap_samples: Resamplings behind the interval.
+        seed: Seed of the resamplings.
+        groups: As in `evaluate`.
+
+    Returns:
+        `(mean, low, high)`: the mean and its 95 % interval.
+
+    Raises:
+        DataError: Groups that do not fit the values.
+        ConfigurationError: No resamplings.
+    """
+    _check_count("bootstrap_samples", bootstrap_samples, 1)
+    columns = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
+    sums = _bootstrap_sums(columns, _checked_column(groups, len(columns), "groups"), bootstrap_samples, seed)
     low, high = _percentile_interval(sums[:, 0] / sums[:, 1])
-    return float(gains.mean()), float(low), float(high)
+    return float(columns[:, 0].mean()), float(low), float(high)
 
 
 def smooth_labels(labels, num_classes, label_smoothing):

@@ -69,9 +69,9 @@ def control_rows(
     from sklearn.neighbors import KNeighborsClassifier
 
     classifier = KNeighborsClassifier(neighbours, algorithm="brute")
-    classifier.fit(_averaged_pixels(dataset, train, neighbour_image_size), dataset.labels[train])
+    classifier.fit(averaged_pixels(dataset, train, neighbour_image_size), dataset.labels[train])
     votes = np.zeros((len(rows), dataset.num_classes))
-    averaged = _averaged_pixels(dataset, rows, neighbour_image_size)
+    averaged = averaged_pixels(dataset, rows, neighbour_image_size)
     votes[:, classifier.classes_] = classifier.predict_proba(averaged) * neighbours
     # One further voter with the class shares' opinion: it breaks ties and again keeps probabilities from zero.
     neighbour_probabilities = (votes + class_shares) / (neighbours + 1)
@@ -101,8 +101,8 @@ def control_rows(
     }
 
 
-def _averaged_pixels(dataset, rows, size):
-    """Return area-averaged images in [0, 1] as vectors, shape (n, 3 · size²), float32."""
+def averaged_pixels(dataset, rows, size):
+    """Return images, area-averaged to `size` pixels, in [0, 1] as vectors: shape (n, 3 · size²), float32."""
     from PIL import Image
 
     vectors = np.empty((len(rows), size, size, 3), np.float32)

@@ -1,4 +1,4 @@
-"""The convolutional networks of both papers, from 8-bit pixels to class probabilities."""
+"""Convolutional networks, both papers' and a modern small one, from 8-bit pixels to class probabilities."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from galaxy_utils.errors import ConfigurationError
 POOLINGS = ("flatten", "average")
 
 
-def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", seed=1):
+def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", augmentation=None, seed=1):
     """Build the baseline network of paper 1 (progressive iteration, 2025), section 2.2.
 
     Four blocks of 3×3 convolution, ReLU, batch normalisation, 2×2 max pooling and dropout 0.25; flatten; 512 neurons
@@ -25,6 +25,8 @@ def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", seed
         num_classes: Number of classes.
         pooling: `"flatten"` as in the paper, or `"average"`, which replaces that one layer by global average pooling
             and leaves everything else as it is.
+        augmentation: A layer, or several in a list, that changes the images in training, such as
+            `gu.augmentation.RandomFlipsAndTurns()`. It comes before everything else; weights do not depend on it.
         seed: Seed of the initial weights and of dropout: the same seed gives the same network.
 
     Returns:
@@ -43,6 +45,7 @@ def paper_1_cnn(image_size=256, num_classes=NUM_CLASSES, pooling="flatten", seed
         batch_normalisation=True,
         dropout=0.25,
         pooling=pooling,
+        augmentation=augmentation,
         seed=seed,
     )
 
@@ -74,15 +77,76 @@ def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1):
         batch_normalisation=False,
         dropout=0.0,
         pooling="flatten",
+        augmentation=None,
         seed=seed,
     )
 
 
-def _convolutional_network(name, image_size, num_classes, *, filters, batch_normalisation, dropout, pooling, seed):
+# Filters of the convolutions in each block of the small network; a pooling halves the image between blocks.
+SMALL_FILTERS = ((32,), (64,), (128, 128), (256, 256))
+
+
+def small_cnn(image_size=64, num_classes=NUM_CLASSES, augmentation=None, seed=1):
+    """Build a small network in today's manner: no large dense layer, most of its weights in the last convolutions.
+
+    Six 3×3 convolutions, each with batch normalisation and ReLU, in four blocks with 2×2 max pooling between them;
+    global average pooling; dropout 0.3; softmax. 1.1 million parameters at any image size. Train it with
+    `recipes.SMALL_CNN` and with the layers of `gu.augmentation`: it is the recipe that makes it good.
+
+    Args:
+        image_size: Side of the square images, in pixels; at least 8.
+        num_classes: Number of classes.
+        augmentation: As in `paper_1_cnn`.
+        seed: Seed of the initial weights and of dropout: the same seed gives the same network.
+
+    Returns:
+        A `keras.Model` with the input and output of `paper_1_cnn`.
+
+    Raises:
+        ConfigurationError: A size, a number of classes or a seed that cannot work.
+    """
+    smallest = 2 ** (len(SMALL_FILTERS) - 1)
+    check_integer("image_size", image_size, smallest, "each of the three poolings halves the image")
+    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
+
+    import keras
+    from keras import layers
+
+    seeds = _layer_seeds(seed, 8)
+    images = keras.Input((image_size, image_size, 3), name="images")
+    x = _augmented(images, augmentation)
+    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(x)
+    for number, block in enumerate(SMALL_FILTERS, start=1):
+        if number > 1:
+            x = layers.MaxPooling2D(2, name=f"block_{number}_max_pooling")(x)
+        for letter, channels in zip("ab", block, strict=False):
+            name = f"block_{number}{letter if len(block) > 1 else ''}"
+            x = layers.Conv2D(
+                channels, 3, padding="same", use_bias=False, name=f"{name}_convolution",
+                kernel_initializer=keras.initializers.HeNormal(seed=next(seeds)),
+            )(x)  # fmt: skip
+            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_batch_normalisation")(x)
+            x = layers.ReLU(name=f"{name}_relu")(x)
+    x = layers.GlobalAveragePooling2D(name="global_average_pooling")(x)
+    x = layers.Dropout(0.3, seed=next(seeds), name="dropout")(x)
+    probabilities = layers.Dense(
+        num_classes,
+        activation="softmax",
+        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+        dtype="float32",
+        name="class_probabilities",
+    )(x)
+    return keras.Model(images, probabilities, name="small_cnn")
+
+
+def _convolutional_network(
+    name, image_size, num_classes, *, filters, batch_normalisation, dropout, pooling, augmentation, seed
+):
     smallest = 2 ** len(filters)
-    _check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
-    _check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    _check_integer("seed", seed, 0, "seeds are counted from zero")
+    check_integer("image_size", image_size, smallest, f"each of the {len(filters)} poolings halves the image")
+    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
     if pooling not in POOLINGS:
         raise ConfigurationError(
             f"There is no pooling {pooling!r}.",
@@ -94,16 +158,15 @@ def _convolutional_network(name, image_size, num_classes, *, filters, batch_norm
     import keras
     from keras import layers
 
-    # Every layer gets its own seed instead of drawing from Keras' global generator, so that a network does not depend
-    # on what was built before it. Halved, because some backends keep seeds as signed 32-bit numbers.
-    seeds = iter((np.random.SeedSequence(seed).generate_state(2 * len(filters) + 4) // 2).tolist())
+    seeds = _layer_seeds(seed, 2 * len(filters) + 4)
 
     def random_weights():
         return keras.initializers.GlorotUniform(seed=next(seeds))
 
     # The input is declared float: 8-bit images are cast on the device, and float images 0–255 are not cut to integers.
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
+    x = _augmented(images, augmentation)
+    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(x)
     for number, channels in enumerate(filters, start=1):
         block = f"block_{number}"
         x = layers.Conv2D(
@@ -138,7 +201,23 @@ def _convolutional_network(name, image_size, num_classes, *, filters, batch_norm
     return keras.Model(images, probabilities, name=name)
 
 
-def _check_integer(name, value, smallest, reason):
+def _augmented(images, augmentation):
+    """Pass images through one augmenting layer, several, or none."""
+    if augmentation is None:
+        return images
+    for layer in augmentation if isinstance(augmentation, (list, tuple)) else [augmentation]:
+        images = layer(images)
+    return images
+
+
+def _layer_seeds(seed, count):
+    """Give every layer a seed of its own instead of Keras' global generator, which depends on what was built before."""
+    # Halved, because some backends keep seeds as signed 32-bit numbers.
+    return iter((np.random.SeedSequence(seed).generate_state(count) // 2).tolist())
+
+
+def check_integer(name, value, smallest, reason):
+    """Refuse an argument of a network's builder that is no integer or too small, naming it and its value."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < smallest:
         raise ConfigurationError(
             f"The network cannot be built with this {name}.",

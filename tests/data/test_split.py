@@ -203,3 +203,17 @@ def test_parts_are_found_by_name_and_cannot_be_changed():
         result.part("tests")
     with pytest.raises(ValueError, match="read-only"):
         result.test[0] = 0
+
+
+def test_fewer_training_galaxies_change_nothing_else():
+    whole = split(made_up([60, 60, 60]))
+    fewer = whole.with_fewer(20, seed=3)
+    assert len(fewer.train) == 20 and set(fewer.train) < set(whole.train)
+    for part in ("validation", "test"):
+        np.testing.assert_array_equal(fewer.part(part), whole.part(part))
+    np.testing.assert_array_equal(fewer.train, whole.with_fewer(20, seed=3).train)
+    assert not np.array_equal(fewer.train, whole.with_fewer(20, seed=4).train)
+    assert fewer.hash != whole.hash
+    np.testing.assert_array_equal(whole.with_fewer(10_000).train, whole.train)
+    with pytest.raises(ConfigurationError, match="found: 0"):
+        whole.with_fewer(0)

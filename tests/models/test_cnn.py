@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models import paper_1_cnn, paper_2_cnn
+from galaxy_utils.models import paper_1_cnn, paper_2_cnn, small_cnn
 
 BUILDERS = (
     paper_1_cnn,
     paper_2_cnn,
     lambda *arguments, **options: paper_1_cnn(*arguments, pooling="average", **options),
+    small_cnn,
 )
 
 
@@ -47,6 +48,11 @@ def test_average_pooling_replaces_one_layer_only():
 def test_paper_2_has_three_convolutions_each_with_pooling():
     kinds = [type(layer).__name__ for layer in paper_2_cnn(32).layers]
     assert kinds == ["InputLayer", "Rescaling", *3 * ["Conv2D", "MaxPooling2D"], "Flatten", "Dense", "Dense"]
+
+
+def test_the_small_network_has_one_million_parameters_at_any_size():
+    assert small_cnn(64).count_params() == small_cnn(24).count_params() == 1_131_242
+    assert not [layer for layer in small_cnn(64).layers if isinstance(layer, (keras.layers.Flatten,))]
 
 
 @pytest.mark.parametrize("build", BUILDERS)

@@ -1,0 +1,166 @@
+"""How good is the small recipe on few real images, and what does each ingredient bring?
+
+    python benchmarks/small_recipe_cross_validation.py REAL_FOLDER [--folds 5] [--epochs 60] [--ablate] [--output FILE]
+
+REAL_FOLDER holds one sub-folder of real images per class. Folds are drawn by sky group and stratified by class. Each
+galaxy is tested once, by a network that never saw its patch of sky. The scores are those of the last epoch: no epoch,
+no weights and no setting are chosen by looking at a fold, so the fold also serves as what `fit` calls validation.
+
+Each fold has a checkpoint: kill the program and start it again, and it goes on where it was. `--ablate` leaves out the
+ingredients one by one; `--ablation-folds` says in how many of the folds, because that takes hours otherwise.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+import galaxy_utils as gu
+from galaxy_utils.data.split import galaxy_groups
+from galaxy_utils.evaluation import accuracy_difference
+from galaxy_utils.files import artifacts_folder, write_json
+
+IMAGE_SIZE, CROP_FRACTION = 64, 0.5
+ROTATION, ZOOM, SHIFT = 180, 0.2, 0.05
+FULL = "the whole recipe"
+
+# What each variant changes: of the images, of the augmentation, or of the recipe.
+VARIANTS = {
+    FULL: {},
+    "without free rotation (flips and quarter turns stay)": {"rotation": 0},
+    "without flips and quarter turns (rotation stays)": {"flips": False},
+    "without zoom and shift": {"zoom": 0, "shift": 0},
+    "without any augmentation": {"flips": False, "rotation": 0, "zoom": 0, "shift": 0},
+    "without the cosine schedule": {"learning_rate_schedule": "constant"},
+    "without label smoothing": {"label_smoothing": 0.0},
+    "without the crop (whole cut-outs at 64 px)": {"crop_fraction": 1.0},
+    "paper 1's network instead, average pooling": {"network": "paper_1_cnn"},
+}
+
+
+def build_network(num_classes, seed, network="small_cnn", flips=True, rotation=ROTATION, zoom=ZOOM, shift=SHIFT):
+    """Return the network with the wanted augmentation."""
+    layers = [gu.augmentation.RandomFlipsAndTurns(seed)] if flips else []
+    if rotation or zoom or shift:
+        layers.append(gu.augmentation.RandomRotationZoomShift(rotation, zoom, shift, seed))
+    if network == "paper_1_cnn":
+        return gu.models.paper_1_cnn(IMAGE_SIZE, num_classes, pooling="average", augmentation=layers, seed=seed)
+    return gu.models.small_cnn(IMAGE_SIZE, num_classes, augmentation=layers, seed=seed)
+
+
+def make_folds(dataset, num_folds, seed):
+    """Draw the folds by sky group, stratified by class; return one pair of row arrays per fold."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups = galaxy_groups(dataset)
+    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed).split(groups, dataset.labels, groups)
+    return [SimpleNamespace(train=train, validation=test, test=test) for train, test in folds], groups
+
+
+def run_fold(name, changes, galaxies, fold, number, epochs, seed):
+    """Train one variant on one fold and return its answers for the fold and for eight views of it, and the seconds."""
+    changes = dict(changes)
+    prepared = gu.prepare(galaxies, IMAGE_SIZE, changes.pop("crop_fraction", CROP_FRACTION))
+    of_recipe = {key: changes.pop(key) for key in ("learning_rate_schedule", "label_smoothing") if key in changes}
+    recipe = gu.recipes.SMALL_CNN.replace(epochs=epochs, **of_recipe)
+    network = build_network(prepared.num_classes, seed, **changes)
+    folder = "".join(letter if letter.isalnum() else "_" for letter in name)
+    checkpoint = artifacts_folder() / "small_recipe" / f"{folder}_{epochs}" / f"fold_{number}.npz"
+    run = gu.fit(network, prepared, fold, recipe, seed=seed, checkpoint=checkpoint)
+    answers = gu.predict(network, prepared, fold.test)
+    images = prepared.images[fold.test]
+    views = [np.rot90(way, turns, axes=(1, 2)) for way in (images, images[:, :, ::-1]) for turns in range(4)]
+    averaged = np.mean([network.predict(view, verbose=0) for view in views], axis=0)
+    return answers, averaged, run
+
+
+def summarise(answers, rows, galaxies, groups):
+    """Score answers that belong to some rows."""
+    return gu.evaluate(answers, galaxies.labels[rows], galaxies.class_names, groups=groups[rows])
+
+
+def describe_machine():
+    """Return versions and device, as reports do."""
+    from galaxy_utils import report
+
+    return {"versions": report._versions(), "device": report._device()}
+
+
+def main():
+    """Run what is missing, print the table, write the measured results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("real_folder", type=Path)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=gu.recipes.SMALL_CNN.epochs)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ablate", action="store_true")
+    parser.add_argument("--ablation-folds", type=int, default=None, help="folds of each ablation; all by default")
+    parser.add_argument("--output", type=Path, default=None, help="JSON file for the results")
+    options = parser.parse_args()
+    galaxies = gu.load(options.real_folder)
+    folds, groups = make_folds(galaxies, options.folds, options.seed)
+    results, all_answers = {}, {}
+    for name, changes in VARIANTS.items() if options.ablate else [(FULL, {})]:
+        used = folds if name == FULL else folds[: options.ablation_folds]
+        print(name, flush=True)
+        answers, averaged, seconds, accuracies = [], [], [], []
+        for number, fold in enumerate(used, start=1):
+            started = time.perf_counter()
+            single, eight, run = run_fold(name, changes, galaxies, fold, number, options.epochs, options.seed)
+            answers.append(single)
+            averaged.append(eight)
+            seconds.append(run.seconds)
+            accuracies.append(float(np.mean(single.argmax(axis=1) == galaxies.labels[fold.test])))
+            print(
+                f"  fold {number}: accuracy {accuracies[-1]:.3f} on {len(fold.test)} galaxies, "
+                f"trained {run.seconds:.0f} s, now {time.perf_counter() - started:.0f} s",
+                flush=True,
+            )
+        rows = np.concatenate([fold.test for fold in used])
+        all_answers[name] = np.concatenate(answers)
+        score = summarise(all_answers[name], rows, galaxies, groups)
+        with_views = summarise(np.concatenate(averaged), rows, galaxies, groups)
+        result = {
+            "folds": len(used),
+            "galaxies": len(rows),
+            "accuracy_of_folds": accuracies,
+            "accuracy": score.accuracy,
+            "interval": list(score.intervals["accuracy"]),
+            "eight_views_accuracy": with_views.accuracy,
+            "eight_views_interval": list(with_views.intervals["accuracy"]),
+            "seconds_of_folds": seconds,
+        }
+        # Compared with the whole recipe on the same galaxies: what is hard for both drops out.
+        difference = accuracy_difference(
+            all_answers[FULL][: len(rows)], all_answers[name], galaxies.labels[rows], groups=groups[rows]
+        )
+        result["minus_whole_recipe"] = list(difference)
+        results[name] = result
+        low, high = result["interval"]
+        print(
+            f"  {result['accuracy']:.3f} ({low:.3f} to {high:.3f}) over {len(used)} folds; minus the whole recipe "
+            f"{100 * difference[0]:+.1f} points ({100 * difference[1]:+.1f} to {100 * difference[2]:+.1f}); "
+            f"{np.mean(seconds):.0f} s a fold; eight views {result['eight_views_accuracy']:.3f}",
+            flush=True,
+        )
+    if options.output:
+        settings = {"image_size": IMAGE_SIZE, "crop_fraction": CROP_FRACTION, "rotation": ROTATION}
+        settings |= {"zoom": ZOOM, "shift": SHIFT, "seed": options.seed, "folds": options.folds}
+        content = {
+            "command": "python benchmarks/small_recipe_cross_validation.py REAL_FOLDER "
+            + f"--folds {options.folds} --epochs {options.epochs}" + (" --ablate" if options.ablate else ""),
+            "data": {"name": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint},
+            "settings": settings,
+            "recipe": gu.recipes.SMALL_CNN.replace(epochs=options.epochs).to_dict(),
+            "results": results,
+            **describe_machine(),
+        }  # fmt: skip
+        write_json(options.output, json.loads(json.dumps(content)))
+        print(f"written: {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Layers that turn, mirror, zoom and shift training images: a galaxy has no up, no left and no exact place.
+
+They act in training only, draw anew for every image, and pass images through unchanged everywhere else. Importing this
+module loads Keras, so nothing imports it before one of its layers is asked for.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from galaxy_utils.errors import ConfigurationError
+
+
+class _RandomLayer(keras.layers.Layer):
+    """What both layers share: a seed, and doing nothing outside training."""
+
+    def __init__(self, seed=1, dtype="float32", **options):
+        # float32 also under mixed precision: brightness from 0 to 255 with fractions does not fit into 16 bits.
+        super().__init__(dtype=dtype, **options)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ConfigurationError(
+                "This is no seed.", where="seed", expected="an integer, at least 0", found=repr(seed)
+            )
+        self.seed = seed
+        # A variable of the network: checkpoints hold it, so that a resumed training draws what it would have drawn.
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        if len(input_shape) != 4 or input_shape[1] != input_shape[2]:
+            raise ConfigurationError(
+                "Only square images can be turned.",
+                where=self.name,
+                expected="images of shape (n, side, side, channels)",
+                found=f"images of shape {tuple(input_shape)}",
+            )
+        super().build(input_shape)
+
+    def call(self, images, training=False):
+        return self.transform(images) if training else images
+
+    def compute_output_spec(self, images, training=False):
+        return keras.KerasTensor(images.shape, images.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class RandomFlipsAndTurns(_RandomLayer):
+    """Show each image in one of its eight exact views, drawn at random: four quarter turns, mirrored or not.
+
+    Pixels are moved, never changed, so 8-bit images stay what they were.
+
+    Args:
+        seed: Seed of the draws.
+
+    Input and output: images, shape (n, side, side, channels), of any type.
+    """
+
+    def transform(self, images):
+        side = images.shape[1]
+        pixels = np.arange(side**2, dtype=np.int32).reshape(side, side)
+        # Where the pixels of each view come from. One look-up for the whole batch is several times quicker than to
+        # mirror it along one axis after the other and to choose image by image.
+        views = np.stack([np.rot90(way, k).ravel() for way in (pixels, pixels[:, ::-1]) for k in range(4)])
+        num_images = ops.shape(images)[0]
+        drawn = keras.random.randint((num_images,), 0, len(views), seed=self.generator)
+        first_pixels = ops.arange(num_images, dtype="int32")[:, None] * side**2
+        sources = ops.take(views, drawn, axis=0) + first_pixels
+        moved = ops.take(ops.reshape(images, (-1, images.shape[-1])), sources, axis=0)
+        return ops.reshape(moved, ops.shape(images))
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class RandomRotationZoomShift(_RandomLayer):
+    """Rotate, zoom and shift each image about its centre by amounts drawn at random.
+
+    All three happen in one bilinear interpolation: three in a row would blur the image three times. What comes in from
+    outside is the image's own border, mirrored. The sky in these pictures is neither black nor even, so corners of one
+    constant would tell a network by how much an image was turned.
+
+    Args:
+        rotation: Largest angle either way, in degrees; 180 turns freely.
+        zoom: Largest enlargement less 1; at 0.2 sizes are drawn between 1 / 1.2 and 1.2, evenly in the logarithm.
+        shift: Largest shift along each axis, as a share of the side.
+        seed: Seed of the draws.
+
+    Input and output: images, shape (n, side, side, channels), of any type; integers are rounded.
+    """
+
+    def __init__(self, rotation=180.0, zoom=0.2, shift=0.05, seed=1, **options):
+        super().__init__(seed, **options)
+        for name, value, largest in (("rotation", rotation, 180), ("zoom", zoom, 1), ("shift", shift, 0.5)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= largest:
+                raise ConfigurationError(
+                    f"Images cannot be moved with this {name}.",
+                    where=name,
+                    expected=f"a number from 0 to {largest}",
+                    found=repr(value),
+                )
+        self.rotation, self.zoom, self.shift = float(rotation), float(zoom), float(shift)
+        # TensorFlow's interpolation has no XLA kernel.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+
+    def transform(self, images):
+        draws = keras.random.uniform((4, ops.shape(images)[0]), -1.0, 1.0, seed=self.generator)
+        angle = draws[0] * math.radians(self.rotation)
+        size = ops.exp(draws[1] * math.log1p(self.zoom))
+        return move_images(images, angle, size, draws[2] * self.shift, draws[3] * self.shift)
+
+    def get_config(self):
+        return {**super().get_config(), "rotation": self.rotation, "zoom": self.zoom, "shift": self.shift}
+
+
+def move_images(images, angle, size, right, down):
+    """Rotate, enlarge and shift images about their centres, in one bilinear interpolation.
+
+    Args:
+        images: Shape (n, side, side, channels).
+        angle: Counter-clockwise as seen on screen, radians, shape (n,).
+        size: Enlargement, shape (n,).
+        right: Shift to the right as a share of the side, shape (n,).
+        down: Shift downwards, likewise.
+
+    Returns:
+        Images of the same shape and type.
+    """
+    side = images.shape[1]
+    centre = (side - 1) / 2
+    cosine, sine = ops.cos(angle) / size, ops.sin(angle) / size
+    # Interpolation asks where each output pixel comes from, so this is the inverse: back by the shift, then turned and
+    # shrunk about the centre. Rows of an image count downwards.
+    across, along = centre + right * side, centre + down * side
+    zeros = ops.zeros_like(cosine)
+    rows = (
+        cosine, -sine, centre - cosine * across + sine * along,
+        sine, cosine, centre - sine * across - cosine * along,
+        zeros, zeros,
+    )  # fmt: skip
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    integers = "int" in dtype
+    moved = ops.image.affine_transform(
+        ops.cast(images, "float32") if integers else images,
+        ops.stack(rows, axis=1),
+        interpolation="bilinear",
+        fill_mode="reflect",
+        data_format="channels_last",
+    )
+    return ops.cast(ops.round(moved), dtype) if integers else moved

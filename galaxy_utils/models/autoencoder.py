@@ -1,0 +1,150 @@
+"""Paper 1's network that reconstructs and classifies at once, and the same network without its decoder."""
+
+import numpy as np
+
+from galaxy_utils.classes import NUM_CLASSES
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.models.cnn import check_integer
+
+ENCODER_FILTERS = (32, 64, 128, 256)
+
+
+def joint_autoencoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, dropout=0.25, seed=1):
+    """Build the autoencoder–classifier of paper 1 (progressive iteration, 2025), section 2.3 and figure 4.
+
+    Encoder: four convolutions, each of which halves the image; then one vector of 128 numbers. Decoder: transposed
+    convolutions back to the image, with a sigmoid. Classifier: 256 neurons with batch normalisation and dropout on the
+    vector; softmax. Encoder and decoder are layers called `"encoder"` and `"decoder"` and models of their own.
+
+    Train it with `fit(..., targets="images and labels")`.
+
+    Inferred, because the paper does not say or the figure's labels are damaged: 32 filters in the first convolution
+    (the figure reads "128x128x3", 64 and 128 follow) and 256 in the fourth, which the figure leaves out; 3×3 kernels
+    with stride 2, zero padding and ReLU; a dense layer without activation as the way into the latent vector and one
+    with ReLU as the way out; a decoder that mirrors the encoder; ReLU before batch normalisation; its momentum 0.9; the
+    dropout rate 0.25, that of the paper's other network.
+
+    Args:
+        image_size: Side of the square images, in pixels: a multiple of 16, because each of four stages halves it and
+            the decoder has to arrive at the same size again.
+        num_classes: Number of classes.
+        latent_dim: Numbers in the latent vector.
+        dropout: Share of the 256 neurons that each training step silences.
+        seed: Seed of the initial weights and of dropout: the same seed gives the same network.
+
+    Returns:
+        A `keras.Model`. Input: RGB images, shape (n, image_size, image_size, 3), values 0–255, uint8 or float. Output:
+        a dictionary with `"reconstruction"`, the images in [0, 1], and `"classification"`, class probabilities, shape
+        (n, num_classes); both float32 under every precision policy.
+
+    Raises:
+        ConfigurationError: A size, a number of classes, a latent dimension, a dropout rate or a seed that cannot work.
+    """
+    return _build("joint_autoencoder_classifier", image_size, num_classes, latent_dim, dropout, seed, with_decoder=True)
+
+
+def classifier_alone(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, dropout=0.25, seed=1):
+    """Build `joint_autoencoder_classifier` without its decoder: the control for what reconstruction contributes.
+
+    Everything that is left is the same, down to the initial weights and the random numbers of dropout. Train it with
+    `fit(..., targets="labels")`.
+
+    Args:
+        image_size: As in `joint_autoencoder_classifier`.
+        num_classes: Likewise.
+        latent_dim: Likewise.
+        dropout: Likewise.
+        seed: Likewise.
+
+    Returns:
+        A `keras.Model` with the same input; its output is the class probabilities, shape (n, num_classes), float32.
+
+    Raises:
+        ConfigurationError: As in `joint_autoencoder_classifier`.
+    """
+    return _build("classifier_alone", image_size, num_classes, latent_dim, dropout, seed, with_decoder=False)
+
+
+def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decoder):
+    shrinks_by = 2 ** len(ENCODER_FILTERS)
+    check_integer("image_size", image_size, shrinks_by, f"each of the {len(ENCODER_FILTERS)} stages halves the image")
+    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_integer("latent_dim", latent_dim, 1, "a picture cannot be described by fewer numbers than one")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
+    if image_size % shrinks_by:
+        smaller = image_size // shrinks_by * shrinks_by
+        raise ConfigurationError(
+            "The decoder cannot give back images of this size.",
+            where="image_size",
+            expected=f"a multiple of {shrinks_by}, for example {smaller} or {smaller + shrinks_by}",
+            found=repr(image_size),
+        )
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ConfigurationError(
+            "This is no dropout rate.",
+            where="dropout",
+            expected="a number from 0 up to, but not, 1",
+            found=repr(dropout),
+        )
+
+    import keras
+    from keras import layers
+
+    # One seed for every layer, the decoder's last: the other parts start alike with and without it.
+    seeds = iter((np.random.SeedSequence(seed).generate_state(16) // 2).tolist())
+
+    def random_weights():
+        return keras.initializers.GlorotUniform(seed=next(seeds))
+
+    pixels = keras.Input((image_size, image_size, 3), name="pixels")
+    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(pixels)
+    for number, filters in enumerate(ENCODER_FILTERS, start=1):
+        x = layers.Conv2D(
+            filters,
+            3,
+            strides=2,
+            padding="same",
+            activation="relu",
+            kernel_initializer=random_weights(),
+            name=f"convolution_{number}",
+        )(x)
+    smallest = tuple(x.shape[1:])
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(latent_dim, kernel_initializer=random_weights(), dtype="float32", name="latent_vector")(x)
+    encoder = keras.Model(pixels, x, name="encoder")
+
+    images = keras.Input((image_size, image_size, 3), name="images")
+    vectors = encoder(images)
+    x = layers.Dense(256, activation="relu", kernel_initializer=random_weights(), name="dense")(vectors)
+    x = layers.BatchNormalization(momentum=0.9, name="dense_batch_normalisation")(x)
+    x = layers.Dropout(dropout, seed=next(seeds), name="dense_dropout")(x)
+    # float32 also under mixed precision, as for the reconstruction below.
+    probabilities = layers.Dense(
+        num_classes,
+        activation="softmax",
+        kernel_initializer=random_weights(),
+        dtype="float32",
+        name="class_probabilities",
+    )(x)
+    if not with_decoder:
+        return keras.Model(images, probabilities, name=name)
+
+    latent = keras.Input((latent_dim,), name="latent")
+    x = layers.Dense(int(np.prod(smallest)), activation="relu", kernel_initializer=random_weights(), name="dense")(
+        latent
+    )
+    x = layers.Reshape(smallest, name="reshape")(x)
+    for number, filters in enumerate((*ENCODER_FILTERS[-2::-1], 3), start=1):
+        is_last = number == len(ENCODER_FILTERS)
+        x = layers.Conv2DTranspose(
+            filters,
+            3,
+            strides=2,
+            padding="same",
+            activation="sigmoid" if is_last else "relu",
+            kernel_initializer=random_weights(),
+            dtype="float32" if is_last else None,
+            name=f"transposed_convolution_{number}",
+        )(x)
+    decoder = keras.Model(latent, x, name="decoder")
+    return keras.Model(images, {"reconstruction": decoder(vectors), "classification": probabilities}, name=name)
