@@ -795,9 +795,11 @@ def joint_curves(runs, provenance=None):
                 )
         spoken.append(f"{name} after {run.epochs} epochs: {'; '.join(ends)}")
     panels[0].set(ylabel="squared error", yscale="log")
+    for which in ("major", "minor"):
+        getattr(panels[0].yaxis, f"set_{which}_formatter")("{x:g}")
     panels[1].set(ylabel="cross-entropy [nats]", xlabel="epoch", ylim=(0, None))
     panels[1].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper center", ncols=len(runs), fontsize=10)
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
     return _finish(figure, f"Reconstruction and classification losses. {'. '.join(spoken)}.", provenance)
 
 
@@ -827,11 +829,12 @@ def weight_sweep(evaluations, errors, mean_image_error=None, provenance=None):
     alt_text = f"Accuracy and reconstruction error against the reconstruction's weight. {'; '.join(spoken)}."
     if mean_image_error is not None:
         bottom.axhline(mean_image_error, color=FAINT, linestyle=":", linewidth=1.8, label="mean image for all")
-        bottom.legend(loc="upper right")
+        figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper right", fontsize=10)
         alt_text += f" Answering with the mean image: {mean_image_error:.4f}."
     top.set(ylabel="accuracy")
     top.grid(axis="y", alpha=0.3)
-    bottom.set(ylabel="squared error", yscale="log", xlabel="weight of the reconstruction")
+    bottom.set(ylabel="squared error", ylim=(0, None), xlabel="weight of the reconstruction")
+    bottom.grid(axis="y", alpha=0.3)
     bottom.set_xticks(list(places.values()), [f"{weight:g}" if weight else "0 (alone)" for weight in weights])
     bottom.set_xlim(-0.5, len(weights) - 0.5)
     return _finish(figure, alt_text, provenance)
