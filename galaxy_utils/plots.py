@@ -712,7 +712,7 @@ def class_scores(evaluation, provenance=None):
     return _finish(figure, f"Recall and precision of each class: {', '.join(spoken)}.", provenance)
 
 
-def confident_mistakes(dataset, rows, probabilities, count=8):
+def confident_mistakes(dataset, rows, probabilities, count=9):
     """Draw the galaxies that a network gets wrong with the greatest confidence, most confident first.
 
     Args:
@@ -735,7 +735,7 @@ def confident_mistakes(dataset, rows, probabilities, count=8):
     of_how_many = f"{wrong.sum():,} mistakes" if wrong.any() else f"{len(rows):,} galaxies"
     alt_text = f"{kind} {of_how_many}: {spoken}."
     images = [_central(dataset.images[int(rows[i])], 0.6 if dataset.image_size > 100 else 1.0) for i in shown]
-    return image_grid(images, titles, columns=4, provenance=dataset.provenance, alt_text=alt_text)
+    return image_grid(images, titles, columns=3, provenance=dataset.provenance, alt_text=alt_text)
 
 
 # --- Chapters 5 and 6: reconstructions and the latent space -----------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
-from galaxy_utils.data import galaxy_recipes
+from galaxy_utils.data import galaxy_recipes, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
 from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
 from galaxy_utils.files import cache_folder, locked, write_atomically
@@ -57,6 +57,7 @@ class Catalogue:
         partner: Row of a second galaxy in the picture, or -1, shape (n,), int64.
         offset: Where the row's own galaxy stands relative to the picture's centre, and where the partner stands
             relative to the row's galaxy: x1, y1, x2, y2, arcseconds, shape (n, 4), float64.
+        shares_field: Whether another row shows part of the same sky, shape (n,), bool.
         ra: Degrees, shape (n,), float64.
         dec: Degrees, shape (n,), float64.
     """
@@ -65,6 +66,7 @@ class Catalogue:
     galaxy: np.ndarray
     partner: np.ndarray
     offset: np.ndarray
+    shares_field: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
 
@@ -91,7 +93,7 @@ def _random_generator(seed, row, purpose):
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row, purpose)))
 
 
-CATALOGUE_STREAM, MORPHOLOGY_STREAM, GALAXY_STREAM, FIELD_STREAM, SKY_STREAM, VOTE_STREAM = range(6)
+(CATALOGUE_STREAM, MORPHOLOGY_STREAM, GALAXY_STREAM, FIELD_STREAM, SEEING_STREAM, SKY_STREAM, VOTE_STREAM) = range(7)
 
 
 def _draw_positions(count, rng):
@@ -120,6 +122,7 @@ def build_catalogue(num_galaxies, seed):
     galaxy = np.arange(num_galaxies)
     partner = np.full(num_galaxies, -1)
     offset = np.zeros((num_galaxies, 4))
+    shares_field = np.zeros(num_galaxies, bool)
     ra, dec = _draw_positions(num_galaxies, rng)
     # By chance two unrelated galaxies may fall close together; their cut-outs would not show each other.
     while len(close := _close_pairs(ra, dec, 120.0)):
@@ -150,10 +153,11 @@ def build_catalogue(num_galaxies, seed):
             x, y = distance * np.cos(direction), distance * np.sin(direction)
             partner[row], partner[other] = other, row
             offset[row], offset[other] = (0, 0, x, y), (0, 0, -x, -y)
+        shares_field[[row, other]] = True
         # North is up and east is left; pixel rows count downwards.
         dec[other] = dec[row] - y / 3600
         ra[other] = (ra[row] - x / 3600 / np.cos(np.radians(dec[row]))) % 360
-    return Catalogue(labels, galaxy, partner, offset, ra, dec)
+    return Catalogue(labels, galaxy, partner, offset, shares_field, ra, dec)
 
 
 def _morphology(labels, seed, row):
@@ -161,30 +165,31 @@ def _morphology(labels, seed, row):
 
 
 def _telescope(dec):
-    northern = dec > galaxy_recipes.NORTHERN_DECLINATION
-    return galaxy_recipes.BASS_MZLS if northern else galaxy_recipes.DECAM
+    northern = dec > survey_camera.NORTHERN_DECLINATION
+    return survey_camera.BASS_MZLS if northern else survey_camera.DECAM
 
 
 def _render_row(catalogue, seed, row, image_size):
     """Return picture (image_size, image_size, 3) uint8, vote fractions (10,) float32 and redshift of one row."""
     shown, partner = int(catalogue.galaxy[row]), int(catalogue.partner[row])
     x1, y1, x2, y2 = catalogue.offset[row]
-    canvas = galaxy_recipes.Canvas(image_size)
+    canvas = survey_camera.Canvas(image_size)
     # The scene of a pair belongs to its first row, so that both cut-outs show the same stars.
     field = shown if partner < 0 else min(shown, partner)
     field_x, field_y = (x1, y1) if field == shown else (x2, y2)
-    moved = bool(partner >= 0 or x1 or y1)
-    galaxy_recipes.paint_field(canvas, _random_generator(seed, field, FIELD_STREAM), field_x, field_y, moved)
+    rng = _random_generator(seed, field, FIELD_STREAM)
+    galaxy_recipes.paint_field(canvas, rng, field_x, field_y, wide=bool(catalogue.shares_field[row]))
     morphology = _morphology(catalogue.labels, seed, shown)
     galaxy_recipes.paint_galaxy(canvas, morphology, _random_generator(seed, shown, GALAXY_STREAM), x1, y1)
     if partner >= 0:
         second = _morphology(catalogue.labels, seed, partner)
         galaxy_recipes.paint_galaxy(canvas, second, _random_generator(seed, partner, GALAXY_STREAM), x2, y2)
-    rng = _random_generator(seed, shown, SKY_STREAM)
     telescope = _telescope(catalogue.dec[row])
-    bands = galaxy_recipes.blur(canvas, telescope, rng)
-    bands = galaxy_recipes.add_noise(bands, telescope, canvas.pixel_scale, rng)
-    picture = galaxy_recipes.compress(galaxy_recipes.stretch_rgb(bands))
+    bands = survey_camera.blur(canvas, telescope, _random_generator(seed, field, SEEING_STREAM))
+    # A twin is the same cut-out down to its noise; a neighbour's cut-out has noise of its own.
+    rng = _random_generator(seed, row if catalogue.shares_field[row] else shown, SKY_STREAM)
+    bands = survey_camera.add_noise(bands, telescope, canvas.pixel_scale, rng)
+    picture = survey_camera.compress(survey_camera.stretch_rgb(bands))
     rng = _random_generator(seed, shown, VOTE_STREAM)
     votes = galaxy_recipes.cast_votes(morphology, rng)
     return picture, votes, galaxy_recipes.draw_redshift(morphology, rng)
@@ -212,13 +217,15 @@ def render_bands(label, seed=1, image_size=256, noise=True):
     """
     if label not in range(NUM_CLASSES):
         raise ConfigurationError("There is no such class.", where="label", expected="0 to 9", found=repr(label))
-    canvas = galaxy_recipes.Canvas(image_size)
+    canvas = survey_camera.Canvas(image_size)
     galaxy_recipes.paint_field(canvas, _random_generator(seed, 0, FIELD_STREAM))
     morphology = galaxy_recipes.draw_morphology(int(label), _random_generator(seed, 0, MORPHOLOGY_STREAM))
     galaxy_recipes.paint_galaxy(canvas, morphology, _random_generator(seed, 0, GALAXY_STREAM))
-    rng = _random_generator(seed, 0, SKY_STREAM)
-    bands = galaxy_recipes.blur(canvas, galaxy_recipes.DECAM, rng)
-    return galaxy_recipes.add_noise(bands, galaxy_recipes.DECAM, canvas.pixel_scale, rng) if noise else bands
+    bands = survey_camera.blur(canvas, survey_camera.DECAM, _random_generator(seed, 0, SEEING_STREAM))
+    if noise:
+        rng = _random_generator(seed, 0, SKY_STREAM)
+        bands = survey_camera.add_noise(bands, survey_camera.DECAM, canvas.pixel_scale, rng)
+    return bands
 
 
 def render_galaxy(label, seed=1, image_size=256):
@@ -235,7 +242,7 @@ def render_galaxy(label, seed=1, image_size=256):
     Raises:
         ConfigurationError: The label is not in 0 to 9.
     """
-    return galaxy_recipes.compress(galaxy_recipes.stretch_rgb(render_bands(label, seed, image_size)))
+    return survey_camera.compress(survey_camera.stretch_rgb(render_bands(label, seed, image_size)))
 
 
 def _settings(num_galaxies, seed, image_size):
@@ -337,7 +344,7 @@ def _write_survey(path, settings, num_workers):
         votes = file.create_dataset("vote_fractions", (num_galaxies, NUM_CLASSES), np.float32)
         redshift = file.create_dataset("redshift", (num_galaxies,), np.float64)
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
-        file["pxscale"] = np.full(num_galaxies, galaxy_recipes.FIELD_OF_VIEW / image_size)
+        file["pxscale"] = np.full(num_galaxies, survey_camera.FIELD_OF_VIEW / image_size)
         for done, pictures, fractions, redshifts in results:
             span = slice(done[0], done[-1] + 1)
             images[span], votes[span], redshift[span] = pictures, fractions, redshifts

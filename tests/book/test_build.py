@@ -12,7 +12,10 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from galaxy_utils.report import read_report
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +52,7 @@ def _copy_checkout(folder, notebooks=True):
 
 
 def _write_notebook(folder, name, *cells, parameters='dataset_source = "simulated"\nprofile_name = "demo"\nseed = 1'):
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
     notebook.cells = [nbformat.v4.new_markdown_cell(f"# {name}")]
     notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
@@ -88,9 +91,9 @@ def test_every_figure_says_what_it_shows(smoke_book):
 
 def test_reports_are_written(smoke_book):
     checkout, _, _ = smoke_book
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in (checkout / "_build").rglob("*report*.json")]
-    assert reports
-    assert all(report["is_simulated"] for report in reports)
+    reports = [read_report(path) for path in (checkout / "_build" / "artifacts").rglob("report.json")]
+    assert len(reports) >= 3
+    assert all(report["data"]["is_simulated"] and report["profile"]["name"] == "smoke" for report in reports)
 
 
 def test_nothing_is_run_twice(smoke_book, run_build):

@@ -1,244 +1,368 @@
-"""The simulated survey: the real file's schema and oddities, the same bytes each time, galaxies that look their class."""
+"""The simulated survey: schema, reproducibility, physics of the recipes, votes, and what an interruption leaves."""
 
-import dataclasses
-import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 from scipy import ndimage
 
-import galaxy_utils as gu
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
-from galaxy_utils.data import galaxy_recipes
-from galaxy_utils.data.galaxy10 import open_galaxy10
-from galaxy_utils.data.simulated import build_catalogue, class_counts, render_bands, render_galaxy, simulate_survey
-from galaxy_utils.data.split import close_pairs, conflicting_rows, exact_pairs
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.data import galaxy_recipes, simulated, survey_camera
+from galaxy_utils.data.hdf5_images import HDF5Images
+from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
+from galaxy_utils.profiles import get_profile
+
+NUM_GALAXIES = 160
+IMAGE_SIZE = 64
 
 
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
-    """A small survey, rendered by one process."""
     path = tmp_path_factory.mktemp("survey") / "survey.h5"
-    simulate_survey(path, 160, seed=3, image_size=64, num_workers=1)
-    return path
+    return simulated.simulate_survey(path, NUM_GALAXIES, seed=3, image_size=IMAGE_SIZE, num_workers=2)
 
 
-def test_file_has_the_official_schema_and_votes(survey):
-    with h5py.File(survey) as file:
-        assert file["images"].shape == (160, 64, 64, 3) and file["images"].dtype == np.uint8
-        assert file["ans"].dtype == np.uint8
-        assert file["vote_fractions"].shape == (160, NUM_CLASSES)
-        assert file.attrs["simulated"] and file.attrs["seed"] == 3
-        labels = file["ans"][:]
-    assert np.all(np.diff(labels.astype(int)) >= 0), "rows are sorted by class, as in the real file"
-    galaxies = open_galaxy10(survey)
-    assert galaxies.is_simulated and "not real" in galaxies.provenance
-    np.testing.assert_allclose(galaxies.vote_fractions.sum(axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(galaxies.pixel_scale, 67.072 / 64)
-    assert (galaxies.dec > 32.375).any() and (galaxies.dec < 32.375).any()
+@pytest.fixture(scope="module")
+def columns(survey):
+    with h5py.File(survey, "r") as file:
+        return {key: file[key][:] for key in file}
 
 
-def test_same_seed_gives_the_same_bytes_however_many_workers(survey, tmp_path):
-    other, another_seed = tmp_path / "two_workers.h5", tmp_path / "seed.h5"
-    simulate_survey(other, 160, seed=3, image_size=64, num_workers=2)
-    simulate_survey(another_seed, 160, seed=4, image_size=64, num_workers=2)
-    with h5py.File(survey) as first, h5py.File(other) as second, h5py.File(another_seed) as third:
-        for key in first:
-            assert first[key][:].tobytes() == second[key][:].tobytes(), key
-        assert not np.array_equal(first["images"][:], third["images"][:])
+# ------------------------------------------------------------------------------------------------------ the file
 
 
-@pytest.mark.parametrize("num_galaxies", [10, 160, 400, 3000, 17736])
-def test_classes_have_the_real_proportions(num_galaxies):
-    counts = class_counts(num_galaxies)
-    assert counts.sum() == num_galaxies and counts.min() >= 1
-    if num_galaxies >= 3000:
-        shares = np.array(OFFICIAL_CLASS_COUNTS) / sum(OFFICIAL_CLASS_COUNTS)
-        assert np.abs(counts / num_galaxies - shares).max() < 0.001
-    if num_galaxies == 17736:
-        assert tuple(counts) == OFFICIAL_CLASS_COUNTS
-
-
-def test_some_galaxies_stand_in_it_twice_under_two_labels(survey):
-    galaxies = open_galaxy10(survey)
-    pairs = exact_pairs(galaxies)
-    assert len(pairs) >= 2
-    for first, second in pairs:
-        assert galaxies.labels[first] != galaxies.labels[second]
-        np.testing.assert_array_equal(galaxies.images[first], galaxies.images[second])
-    assert conflicting_rows(galaxies).sum() == 2 * len(pairs)
-
-
-def test_a_full_survey_has_as_many_pairs_as_the_real_file():
-    catalogue = build_catalogue(17736, seed=1)
-    near = close_pairs(catalogue.ra, catalogue.dec, 33.5)
-    identical = [pair for pair in near if catalogue.galaxy[pair[0]] == catalogue.galaxy[pair[1]]]
-    exact = [pair for pair in near if catalogue.ra[pair[0]] == catalogue.ra[pair[1]]]
-    assert len(exact) == 59
-    assert len(near) == 182
-    assert len(identical) >= len(exact)
-
-
-def test_neighbours_show_each_other():
-    """What stands beside a galaxy in its cut-out stands in the middle of its neighbour's, in the right direction."""
-    catalogue = build_catalogue(17736, seed=1)
-    row = int(np.flatnonzero(catalogue.partner >= 0)[0])
-    other = int(catalogue.partner[row])
-    _, _, x, y = catalogue.offset[row]
-    east = (catalogue.ra[other] - catalogue.ra[row] + 180) % 360 - 180
-    assert -east * np.cos(np.radians(catalogue.dec[row])) * 3600 == pytest.approx(x, abs=0.01)
-    assert (catalogue.dec[other] - catalogue.dec[row]) * 3600 == pytest.approx(-y, abs=0.01)
-    from galaxy_utils.data.simulated import _render_row
-
-    mine, _, _ = _render_row(catalogue, 1, row, 256)
-    theirs, _, _ = _render_row(catalogue, 1, other, 256)
-    dx, dy = round(x / 0.262), round(y / 0.262)
-    beside = mine[128 + dy - 6 : 128 + dy + 6, 128 + dx - 6 : 128 + dx + 6].astype(float)
-    centre = theirs[122:134, 122:134].astype(float)
-    # The same galaxy under another sky noise.
-    assert np.corrcoef(beside.ravel(), centre.ravel())[0, 1] > 0.8
-
-
-def _moments(image):
-    """Axis ratio and brightness of the central object of a noise-free band."""
-    labels, _ = ndimage.label(image > 0.1 * image[124:132, 124:132].max())
-    mask = labels == labels[128, 128]
-    y, x = np.nonzero(mask)
-    low, high = np.linalg.eigvalsh(np.cov(np.stack([x, y])))
-    return np.sqrt(low / high)
-
-
-def test_galaxies_have_the_shape_of_their_class():
-    ratios = {
-        label: np.median([_moments(render_bands(label, seed, noise=False)[1]) for seed in range(12)])
-        for label in (2, 3, 4, 8, 9)
+def test_file_has_the_official_schema(survey, columns):
+    expected = {
+        "images": ((NUM_GALAXIES, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8),
+        "ans": ((NUM_GALAXIES,), np.uint8),
+        "ra": ((NUM_GALAXIES,), np.float64),
+        "dec": ((NUM_GALAXIES,), np.float64),
+        "redshift": ((NUM_GALAXIES,), np.float64),
+        "pxscale": ((NUM_GALAXIES,), np.float64),
+        "vote_fractions": ((NUM_GALAXIES, NUM_CLASSES), np.float32),
     }
-    assert ratios[2] > 0.85
-    assert 0.5 < ratios[3] < 0.8
-    assert ratios[4] < 0.5
-    assert ratios[8] < 0.35 and ratios[9] < 0.5
+    assert {key: (values.shape, values.dtype) for key, values in columns.items()} == expected
+    with h5py.File(survey, "r") as file:
+        assert file.attrs["seed"] == 3
+        assert file.attrs["recipe_version"] == galaxy_recipes.RECIPE_VERSION
+        assert file.attrs["galsim_version"]
+    assert np.allclose(columns["pxscale"] * IMAGE_SIZE, 256 * 0.262)
+    assert np.all((columns["ra"] >= 0) & (columns["ra"] < 360)) and np.all(np.abs(columns["dec"]) <= 90)
+    known = columns["redshift"][np.isfinite(columns["redshift"])]
+    assert len(known) > 0.9 * NUM_GALAXIES and known.min() > 0
 
 
-def test_merging_galaxies_have_two_nuclei():
-    """Within 15 arcseconds of the centre there is a second bright peak more often than in round galaxies."""
-
-    def peaks(label, seed):
-        image = ndimage.gaussian_filter(render_bands(label, seed, noise=False)[1], 1.5)[71:185, 71:185]
-        is_peak = (ndimage.maximum_filter(image, 9) == image) & (image > 0.25 * image[50:64, 50:64].max())
-        return is_peak.sum()
-
-    merging = np.mean([peaks(1, seed) >= 2 for seed in range(20)])
-    round_ = np.mean([peaks(2, seed) >= 2 for seed in range(20)])
-    assert merging >= round_ + 0.4
+def test_rows_are_sorted_by_class_in_the_official_proportions(columns):
+    assert np.all(np.diff(columns["ans"].astype(int)) >= 0)
+    assert np.bincount(columns["ans"], minlength=NUM_CLASSES).tolist() == simulated.class_counts(NUM_GALAXIES).tolist()
 
 
-def test_loose_spirals_are_bluer_than_discs_with_bulges():
-    def colour(label):
-        bands = np.stack([render_bands(label, seed, noise=False)[:, 118:138, 118:138] for seed in range(12)])
-        light = bands.sum(axis=(0, 2, 3))
-        return -2.5 * np.log10(light[0] / light[2])
-
-    assert colour(7) < colour(9) - 0.1
-
-
-def _probabilities(**changes):
-    galaxy = galaxy_recipes.draw_morphology(5, np.random.default_rng(1))
-    plain = {"merger": 0.0, "disturbance": 0.0, "features": 0.9, "axis_ratio": 0.9, "bar": 0.0, "pitch": 30.0}
-    return galaxy_recipes.vote_probabilities(dataclasses.replace(galaxy, **{**plain, **changes}))
+@pytest.mark.parametrize("num_galaxies", [10, 95, 400, 3000])
+def test_class_counts(num_galaxies):
+    counts = simulated.class_counts(num_galaxies)
+    assert counts.sum() == num_galaxies
+    assert counts.min() >= min(8, num_galaxies // 10)
+    if num_galaxies >= 400:
+        exact = np.array(OFFICIAL_CLASS_COUNTS) / 17736 * num_galaxies
+        assert np.all(np.abs(counts - exact) < 1)
+    assert simulated.class_counts(17736).tolist() == list(OFFICIAL_CLASS_COUNTS)
 
 
-def test_volunteers_follow_what_the_galaxy_is():
-    """Each answer of the decision tree grows with the quantity behind it; at a border the votes divide."""
-    bars = [_probabilities(bar=bar)[5] for bar in (0.1, 0.4, 0.6, 0.9)]
-    assert np.all(np.diff(bars) > 0) and bars[0] < 0.1 < 0.9 < bars[-1]
-    assert _probabilities(pitch=10.0)[6] > 0.9 > 0.1 > _probabilities(pitch=30.0)[6]
-    assert (
-        _probabilities(axis_ratio=0.15, bulge_share=0.4)[9] > 0.9 < _probabilities(axis_ratio=0.15, bulge_share=0.0)[8]
+def test_one_worker_and_two_give_the_same_values(tmp_path, columns):
+    path = simulated.simulate_survey(tmp_path / "again.h5", NUM_GALAXIES, 3, IMAGE_SIZE, num_workers=1)
+    with h5py.File(path, "r") as file:
+        for key, values in columns.items():
+            assert file[key][:].tobytes() == values.tobytes(), key
+
+
+def test_another_seed_gives_other_galaxies():
+    assert not np.array_equal(simulated.render_galaxy(5, 1, 64), simulated.render_galaxy(5, 2, 64))
+    assert np.array_equal(simulated.render_galaxy(5, 1, 64), simulated.render_galaxy(5, 1, 64))
+
+
+def test_twins_are_the_same_picture_under_two_labels(columns):
+    _, first, inverse = np.unique(columns["ra"], return_index=True, return_inverse=True)
+    twins = np.flatnonzero(first[inverse] != np.arange(NUM_GALAXIES))
+    assert len(twins) >= 2
+    for twin in twins:
+        original = first[inverse][twin]
+        assert columns["dec"][twin] == columns["dec"][original]
+        assert columns["ans"][twin] != columns["ans"][original]
+        assert np.array_equal(columns["images"][twin], columns["images"][original])
+        assert np.array_equal(columns["vote_fractions"][twin], columns["vote_fractions"][original])
+
+
+def test_catalogue_has_the_official_shares_of_pairs_and_of_the_north():
+    catalogue = simulated.build_catalogue(17736, seed=1)
+    pairs = simulated._close_pairs(catalogue.ra, catalogue.dec, 33.5)
+    same = (catalogue.ra[pairs[:, 0]] == catalogue.ra[pairs[:, 1]]) & (
+        catalogue.dec[pairs[:, 0]] == catalogue.dec[pairs[:, 1]]
     )
-    between = _probabilities(features=0.0, axis_ratio=0.8)
-    assert between[2] == pytest.approx(between[3], abs=0.02)
-    assert _probabilities(merger=1.0)[1] > 0.9 < _probabilities(disturbance=1.0)[0]
+    assert same.sum() == 59
+    assert len(pairs) == 182
+    assert 0.33 < (catalogue.dec > 32.375).mean() < 0.40
 
 
-def test_stretch_follows_its_formula():
-    """Lupton et al. (2004): asinh of the mean, colours keep their ratios."""
-    bands = np.random.default_rng(1).uniform(-0.01, 0.3, (3, 16, 16)).astype(np.float32)
-    picture = galaxy_recipes.stretch_rgb(bands)
-    scaled = np.maximum(bands * np.array([6.0, 3.4, 2.2])[:, None, None] + 0.03, 0)
-    intensity = scaled.mean(axis=0)
-    expected = scaled * np.arcsinh(20 * intensity) / np.sqrt(20) / intensity * 255
-    expected = np.clip(expected, 0, 255)[::-1].transpose(1, 2, 0)
-    assert np.abs(picture - expected).max() <= 1.01
+@pytest.mark.parametrize("kind", ["two galaxies", "both members of one merger"])
+def test_neighbours_show_the_same_sky(kind):
+    seed, size = 5, 128
+    catalogue = simulated.build_catalogue(6000, seed)
+    if kind == "two galaxies":
+        pairs = [(row, int(other)) for row, other in enumerate(catalogue.partner) if other > row]
+        moves = [catalogue.offset[row][2:] for row, _ in pairs]
+    else:
+        moved = np.flatnonzero(catalogue.shares_field & (catalogue.galaxy != np.arange(6000)))[:4]
+        pairs = [(int(catalogue.galaxy[row]), int(row)) for row in moved]
+        moves = [-catalogue.offset[row][:2] for row in moved]
+    assert len(pairs) >= 2
+    for (row, other), move in zip(pairs, moves, strict=True):
+        # The coordinates say where the second cut-out lies relative to the first: east is left, north is up.
+        east = (catalogue.ra[other] - catalogue.ra[row]) * np.cos(np.radians(catalogue.dec[row])) * 3600
+        north = (catalogue.dec[other] - catalogue.dec[row]) * 3600
+        assert np.allclose(move, (-east, -north), atol=0.01)
+        x, y = np.array(move) / (survey_camera.FIELD_OF_VIEW / size)
+        pictures = (simulated._render_row(catalogue, seed, r, size)[0].mean(axis=2) for r in (row, other))
+        first, second = (ndimage.gaussian_filter(picture, 1.5) for picture in pictures)  # each has its own noise
+        shifted = ndimage.shift(first, (-y, -x), order=1, cval=np.nan)
+        seen = np.isfinite(shifted)
+        assert np.corrcoef(shifted[seen], second[seen])[0, 1] > 0.9
 
 
-def test_seeing_moves_nothing_and_is_wider_in_the_north():
-    def blurred(telescope):
-        canvas = galaxy_recipes.Canvas(65)
-        middle = canvas.size // 2
-        canvas.light[:, middle, middle] = 100.0
-        return galaxy_recipes.blur(canvas, telescope, np.random.default_rng(1))
-
-    def width(image):
-        y, x = np.indices(image.shape)
-        weight = image / image.sum()
-        assert (weight * x).sum() == pytest.approx(32, abs=0.1) and (weight * y).sum() == pytest.approx(32, abs=0.1)
-        return (weight * ((x - 32) ** 2 + (y - 32) ** 2)).sum()
-
-    south, north = blurred(galaxy_recipes.DECAM), blurred(galaxy_recipes.BASS_MZLS)
-    assert south.sum() == pytest.approx(300, rel=0.05)
-    assert width(north[0]) > 1.2 * width(south[0])
+def test_existing_file_is_kept_and_a_stranger_is_not_overwritten(tmp_path, survey):
+    before = survey.stat().st_mtime_ns
+    simulated.simulate_survey(survey, NUM_GALAXIES, seed=3, image_size=IMAGE_SIZE)
+    assert survey.stat().st_mtime_ns == before
+    with pytest.raises(DataError, match="in the way"):
+        simulated.simulate_survey(survey, NUM_GALAXIES, seed=4, image_size=IMAGE_SIZE)
+    stranger = tmp_path / "notes.h5"
+    stranger.write_text("not HDF5")
+    with pytest.raises(DataError, match="not a complete"):
+        simulated.simulate_survey(stranger, NUM_GALAXIES)
+    assert stranger.read_text() == "not HDF5"
 
 
-def test_load_renders_once_and_is_the_same_every_time(monkeypatch):
-    galaxies = gu.load("simulated", profile="smoke", seed=5)
-    assert len(galaxies) == gu.get_profile("smoke").simulated_galaxies
-    assert galaxies.class_counts.min() >= 8
-
-    def fail(*arguments):
-        raise AssertionError("rendered again")
-
-    monkeypatch.setattr("galaxy_utils.data.simulated._write_survey", fail)
-    again = gu.load("simulated", profile="smoke", seed=5)
-    assert again.fingerprint == galaxies.fingerprint
-    assert gu.split(again).hash == gu.split(galaxies).hash
+def test_a_survey_that_cannot_be_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ConfigurationError, match="at least 10"):
+        simulated.simulate_survey(tmp_path / "small.h5", 9)
+    with pytest.raises(ConfigurationError, match="no such class"):
+        simulated.render_galaxy(10)
+    monkeypatch.setattr(simulated.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(GalaxyUtilsError, match="disc space"):
+        simulated.simulate_survey(tmp_path / "large.h5", 10)
 
 
-def test_a_killed_rendering_leaves_no_file_under_its_name(tmp_path):
-    path = tmp_path / "killed" / "survey.h5"
-    program = (
-        "import sys\nfrom galaxy_utils.data.simulated import simulate_survey\n"
-        "simulate_survey(sys.argv[1], 3000, image_size=64)"
+# ------------------------------------------------------------------------------------------------- interruptions
+
+
+def test_an_error_while_rendering_leaves_nothing(tmp_path, monkeypatch):
+    calls = []
+
+    def compress(picture):
+        calls.append(1)
+        if len(calls) > 20:
+            raise KeyboardInterrupt
+        return picture
+
+    monkeypatch.setattr(survey_camera, "compress", compress)
+    with pytest.raises(KeyboardInterrupt):
+        simulated.simulate_survey(tmp_path / "survey.h5", 40, image_size=32, num_workers=1)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_a_killed_process_leaves_no_file_under_the_final_name(tmp_path):
+    path = tmp_path / "survey.h5"
+    code = (
+        f"from galaxy_utils.data.simulated import simulate_survey; simulate_survey({str(path)!r}, 2000, num_workers=1)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program, path], stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not list(path.parent.glob("*.partial")) and time.monotonic() < deadline:
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*.partial")):
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list(path.parent.glob("*.partial")) and not path.exists()
-    simulate_survey(path, 100, image_size=32)
-    assert len(open_galaxy10(path)) == 100
+    assert not path.exists()
+    simulated.simulate_survey(path, 10, image_size=32, num_workers=1)
+    assert simulated._is_complete(path, simulated._settings(10, 1, 32))
 
 
-def test_pictures_are_the_same_for_the_same_seed():
-    assert render_galaxy(7, seed=2).dtype == np.uint8
-    np.testing.assert_array_equal(render_galaxy(7, seed=2), render_galaxy(7, seed=2))
-    assert not np.array_equal(render_galaxy(7, seed=2), render_galaxy(7, seed=3))
+def test_load_simulated_renders_once_and_repairs_a_damaged_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_UTILS_CACHE", str(tmp_path))
+    profile = replace(get_profile("smoke"), simulated_galaxies=12)
+    dataset = simulated.load_simulated(profile, seed=2)
+    assert dataset.is_simulated and "simulated" in dataset.provenance and "not real" in dataset.provenance
+    assert dataset.images.shape == (12, 256, 256, 3) and dataset.labels.dtype == np.int64
+    assert dataset.vote_fractions.shape == (12, NUM_CLASSES)
+    (path,) = tmp_path.glob("simulated/*.h5")
+    fingerprint = dataset.fingerprint
+    dataset.images.close()
+    with open(path, "r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    assert simulated.load_simulated(profile, seed=2).fingerprint == fingerprint
 
 
-def test_impossible_surveys_are_refused(tmp_path, survey):
-    with pytest.raises(ConfigurationError, match="at least 10 galaxies"):
-        simulate_survey(tmp_path / "few.h5", 5)
-    with pytest.raises(ConfigurationError, match="32 pixels"):
-        simulate_survey(tmp_path / "small.h5", 100, image_size=16)
-    with pytest.raises(ConfigurationError, match="0 to 9"):
-        render_galaxy(10)
-    with pytest.raises(DataError, match="Another file"):
-        simulate_survey(survey, 200, seed=3, image_size=64)
+# --------------------------------------------------------------------------------------------------- the recipes
+
+
+def central_object(label, seed, size=128):
+    """Mask of the connected light around the centre, and the r band without noise."""
+    light = simulated.render_bands(label, seed, size, noise=False)[1]
+    parts, _ = ndimage.label(light > 0.12 * light[size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2].max())
+    label_at_centre = parts[size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2].max()
+    return parts == label_at_centre, light
+
+
+def axis_ratio(label, seed):
+    mask, light = central_object(label, seed)
+    rows, columns = np.nonzero(mask)
+    minor, major = np.sqrt(np.linalg.eigvalsh(np.cov(rows, columns)))
+    return minor / major
+
+
+def test_axis_ratios_follow_the_classes():
+    medians = {label: np.median([axis_ratio(label, seed) for seed in range(15)]) for label in (2, 3, 4, 8, 9)}
+    assert medians[2] > 0.85 > medians[3] > 0.55 > medians[4] > medians[8]
+    assert medians[8] < 0.35 and medians[9] < 0.5
+
+
+def test_mergers_have_two_nuclei():
+    def nuclei(label, seed):
+        mask, light = central_object(label, seed)
+        smooth = ndimage.gaussian_filter(light, 1)
+        peaks = (smooth == ndimage.maximum_filter(smooth, 5)) & (smooth > 0.1 * smooth[mask].max())
+        # The partner may touch the main galaxy only below the mask's level.
+        near = np.zeros_like(mask)
+        near[40:88, 40:88] = True
+        return (peaks & near).sum()
+
+    mergers = np.mean([nuclei(1, seed) >= 2 for seed in range(20)])
+    ellipticals = np.mean([nuclei(2, seed) >= 2 for seed in range(20)])
+    assert mergers >= 0.6 and mergers > ellipticals + 0.3
+
+
+def test_edge_on_bulges_show():
+    def central_share(label, seed):
+        mask, light = central_object(label, seed)
+        middle = light[56:72, 56:72]
+        return middle.sum() / light[mask].sum()
+
+    with_bulge, without = (np.median([central_share(label, seed) for seed in range(12)]) for label in (9, 8))
+    assert with_bulge > without
+
+
+def inner_elongation(bar, seed):
+    """Strength of the second angular harmonic at half to one scale length of a face-on disc."""
+    rng = np.random.default_rng(seed)
+    morphology = galaxy_recipes.draw_morphology(galaxy_recipes.BARRED, rng)
+    morphology = replace(morphology, bar=bar, axis_ratio=0.98, features=0.45, disturbance=0.0, size=4.0)
+    canvas = survey_camera.Canvas(128)
+    galaxy_recipes.paint_galaxy(canvas, morphology, rng)
+    rows, columns = np.indices(canvas.light[2].shape) - canvas.centre
+    radius = np.hypot(rows, columns) * canvas.pixel_scale / morphology.size
+    ring = (radius > 0.4) & (radius < 0.9)
+    light, angle = canvas.light[2][ring], np.arctan2(rows, columns)[ring]
+    return np.abs((light * np.exp(2j * angle)).sum()) / light.sum()
+
+
+def test_bars_stretch_the_inner_disc():
+    barred, unbarred = (np.median([inner_elongation(bar, seed) for seed in range(10)]) for bar in (1.0, 0.0))
+    assert barred > 2 * unbarred
+
+
+def test_bulges_are_redder_than_discs():
+    colours = []
+    for seed in range(10):
+        g, _, z = simulated.render_bands(galaxy_recipes.TIGHT, seed, 128, noise=False)
+        rows, columns = np.indices(g.shape) - 63.5
+        radius = np.hypot(rows, columns)
+        inner, outer = radius < 3, (radius > 8) & (radius < 14)
+        colours.append([-2.5 * np.log10(g[part].sum() / z[part].sum()) for part in (inner, outer)])
+    inner, outer = np.median(colours, axis=0)
+    assert inner > outer + 0.2
+
+
+def test_sky_is_as_dark_as_in_the_real_survey():
+    # The viewer's floor m = 0.03 puts an empty sky at 32 of 255.
+    border = np.stack([simulated.render_galaxy(2, seed)[:24] for seed in range(8)])
+    assert 29 <= np.median(border) <= 36
+
+
+def test_stretch_is_that_of_the_legacy_survey_viewer():
+    bands = np.array([0.02, 0.03, 0.04], np.float32)[:, None, None]
+    scaled = np.array([0.02 * 6.0, 0.03 * 3.4, 0.04 * 2.2]) + 0.03
+    factor = np.arcsinh(20 * scaled.mean()) / np.sqrt(20) / scaled.mean()
+    assert survey_camera.stretch_rgb(bands)[0, 0].tolist() == (scaled[::-1] * factor * 255).astype(int).tolist()
+    assert survey_camera.stretch_rgb(np.full((3, 1, 1), -9, np.float32)).max() == 0
+    assert survey_camera.stretch_rgb(np.full((3, 1, 1), 90, np.float32)).min() == 255
+
+
+# ------------------------------------------------------------------------------------------------------- votes
+
+
+def test_votes_sum_to_one_and_mostly_agree_with_the_label(columns):
+    votes = columns["vote_fractions"]
+    assert np.allclose(votes.sum(axis=1), 1, atol=1e-6)
+    assert np.allclose(votes * 40, np.round(votes * 40), atol=1e-4)
+    agreement = (votes.argmax(axis=1) == columns["ans"]).mean()
+    assert 0.85 < agreement < 1.0
+
+
+@pytest.mark.parametrize(
+    ("label", "quantity", "low", "high", "from_class", "to_class"),
+    [
+        (galaxy_recipes.LOOSE, "bar", 0.0, 1.0, galaxy_recipes.LOOSE, galaxy_recipes.BARRED),
+        (galaxy_recipes.ROUND, "axis_ratio", 0.65, 1.0, galaxy_recipes.IN_BETWEEN, galaxy_recipes.ROUND),
+        (galaxy_recipes.TIGHT, "pitch", 8.0, 32.0, galaxy_recipes.TIGHT, galaxy_recipes.LOOSE),
+        (galaxy_recipes.EDGE_ON, "bulge_share", 0.0, 0.5, galaxy_recipes.EDGE_ON, galaxy_recipes.EDGE_ON_BULGE),
+    ],
+)
+def test_votes_move_with_the_true_quantity(label, quantity, low, high, from_class, to_class):
+    morphology = galaxy_recipes.draw_morphology(label, np.random.default_rng(0))
+    morphology = replace(
+        morphology, merger=0.0, disturbance=0.0, features=0.05 if label == galaxy_recipes.ROUND else 0.95
+    )
+    if label in (galaxy_recipes.LOOSE, galaxy_recipes.TIGHT):
+        morphology = replace(morphology, axis_ratio=0.9, bar=0.0, pitch=30.0)
+    values = np.linspace(low, high, 30)
+    votes = np.array([galaxy_recipes.vote_probabilities(replace(morphology, **{quantity: v})) for v in values])
+    assert np.all(np.diff(votes[:, to_class]) >= 0)
+    assert votes[0, from_class] > 0.8 and votes[-1, to_class] > 0.8
+    # Somewhere between, the volunteers are divided.
+    assert np.any(np.abs(votes[:, from_class] - votes[:, to_class]) < 0.35)
+
+
+def test_votes_are_drawn_from_the_probabilities():
+    rng = np.random.default_rng(1)
+    morphology = replace(galaxy_recipes.draw_morphology(5, rng), bar=0.52, axis_ratio=0.8)
+    votes = np.mean([galaxy_recipes.cast_votes(morphology, rng) for _ in range(2000)], axis=0)
+    assert np.allclose(votes, galaxy_recipes.vote_probabilities(morphology), atol=0.01)
+
+
+# ------------------------------------------------------------------------------------------------- lazy images
+
+
+@pytest.mark.parametrize(
+    "index",
+    [3, -1, np.int64(5), slice(2, 9), slice(None, None, -7), slice(9, 2), [9, 3, 3, 150, -1], np.arange(0)],
+    ids=str,
+)
+def test_lazy_images_index_like_numpy(survey, columns, index):
+    images = HDF5Images(survey)
+    assert np.array_equal(images[index], columns["images"][index])
+
+
+def test_lazy_images_mask_pickle_and_errors(survey, columns):
+    images = pickle.loads(pickle.dumps(HDF5Images(survey)))
+    assert len(images) == NUM_GALAXIES and images.shape == columns["images"].shape and images.dtype == np.uint8
+    assert np.array_equal(images[columns["ans"] == 4], columns["images"][columns["ans"] == 4])
+    assert np.array_equal(np.asarray(images), columns["images"])
+    for wrong in (NUM_GALAXIES, [-NUM_GALAXIES - 1], [0.5], np.ones(3, bool)):
+        with pytest.raises((IndexError, TypeError)):
+            images[wrong]
