@@ -7,6 +7,7 @@ from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.models.cnn import check_integer
 
 ENCODER_FILTERS = (32, 64, 128, 256)
+SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
 
 
 def joint_autoencoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, dropout=0.25, seed=1):
@@ -21,8 +22,11 @@ def joint_autoencoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent
     Inferred, because the paper does not say or the figure's labels are damaged: 32 filters in the first convolution
     (the figure reads "128x128x3", 64 and 128 follow) and 256 in the fourth, which the figure leaves out; 3×3 kernels
     with stride 2, zero padding and ReLU; a dense layer without activation as the way into the latent vector and one
-    with ReLU as the way out; a decoder that mirrors the encoder; ReLU before batch normalisation; its momentum 0.9; the
-    dropout rate 0.25, that of the paper's other network.
+    with ReLU as the way out; a decoder that mirrors the encoder, with 4×4 kernels, because 3×3 at stride 2 overlap
+    unevenly and draw chequerboards (Odena et al. 2016); ReLU before batch normalisation; its momentum 0.9; the dropout
+    rate 0.25, that of the paper's other network. Initial weights follow He et al. (2015), because the usual ones halve
+    the signal at every ReLU and with ten of them the decoder learns nothing for epochs; the drawing starts as dark as
+    the sky.
 
     Args:
         image_size: Side of the square images, in pixels: a multiple of 16, because each of four stages halves it and
@@ -93,8 +97,14 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
     # One seed for every layer, the decoder's last: the other parts start alike with and without it.
     seeds = iter((np.random.SeedSequence(seed).generate_state(16) // 2).tolist())
 
-    def random_weights():
-        return keras.initializers.GlorotUniform(seed=next(seeds))
+    def random_weights(before="relu", transposed=False):
+        if before != "relu":
+            return keras.initializers.GlorotUniform(seed=next(seeds))
+        if not transposed:
+            return keras.initializers.HeNormal(seed=next(seeds))
+        # A stride of 2 leaves each output pixel a quarter of the kernel, and Keras counts a transposed kernel's inputs
+        # as its outputs: 8 by "fan_out" is He's 2 by the inputs that really arrive.
+        return keras.initializers.VarianceScaling(8.0, "fan_out", seed=next(seeds))
 
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(pixels)
@@ -110,7 +120,7 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
         )(x)
     smallest = tuple(x.shape[1:])
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(latent_dim, kernel_initializer=random_weights(), dtype="float32", name="latent_vector")(x)
+    x = layers.Dense(latent_dim, kernel_initializer=random_weights("linear"), dtype="float32", name="latent_vector")(x)
     encoder = keras.Model(pixels, x, name="encoder")
 
     images = keras.Input((image_size, image_size, 3), name="images")
@@ -122,7 +132,7 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
     probabilities = layers.Dense(
         num_classes,
         activation="softmax",
-        kernel_initializer=random_weights(),
+        kernel_initializer=random_weights("softmax"),
         dtype="float32",
         name="class_probabilities",
     )(x)
@@ -136,13 +146,15 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
     x = layers.Reshape(smallest, name="reshape")(x)
     for number, filters in enumerate((*ENCODER_FILTERS[-2::-1], 3), start=1):
         is_last = number == len(ENCODER_FILTERS)
+        activation = "sigmoid" if is_last else "relu"
         x = layers.Conv2DTranspose(
             filters,
-            3,
+            4,
             strides=2,
             padding="same",
-            activation="sigmoid" if is_last else "relu",
-            kernel_initializer=random_weights(),
+            activation=activation,
+            kernel_initializer=random_weights(activation, transposed=True),
+            bias_initializer=keras.initializers.Constant(SKY) if is_last else "zeros",
             dtype="float32" if is_last else None,
             name=f"transposed_convolution_{number}",
         )(x)
