@@ -2,8 +2,11 @@
 
 A fixed convolutional network is trained on simulated cut-outs alone, the same number of each class, and then tested
 on real cut-outs (a folder with one sub-folder per class, whose name starts with the label). It never sees a real
-galaxy before the test, and nothing is chosen by the result: recipe, epochs and size of the set are fixed below. Chance
-is 0.10.
+galaxy before the test; network, epochs and size of the set are fixed below. Chance is 0.10.
+
+Read the figure with one caution: the recipes' sizes, brightnesses and colours were set by comparing them with these
+same real cut-outs, and this very measurement was looked at while the recipes were improved. It says how near the
+simulation has come to this sample, and is a little flattering for any other.
 
     python benchmarks/simulation_realism.py --real ../shared/data/galaxy10_decals_sample
 """

@@ -350,7 +350,8 @@ def _paint_edge_on(canvas, m, rng, x, y):
     dust = rng.beta(1.4, 1.6) * (0.95 if m.colour > 1.0 else 0.5)
     lane_height, lane_offset = height * rng.uniform(0.25, 0.45), height * rng.normal(0, 0.25)
     lane = dust * np.exp(-(((v - lane_offset) / lane_height) ** 2) - (u / (1.6 * m.size)) ** 2)
-    # Dust takes more blue light than red: absorption in g : r : z about 1 : 0.72 : 0.4 (Schlafly & Finkbeiner 2011).
+    # Dust takes more blue light than red: in the Milky Way as 1 : 0.67 : 0.38 in g : r : z
+    # (Schlafly & Finkbeiner 2011); other galaxies' dust is a little greyer here.
     transmission = [1 - weight * lane for weight in (1.0, 0.72, 0.4)]
 
     disc_flux = (1 - m.bulge_share) * flux

@@ -30,7 +30,8 @@ class Telescope:
     noise: tuple
 
 
-# Seeing: Dey et al. (2019), tables 3 and 4. Noise: from the sky in real cut-outs.
+# Set so that the widths of stars and the scatter of the sky match real cut-outs; that the northern telescopes see g
+# and r less sharply and z more so is what Dey et al. (2019) report.
 DECAM = Telescope(seeing=(1.22, 1.12, 1.05), noise=(0.0023, 0.0039, 0.0074))
 BASS_MZLS = Telescope(seeing=(1.52, 1.38, 0.98), noise=(0.0027, 0.0048, 0.0076))
 NORTHERN_DECLINATION = 32.375  # degrees; north of it the other telescopes look
@@ -177,7 +178,7 @@ def stretch_rgb(bands, softening=20.0, floor=0.03, scales=(6.0, 3.4, 2.2)):
     """Return the RGB picture of three bands as the Legacy Surveys viewer makes it.
 
     Lupton et al. (2004): the mean of the scaled bands goes through asinh and colours keep their ratios. Scales for
-    g, r, z, `softening` (Q) and `floor` (m) are those of the viewer's `sdss_rgb`; z is shown red, g blue.
+    g, r, z, `softening` (Q) and `floor` (m) are those of the viewer's `dr2_rgb`; z is shown red, g blue.
 
     Args:
         bands: Shape (3, height, width), nanomaggies per pixel, in the order g, r, z.
