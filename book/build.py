@@ -353,7 +353,10 @@ def _source_state(dataset):
     path = Path(dataset)
     if not path.exists():
         return dataset
-    files = [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+    # A folder of images is two levels deep; whatever lies further down is not read.
+    files = (
+        [path] if path.is_file() else sorted(file for file in [*path.glob("*"), *path.glob("*/*")] if file.is_file())
+    )
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
