@@ -27,6 +27,7 @@ from galaxy_utils.training import (
 )
 
 CHECKPOINT_FORMAT = 1
+AVERAGE = "average_over_galaxies"
 
 # TensorFlow warns when functions are compiled often, whichever they are. A chapter that trains several small networks
 # compiles each of them once, as it must.
@@ -85,9 +86,11 @@ class _Conductor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         state, history = self.state, self.state.history
         rate = learning_rate_of_epoch(self.recipe, history["val_loss"])
+        # Accuracy has one name, whether or not a network has a second output.
+        logs = {name.replace(f"{CLASSIFICATION}_accuracy", "accuracy"): value for name, value in logs.items()}
+        for name in [name for name in logs if name.endswith(AVERAGE)]:
+            logs[name.replace(AVERAGE, "loss")] = logs.pop(name)
         for name, value in {**logs, "learning_rate": rate}.items():
-            # Accuracy has one name, whether or not a network has a second output.
-            name = name.replace(f"{CLASSIFICATION}_accuracy", "accuracy")
             history.setdefault(name, []).append(float(value))
         if not math.isfinite(history["loss"][-1]):
             raise FloatingPointError(
@@ -182,7 +185,13 @@ def _losses(recipe, outputs):
     if len(outputs) == 1:
         return {"loss": losses[outputs[0]], "metrics": metrics.get(outputs[0])}
     weights = {RECONSTRUCTION: recipe.reconstruction_weight, CLASSIFICATION: recipe.classification_weight}
-    return {"loss": losses, "loss_weights": weights, "metrics": metrics}
+    # Keras reports each output's loss, too, but on TensorFlow it lets a last batch of one galaxy count as much as a
+    # full one. These averages are over galaxies and take that report's place in the history.
+    averages = {
+        RECONSTRUCTION: [keras.metrics.MeanSquaredError(name=AVERAGE)],
+        CLASSIFICATION: [keras.metrics.CategoricalCrossentropy(name=AVERAGE, label_smoothing=recipe.label_smoothing)],
+    }
+    return {"loss": losses, "loss_weights": weights, "metrics": metrics, "weighted_metrics": averages}
 
 
 def describe_network(model):
