@@ -28,14 +28,26 @@ class _Useless(Exception):
     """This address will not do: take the next."""
 
 
-def download(mirrors, path, *, size, alternative=None, attempts=5, pause=1.0, timeout=30.0):
+def download(
+    mirrors,
+    path,
+    *,
+    size,
+    alternative=None,
+    attempts=5,
+    pause=1.0,
+    timeout=30.0,
+    folder_variable="GALAXY_UTILS_CACHE",
+):
     """Return `path`, downloading the file from the first mirror that serves it right where it is not there yet.
 
     What has arrived is kept beside `path` under a name that ends in `.partial`, and the next attempt, also one of a
     later process, goes on from there. Two processes may ask at once: one downloads, the other waits.
 
     Args:
-        mirrors: Pairs (address, SHA-256 in hexadecimal digits of either case), in order of preference.
+        mirrors: Pairs (address, checksum in hexadecimal digits of either case), in order of preference. 64 digits are
+            a SHA-256, 32 an MD5; `None` where the publisher states none, and then nothing but https vouches for the
+            file.
         path: Where the file goes.
         size: About how many bytes the file has. Decides whether the disk has room; a server that sends a tenth more
             is not believed.
@@ -43,6 +55,7 @@ def download(mirrors, path, *, size, alternative=None, attempts=5, pause=1.0, ti
         attempts: How often each mirror is tried.
         pause: Seconds before the second attempt; doubled before each further one.
         timeout: Seconds without data after which a connection counts as cut.
+        folder_variable: The environment variable that moves the folder of `path`, for the error message.
 
     Raises:
         ConfigurationError: An address is not https. Plain http is only allowed on this machine itself.
@@ -61,8 +74,8 @@ def download(mirrors, path, *, size, alternative=None, attempts=5, pause=1.0, ti
             # Another process may have finished while this one waited for the lock.
             if path.exists():
                 return path
-            partial = path.with_name(f"{path.name}.{checksum[:8].lower()}.partial")
-            _check_free_space(partial, size, alternative)
+            partial = path.with_name(f"{path.name}.{(checksum or 'unchecked')[:8].lower()}.partial")
+            _check_free_space(partial, size, alternative, folder_variable)
             try:
                 with progress_bar(round(size / MEGABYTE), f"Downloading {path.name}", unit="MB") as bar:
                     _fetch(address, checksum, partial, size, attempts, pause, timeout, bar)
@@ -93,19 +106,32 @@ def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
         except _Cut as cut:
             reason = cut
             continue
-        with open(partial, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found.lower() == checksum.lower():
+        if (mismatch := checksum_mismatch(partial, checksum)) is None:
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
             _tag_file(partial).unlink(missing_ok=True)
             return
         _discard(partial)
-        reason = f"SHA-256 is {found}, not {checksum.lower()}"
+        reason = mismatch
         # An old piece may have spoilt a resumed file: that earns a fresh start. A whole wrong file does not.
         if not resumed:
             raise _Useless(reason)
     raise _Useless(f"{reason} ({attempts} attempts)")
+
+
+def checksum_mismatch(path, checksum):
+    """Say in a few words how a file differs from its SHA-256 or MD5; return None where it does not.
+
+    Args:
+        path: The file.
+        checksum: 64 or 32 hexadecimal digits of either case, or `None`, which every file agrees with.
+    """
+    if checksum is None:
+        return None
+    title, algorithm = ("SHA-256", "sha256") if len(checksum) == 64 else ("MD5", "md5")
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    return None if found == checksum.lower() else f"{title} is {found}, not {checksum.lower()}"
 
 
 def _receive(address, partial, size, timeout, bar):
@@ -212,7 +238,7 @@ def _is_safe(address):
         return False
 
 
-def _check_free_space(partial, size, alternative):
+def _check_free_space(partial, size, alternative, folder_variable):
     have = partial.stat().st_size if partial.exists() else 0
     free = shutil.disk_usage(partial.parent).free
     if free < size - have:
@@ -221,6 +247,6 @@ def _check_free_space(partial, size, alternative):
             where=partial.parent,
             expected=f"{(size - have) / 1e9:.2f} GB free",
             found=f"{free / 1e9:.2f} GB free",
-            remedy="Free some space, or set GALAXY_UTILS_CACHE to a folder on another disk."
+            remedy=f"Free some space, or set {folder_variable} to a folder on another disk."
             + (f" {alternative}" if alternative else ""),
         )

@@ -2,5 +2,15 @@
 
 from galaxy_utils.models.autoencoder import classifier_alone, joint_autoencoder_classifier
 from galaxy_utils.models.cnn import paper_1_cnn, paper_2_cnn, small_cnn
+from galaxy_utils.models.transfer import BACKBONES, backbone_classifier, imagenet_weights
 
-__all__ = ["classifier_alone", "joint_autoencoder_classifier", "paper_1_cnn", "paper_2_cnn", "small_cnn"]
+__all__ = [
+    "BACKBONES",
+    "backbone_classifier",
+    "classifier_alone",
+    "imagenet_weights",
+    "joint_autoencoder_classifier",
+    "paper_1_cnn",
+    "paper_2_cnn",
+    "small_cnn",
+]
