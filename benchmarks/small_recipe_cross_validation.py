@@ -14,13 +14,12 @@ import argparse
 import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+from cross_validation import accuracy, compare, describe_machine, make_folds, summarise
 
 import galaxy_utils as gu
-from galaxy_utils.data.split import galaxy_groups
-from galaxy_utils.evaluation import accuracy_difference
+from galaxy_utils.evaluation import predict_eight_views
 from galaxy_utils.files import artifacts_folder, write_json
 
 IMAGE_SIZE, CROP_FRACTION = 64, 0.5
@@ -51,15 +50,6 @@ def build_network(num_classes, seed, network="small_cnn", flips=True, rotation=R
     return gu.models.small_cnn(IMAGE_SIZE, num_classes, augmentation=layers, seed=seed)
 
 
-def make_folds(dataset, num_folds, seed):
-    """Draw the folds by sky group, stratified by class; return one pair of row arrays per fold."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    groups = galaxy_groups(dataset)
-    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed).split(groups, dataset.labels, groups)
-    return [SimpleNamespace(train=train, validation=test, test=test) for train, test in folds], groups
-
-
 def run_fold(name, changes, galaxies, fold, number, epochs, seed):
     """Train one variant on one fold and return its answers for the fold and for eight views of it, and the seconds."""
     changes = dict(changes)
@@ -71,22 +61,7 @@ def run_fold(name, changes, galaxies, fold, number, epochs, seed):
     checkpoint = artifacts_folder() / "small_recipe" / f"{folder}_{epochs}" / f"fold_{number}.npz"
     run = gu.fit(network, prepared, fold, recipe, seed=seed, checkpoint=checkpoint)
     answers = gu.predict(network, prepared, fold.test)
-    images = prepared.images[fold.test]
-    views = [np.rot90(way, turns, axes=(1, 2)) for way in (images, images[:, :, ::-1]) for turns in range(4)]
-    averaged = np.mean([network.predict(view, verbose=0) for view in views], axis=0)
-    return answers, averaged, run
-
-
-def summarise(answers, rows, galaxies, groups):
-    """Score answers that belong to some rows."""
-    return gu.evaluate(answers, galaxies.labels[rows], galaxies.class_names, groups=groups[rows])
-
-
-def describe_machine():
-    """Return versions and device, as reports do."""
-    from galaxy_utils import report
-
-    return {"versions": report._versions(), "device": report._device()}
+    return answers, predict_eight_views(network, prepared, fold.test), run
 
 
 def main():
@@ -113,7 +88,7 @@ def main():
             answers.append(single)
             averaged.append(eight)
             seconds.append(run.seconds)
-            accuracies.append(float(np.mean(single.argmax(axis=1) == galaxies.labels[fold.test])))
+            accuracies.append(accuracy(single, fold.test, galaxies))
             print(
                 f"  fold {number}: accuracy {accuracies[-1]:.3f} on {len(fold.test)} galaxies, "
                 f"trained {run.seconds:.0f} s, now {time.perf_counter() - started:.0f} s",
@@ -134,10 +109,8 @@ def main():
             "seconds_of_folds": seconds,
         }
         # Compared with the whole recipe on the same galaxies: what is hard for both drops out.
-        difference = accuracy_difference(
-            all_answers[FULL][: len(rows)], all_answers[name], galaxies.labels[rows], groups=groups[rows]
-        )
-        result["minus_whole_recipe"] = list(difference)
+        difference = compare(all_answers[FULL][: len(rows)], all_answers[name], rows, galaxies, groups)
+        result["minus_whole_recipe"] = difference
         results[name] = result
         low, high = result["interval"]
         print(

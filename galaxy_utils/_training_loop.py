@@ -35,24 +35,32 @@ logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing"
 
 
 class GalaxyBatches(keras.utils.PyDataset):
-    """Batches of 8-bit images, read when they are asked for, with the wanted targets and weights of the galaxies."""
+    """Batches of 8-bit images, read when they are asked for, with the wanted targets and weights of the galaxies.
+
+    Frozen features stand in for images; where they were stored in several views, each epoch draws one a galaxy.
+    """
 
     def __init__(self, dataset, rows, batch_size, outputs=(), labels=None, weights=None):
         super().__init__()
         self.images, self.rows, self.batch_size = dataset.images, rows, batch_size
         self.outputs, self.labels, self.weights = outputs, labels, weights
         self.order = np.arange(len(rows))
+        self.num_views, self.views = getattr(dataset.images, "num_views", 1), None
 
     def shuffle(self, seed, epoch):
-        """Put the rows in the order that belongs to this seed and epoch."""
-        self.order = np.random.default_rng([seed, epoch]).permutation(len(self.rows))
+        """Put the rows in the order, and in the views, that belong to this seed and epoch."""
+        random = np.random.default_rng([seed, epoch])
+        self.order = random.permutation(len(self.rows))
+        if self.num_views > 1:
+            self.views = random.integers(self.num_views, size=len(self.rows))
 
     def __len__(self):
         return math.ceil(len(self.rows) / self.batch_size)
 
     def __getitem__(self, index):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = np.asarray(self.images[self.rows[chosen]])
+        rows = self.rows[chosen]
+        images = np.asarray(self.images[rows] if self.views is None else self.images.in_views(rows, self.views[chosen]))
         targets, weights = {}, {}
         for output in self.outputs:
             is_image = output == RECONSTRUCTION

@@ -313,9 +313,17 @@ def _check_fits(model, dataset, outputs):
             expected="a Keras model made from its inputs and outputs",
             remedy="build it as keras.Model(inputs, outputs); a class of your own can call super().__init__ so",
         )
-    images = (dataset.image_size, dataset.images.shape[2], 3)
+    images = tuple(dataset.images.shape[1:])
     takes = tuple(model.input.shape[1:])
     where = f"{model.name} on {dataset.name}"
+    if len(takes) != len(images):
+        raise ConfigurationError(
+            "The network takes something else than this dataset holds.",
+            where=where,
+            expected=f"an array of shape {takes} for each galaxy",
+            found=f"arrays of shape {images}",
+            remedy="images go into a whole network, frozen features into its trained part",
+        )
     if any(side not in (None, want) for side, want in zip(takes, images, strict=True)):
         raise ConfigurationError(
             "The network is built for images of another size.",

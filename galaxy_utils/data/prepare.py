@@ -118,7 +118,7 @@ def _write_prepared(path, images, crop_size, image_size):
     num_images, side = images.shape[:2]
     margin = (side - crop_size) // 2
     crop = slice(margin, margin + crop_size)
-    _check_free_space(path, num_images * image_size**2 * 3)
+    check_free_space(path, num_images * image_size**2 * 3, "the prepared images")
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, image_size, image_size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -151,12 +151,22 @@ def _blocks(images):
     return [(first, min(first + rows, len(images))) for first in range(0, len(images), rows)]
 
 
-def _check_free_space(path, needed):
+def check_free_space(path, needed, what):
+    """Make sure that there is room for a file before its writing starts; make its folder.
+
+    Args:
+        path: The file.
+        needed: Bytes.
+        what: What will be in it, for the message.
+
+    Raises:
+        DataError: There is no room.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise DataError(
-            "The disk has no room for the prepared images.",
+            f"The disk has no room for {what}.",
             where=path.parent,
             expected=f"{needed / 2**20:,.0f} MiB free",
             found=f"{free / 2**20:,.0f} MiB free",

@@ -61,20 +61,14 @@ def control_rows(
             expected=f"1 to {len(train):,}, the galaxies in the training set",
             found=repr(neighbours),
         )
-    # One imaginary galaxy spread over all classes keeps a class without training galaxies from probability zero,
-    # which would make cross-entropy and KL divergence infinite.
-    counts = np.bincount(dataset.labels[train], minlength=dataset.num_classes) + 1 / dataset.num_classes
-    class_shares = counts / counts.sum()
-
-    from sklearn.neighbors import KNeighborsClassifier
-
-    classifier = KNeighborsClassifier(neighbours, algorithm="brute")
-    classifier.fit(averaged_pixels(dataset, train, neighbour_image_size), dataset.labels[train])
-    votes = np.zeros((len(rows), dataset.num_classes))
-    averaged = averaged_pixels(dataset, rows, neighbour_image_size)
-    votes[:, classifier.classes_] = classifier.predict_proba(averaged) * neighbours
-    # One further voter with the class shares' opinion: it breaks ties and again keeps probabilities from zero.
-    neighbour_probabilities = (votes + class_shares) / (neighbours + 1)
+    class_shares = _class_shares(dataset.labels[train], dataset.num_classes)
+    votes_of_neighbours = neighbour_probabilities(
+        averaged_pixels(dataset, train, neighbour_image_size),
+        dataset.labels[train],
+        averaged_pixels(dataset, rows, neighbour_image_size),
+        neighbours,
+        dataset.num_classes,
+    )
 
     from galaxy_utils.models import paper_1_cnn
     from galaxy_utils.training import predict
@@ -95,10 +89,39 @@ def control_rows(
         )
         for name, probabilities in (
             (MAJORITY_CLASS, np.tile(class_shares, (len(rows), 1))),
-            (NEAREST_NEIGHBOURS, neighbour_probabilities),
+            (NEAREST_NEIGHBOURS, votes_of_neighbours),
             (UNTRAINED_NETWORK, predict(untrained_model, dataset, rows)),
         )
     }
+
+
+def neighbour_probabilities(train_vectors, train_labels, vectors, neighbours, num_classes):
+    """Let the nearest training vectors (Euclidean distance) vote on the class of each vector.
+
+    Args:
+        train_vectors: Shape (m, numbers).
+        train_labels: Integers, shape (m,).
+        vectors: Shape (n, numbers).
+        neighbours: How many vote, 1 to m.
+        num_classes: K.
+
+    Returns:
+        Probabilities, shape (n, K), float64, all above zero: one further voter has the opinion of the class shares.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    classifier = KNeighborsClassifier(neighbours, algorithm="brute").fit(train_vectors, train_labels)
+    votes = np.zeros((len(vectors), num_classes))
+    votes[:, classifier.classes_] = classifier.predict_proba(vectors) * neighbours
+    # The further voter breaks ties and keeps probabilities from zero.
+    return (votes + _class_shares(train_labels, num_classes)) / (neighbours + 1)
+
+
+def _class_shares(labels, num_classes):
+    # One imaginary galaxy spread over all classes keeps a class without training galaxies from probability zero,
+    # which would make cross-entropy and KL divergence infinite.
+    counts = np.bincount(labels, minlength=num_classes) + 1 / num_classes
+    return counts / counts.sum()
 
 
 def averaged_pixels(dataset, rows, size):

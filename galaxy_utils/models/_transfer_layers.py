@@ -3,6 +3,9 @@
 Import it before `keras.models.load_model` reads such a network back in a new process.
 """
 
+import itertools
+import math
+
 import keras
 from keras import ops
 
@@ -43,23 +46,23 @@ class InputScaling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("galaxy_utils")
 class NoAnswerOnWrongScale(keras.layers.Layer):
-    """Pass probabilities on, unless the images behind them were not 0–255.
+    """Pass scores on, unless the images behind them were not 0–255.
 
     Outside a compiled function a batch on the wrong scale raises an error. Inside one no error can be raised: there all
-    probabilities become NaN, no answer instead of a wrong one. This is done at a network's end because the NaN would
-    not survive the way through it: TensorFlow's ReLU makes zeros of them.
+    scores become NaN, no answer instead of a wrong one. This is done at a network's end because NaN would not survive
+    the way through it: TensorFlow's ReLU makes zeros of them.
 
-    Input: probabilities, shape (n, classes), and images. Output: probabilities, float32.
+    Input: scores, shape (n, classes), and images. Output: scores, float32.
     """
 
     def __init__(self, dtype="float32", **options):
         super().__init__(dtype=dtype, **options)
 
     def call(self, inputs):
-        probabilities, images = inputs
+        scores, images = inputs
         wrong = is_wrong_scale(images)
         self._raise_if_known(wrong, images)
-        return ops.where(wrong, float("nan"), probabilities)
+        return ops.where(wrong, float("nan"), scores)
 
     def _raise_if_known(self, wrong, images):
         try:
@@ -103,3 +106,29 @@ class FixedBatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         return super().call(inputs, training=False, mask=mask)
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class FeatureTensors(keras.layers.Layer):
+    """Give stored features, one row of numbers for each galaxy, the shapes that they had in the network.
+
+    Args:
+        shapes: One shape, without the batch, for each tensor.
+
+    Input: shape (n, numbers of all tensors together). Output: a list of tensors.
+    """
+
+    def __init__(self, shapes, **options):
+        super().__init__(**options)
+        self.shapes = [tuple(shape) for shape in shapes]
+
+    def call(self, features):
+        ends = list(itertools.accumulate(math.prod(shape) for shape in self.shapes))
+        starts = [0, *ends[:-1]]
+        return [
+            ops.reshape(features[:, start:end], (-1, *shape))
+            for start, end, shape in zip(starts, ends, self.shapes, strict=True)
+        ]
+
+    def get_config(self):
+        return {**super().get_config(), "shapes": self.shapes}

@@ -19,7 +19,8 @@ WEIGHTS_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/"
 # All five backbones halve the image five times.
 SMALLEST_IMAGE = 32
 # The parts of a network that `backbone_classifier` builds, by the names of its layers.
-INPUT_SCALING, FROZEN_PART, TRAINED_PART = "input_scaling", "frozen_part", "trained_part"
+INPUT_SCALING, FROZEN_PART = "input_scaling", "frozen_part"
+TRAINED_PART, SCALE_CHECK, PROBABILITIES = "trained_part", "scale_check", "class_probabilities"
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
 
 
@@ -91,7 +92,8 @@ def backbone_classifier(
     The network has these parts, each a layer of it: what augments the images; `"input_scaling"`, which scales them as
     the backbone wants them; `"frozen_part"`, whose weights and batch statistics never change and which always runs as
     in prediction (batch normalisation with the statistics that it was loaded with, no dropout); `"trained_part"`, the
-    unfrozen layers and the head. Both parts are networks of their own. A last layer looks at the scale of the images.
+    unfrozen layers and the head, up to the scores before the softmax; `"scale_check"`, which lets no scores pass if the
+    images were on another scale; `"class_probabilities"`, the softmax. Both parts are networks of their own.
 
     Batch normalisation among the unfrozen layers trains scale and offset and learns the statistics of galaxies: they
     are used in training and averaged for prediction. Keras' own averages are slow (momentum 0.99, MobileNetV2 0.999: a
@@ -177,20 +179,22 @@ def backbone_classifier(
         x = layers.Dense(head_units, activation="relu", kernel_initializer=initializer, name="head_dense")(x)
     if dropout:
         x = layers.Dropout(dropout, seed=next(seeds), name="head_dropout")(x)
-    probabilities = layers.Dense(
+    scores = layers.Dense(
         num_classes,
-        activation="softmax",
         kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
         dtype="float32",
-        name="class_probabilities",
+        name="class_scores",
     )(x)
-    trained_part = keras.Model(inputs, probabilities, name=TRAINED_PART)
+    trained_part = keras.Model(inputs, scores, name=TRAINED_PART)
 
     images = keras.Input((image_size, image_size, 3), name="images")
     x = InputScaling(about.scaling, name=INPUT_SCALING)(_augmented(images, augmentation))
     if frozen:
         x = FrozenNetwork(scaled_images, cut, name=FROZEN_PART)(x)
-    probabilities = NoAnswerOnWrongScale(name="scale_check")([trained_part(x), images])
+    scores = NoAnswerOnWrongScale(name=SCALE_CHECK)([trained_part(x), images])
+    # The softmax comes last, where TensorFlow's cross-entropy finds it and computes with the scores before it: from
+    # probabilities it could not tell one in ten million from one in a billion.
+    probabilities = layers.Softmax(dtype="float32", name=PROBABILITIES)(scores)
     share = {0: "head_only", "all": "all_layers"}.get(trainable_layers, f"last_{trainable_layers}_layers")
     model = keras.Model(images, probabilities, name=f"{backbone}_{share}")
     if isinstance(weights, keras.Model):

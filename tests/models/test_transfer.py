@@ -23,7 +23,7 @@ from galaxy_utils.training import fit
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SIDE = 32
-HEAD = ("global_average_pooling", "head_", "class_probabilities")
+HEAD = ("global_average_pooling", "head_", "class_scores")
 
 
 def images(count=3, side=SIDE, seed=1):
@@ -83,7 +83,7 @@ def test_it_is_the_network_of_keras_applications_with_its_own_scaling(backbone, 
     )
     # A copy, because preprocess_input changes what it is given.
     features = np.asarray(official(module.preprocess_input(images().astype(np.float32)))).mean(axis=(1, 2))
-    kernel, bias = model.get_layer("trained_part").get_layer("class_probabilities").get_weights()
+    kernel, bias = model.get_layer("trained_part").get_layer("class_scores").get_weights()
     logits = features @ kernel + bias
     expected = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected /= expected.sum(axis=1, keepdims=True)
@@ -194,7 +194,7 @@ def test_unfrozen_batch_normalisation_gets_the_wanted_momentum():
 
 def test_a_second_stage_starts_from_the_first(whole):
     first = small(0)
-    head = first.get_layer("trained_part").get_layer("class_probabilities")
+    head = first.get_layer("trained_part").get_layer("class_scores")
     head.set_weights([weight + 1 for weight in head.get_weights()])
     second = small(9, weights=first, seed=5, batch_statistics_momentum=None)
     np.testing.assert_allclose(probabilities(first, images()), probabilities(second, images()), atol=1e-6)

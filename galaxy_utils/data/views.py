@@ -1,0 +1,37 @@
+"""The eight exact views of a square image: four quarter turns, mirrored or not. A galaxy has no up and no left."""
+
+import numpy as np
+
+NUM_VIEWS = 8
+
+
+def view_images(images, number):
+    """Return square images in one of their eight views.
+
+    Args:
+        images: Shape (n, side, side, channels).
+        number: 0 to 7; 0 is the image as it is, 1 to 3 its quarter turns, 4 to 7 those of its mirror image. The views
+            of `augmentation.RandomFlipsAndTurns`, in the same order.
+
+    Returns:
+        Images of the same shape and type; no pixel changes its value.
+    """
+    mirrored = images[:, :, ::-1] if number >= 4 else images
+    return np.rot90(mirrored, number % 4, axes=(1, 2))
+
+
+class ViewedImages:
+    """Lazy images in one of their views: stands in for a dataset's `images`.
+
+    Args:
+        images: Array or lazy array, shape (n, side, side, 3).
+        number: As in `view_images`.
+    """
+
+    def __init__(self, images, number):
+        self.images, self.number = images, number
+        self.shape, self.dtype = images.shape, images.dtype
+
+    def __getitem__(self, rows):
+        chosen = np.asarray(self.images[rows])
+        return view_images(chosen[None], self.number)[0] if chosen.ndim == 3 else view_images(chosen, self.number)
