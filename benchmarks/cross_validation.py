@@ -12,14 +12,14 @@ from galaxy_utils.evaluation import accuracy_difference
 def make_folds(dataset, num_folds, seed):
     """Draw the folds by sky group, stratified by class; return the folds and each galaxy's group.
 
-    A fold has row arrays `train`, `validation` and `test`; the last two are the same, for trainings that choose nothing
-    by looking at them. `hold_back_validation` makes a validation set for those that do.
+    A fold has row arrays `train`, `validation` and `test`. `fit` wants validation galaxies to watch; where nothing is
+    decided by them, a few of the fold's own will do. `hold_back_validation` makes others for trainings that decide.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = galaxy_groups(dataset)
     folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed).split(groups, dataset.labels, groups)
-    return [SimpleNamespace(train=train, validation=test, test=test) for train, test in folds], groups
+    return [SimpleNamespace(train=train, validation=test[:32], test=test) for train, test in folds], groups
 
 
 def hold_back_validation(fold, dataset, groups, seed, parts=7):
@@ -51,4 +51,4 @@ def describe_machine():
     """Return versions and device, as reports do."""
     from galaxy_utils import report
 
-    return {"versions": report._versions(), "device": report._device()}
+    return {"versions": report.software_versions(), "device": report.computing_device()}

@@ -60,7 +60,7 @@ def test_the_validation_rows_choose_and_the_test_rows_have_no_say(classify):
 
 
 def test_few_noisy_galaxies_need_strong_regularisation():
-    given, split = features(2.0, numbers=200), toy_split()
+    given, split = features(20.0, numbers=200), toy_split()
     chosen = linear_probe(given, split, inverse_strengths=(1e-4, 1e-3, 10.0))
     assert chosen.setting < 10
 
