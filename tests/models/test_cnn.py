@@ -45,6 +45,21 @@ def test_average_pooling_replaces_one_layer_only():
     assert average.get_layer("dense").count_params() == 256 * 512 + 512
 
 
+def test_without_dropout_in_its_blocks_paper_1_starts_with_the_same_weights():
+    usual, without = paper_1_cnn(32, seed=3), paper_1_cnn(32, seed=3, block_dropout=0)
+    assert [layer.name for layer in without.layers if isinstance(layer, keras.layers.Dropout)] == ["dense_dropout"]
+    for first, second in zip(usual.get_weights(), without.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert paper_1_cnn(32, block_dropout=0.1).get_layer("block_4_dropout").rate == 0.1
+
+
+@pytest.mark.parametrize("share", [1, -0.1, 1.5, True, "0.25", None])
+def test_a_dropout_that_is_no_share_is_refused_by_value(share):
+    with pytest.raises(ConfigurationError, match="block_dropout") as refusal:
+        paper_1_cnn(32, block_dropout=share)
+    assert repr(share) in str(refusal.value)
+
+
 def test_paper_2_has_three_convolutions_each_with_pooling():
     kinds = [type(layer).__name__ for layer in paper_2_cnn(32).layers]
     assert kinds == ["InputLayer", "Rescaling", *3 * ["Conv2D", "MaxPooling2D"], "Flatten", "Dense", "Dense"]
