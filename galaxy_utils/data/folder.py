@@ -16,6 +16,7 @@ from galaxy_utils.data.sources import find_images
 from galaxy_utils.errors import DataError
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.progress import progress_bar
+from galaxy_utils.wording import counted
 
 MANIFEST = "manifest.csv"
 SMALLEST_SIDE = 16
@@ -59,7 +60,7 @@ def open_folder(path):
     name = path.resolve().name
     return GalaxyDataset(
         name=name,
-        provenance=f"{len(files):,} images from the folder {name}",
+        provenance=f"{counted(len(files), 'images')} from the folder {name}",
         images=images,
         labels=labels,
         class_names=class_names,
