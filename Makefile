@@ -40,7 +40,7 @@ check-settings: | check-python
 
 # Several `make` at once on a fresh clone: one installs, the others wait and then find it done.
 install: | check-python
-	@$(PYTHON) book/take_turns.py .venv/lock $(MAKE) --no-print-directory $(INSTALLED)
+	@$(PYTHON) book/take_turns.py .venv/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing exact versions into .venv (once, a few minutes)"
