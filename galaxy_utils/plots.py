@@ -641,8 +641,10 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
         axes.text(1.0, position, f"{accuracy:.3f}", ha="right", va="center", fontsize=11, style="italic")
     if published:
         axes.axhline(len(evaluations) - 0.5, color=FAINT, linewidth=1)
-    axes.axvline(0.1, color=FAINT, linestyle=":", linewidth=1.5)
-    axes.set(xlim=(0, 1.0), xlabel="accuracy (dotted: one in ten)", yticks=range(len(names)), yticklabels=names)
+    num_classes = len(next(iter(evaluations.values())).class_names)
+    axes.axvline(1 / num_classes, color=FAINT, linestyle=":", linewidth=1.5)
+    axes.set(xlim=(0, 1.0), xlabel=f"accuracy (dotted: one in {num_classes})")
+    axes.set(yticks=range(len(names)), yticklabels=names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     alt_text = f"Accuracies with 95 % intervals: {'; '.join(spoken)}."
     if published:
