@@ -230,7 +230,7 @@ AUGMENTATION_AUTOENCODER = Recipe(
 # benchmarks/small_recipe_cross_validation.py.
 SMALL_CNN = Recipe(
     "small_cnn",
-    epochs=60,
+    epochs=90,
     batch_size=32,
     learning_rate=2e-3,
     label_smoothing=0.1,

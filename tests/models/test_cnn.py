@@ -66,8 +66,14 @@ def test_paper_2_has_three_convolutions_each_with_pooling():
 
 
 def test_the_small_network_has_one_million_parameters_at_any_size():
-    assert small_cnn(64).count_params() == small_cnn(24).count_params() == 1_131_242
-    assert not [layer for layer in small_cnn(64).layers if isinstance(layer, (keras.layers.Flatten,))]
+    assert small_cnn(96).count_params() == small_cnn(24).count_params() == 1_169_898
+    assert not [layer for layer in small_cnn(96).layers if isinstance(layer, (keras.layers.Flatten,))]
+
+
+def test_the_small_network_can_be_flattened_to_see_what_its_pooling_is_good_for():
+    flattened = small_cnn(96, pooling="flatten")
+    assert flattened.get_layer("flatten").output.shape == (None, 6 * 6 * 256)
+    assert flattened.get_layer("class_probabilities").count_params() == 6 * 6 * 256 * 10 + 10
 
 
 @pytest.mark.parametrize("build", BUILDERS)
