@@ -54,7 +54,7 @@ def clear_share(level, trials, *, difference=0.0, random_seed=1, **settings):
     ids=lambda spreads: ", ".join(f"{name} {value}" for name, value in spreads.items()),
 )
 def test_without_a_difference_no_more_than_the_level_is_clear(num_seeds, spreads):
-    level, trials = 0.05, 5000
+    level, trials = 0.05, 2500
     share = clear_share(level, trials, num_seeds=num_seeds, num_galaxies=200, **spreads)
     assert share <= binom.ppf(0.999, trials, level) / trials
     if 0 in (spreads["shared"], spreads["seed"] + spreads["own"]):  # One part is all there is: the level is exact.
@@ -88,7 +88,7 @@ def test_a_bootstrap_over_galaxies_alone_takes_lucky_seeds_for_better_recipes():
     ],
 )
 def test_with_a_difference_the_power_is_as_calculated(difference, settings):
-    level, trials = 0.02, 5000
+    level, trials = 0.02, 2500
     spreads = {f"{name}_spread": settings[name] for name in ("shared", "own", "seed")}
     sizes = {name: settings[name] for name in ("num_galaxies", "num_seeds")}
     expected = power_of_comparison(difference, level=level, **sizes, **spreads)
