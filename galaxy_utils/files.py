@@ -58,31 +58,3 @@ def write_json(path, content):
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with write_atomically(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def append_line(path, line):
-    """Append one line and wait until the disk has it. A kill leaves the line complete or without its line break.
-
-    Call it while holding `locked(path)`, so that the lines of two processes do not mix.
-    """
-    if "\n" in line:
-        raise ValueError(f"a line holds no line break: {line!r}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        file.write(line.encode("utf-8") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_lines(path):
-    """Return `(lines, rest)`: the complete lines of a file as texts, and the bytes after the last line break.
-
-    Bytes are left over when a process was killed while it appended a line. A file that does not exist has no lines.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        return [], b""
-    *lines, rest = content.split(b"\n")
-    return [line.decode("utf-8", "replace") for line in lines], rest

@@ -28,7 +28,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import re
 import textwrap
 from dataclasses import dataclass
@@ -41,7 +40,8 @@ import numpy as np
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.classification import galaxy_divergences
 from galaxy_utils.evaluation.significance import check_count, mean_over_seeds, paired_difference
-from galaxy_utils.files import append_line, locked, read_lines
+from galaxy_utils.files import locked
+from galaxy_utils.journal import append_entry, read_entries
 from galaxy_utils.measurement import COSTS, Measurement, check_same_galaxies, identity_of
 from galaxy_utils.recipes import Recipe
 
@@ -296,11 +296,10 @@ class Proposal:
 class Ledger:
     """All rounds of one progressive iteration, in a file that only ever grows.
 
-    Each line of the file is a JSON object. It ends with a hash of itself and of the line before, so that a line changed
-    later is noticed when the ledger is opened. (Lines cut off at the end are not noticed; `last_hash`, written down
-    elsewhere, would show it.) A process killed while writing leaves its last line without an end: the next one drops
-    it and says so. Several processes may write; a lock lets them take turns. The networks' answers lie beside the
-    file, in a folder called after it, each under a name made of its content.
+    The file is a journal (`galaxy_utils.journal`): one JSON object a line, append-only; a line changed later is noticed
+    when the ledger is opened, and one that a killed process did not finish is cut off. Several processes may write; a
+    lock lets them take turns. The networks' answers lie beside the file, in a folder called after it, each under a name
+    made of its content.
 
     Args:
         path: Path of a ledger that exists; `Ledger.create` makes one.
@@ -346,8 +345,7 @@ class Ledger:
             "test": identity_of(dataset, split, "test"),
         }
         with locked(path):
-            _repair(path)
-            if not read_lines(path)[0]:
+            if not read_entries(path, holds_lock=True):
                 data = {
                     "data": dataset.name,
                     "provenance": dataset.provenance,
@@ -355,7 +353,7 @@ class Ledger:
                     "galaxies": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
                 }
                 header = {"kind": "ledger", "format": LEDGER_FORMAT, "stated": str(rule), **data, **wanted}
-                append_line(path, _sealed({**header, "created": _now()}, ""))
+                append_entry(path, {**header, "created": _now()})
         ledger = cls(path)
         found = {name: ledger._entries[0][name] for name in wanted}
         if different := [name for name in wanted if found[name] != wanted[name]]:
@@ -392,7 +390,7 @@ class Ledger:
 
     @property
     def last_hash(self):
-        """Hash of the last line and thereby of everything before it."""
+        """Hash of the last line and thereby of everything before it: quote it where the result is published."""
         return self._entries[-1]["hash"]
 
     @property
@@ -659,19 +657,13 @@ class Ledger:
     def _judged(self, rounds, name, recipe, factors, measurements, *, reference, same_networks):
         """Return a round's entry, but for its evidence and the time, from the rounds before it and its answers."""
         best = _best(rounds)
-        entry = {
-            "number": len(rounds),
-            "name": name,
-            "verdict": START,
-            "reason": "where the path begins",
-            "against": None,
-        }
-        entry |= {"changes": {}, **_scores(measurements, self.rule), "kl_change": None, "accuracy_change": None}
-        entry["cost"] = {cost: float(np.mean([getattr(m, cost) for m in measurements])) for cost in COSTS}
+        verdict, reason, changes = START, "where the path begins", {}
+        differences = {"kl_change": None, "accuracy_change": None}
+        cost = {c: float(np.mean([getattr(m, c) for m in measurements])) for c in COSTS}
         devices = sorted({json.dumps(m.device, sort_keys=True) for m in measurements})
         devices = [json.loads(device) for device in devices]
         if best is not None:
-            changes = compare(
+            kl, accuracy = compare(
                 self.measurements(best.name),
                 measurements,
                 label_smoothing=self.rule.label_smoothing,
@@ -679,17 +671,29 @@ class Ledger:
             )
             # Seconds on another device say nothing; parameters are the same everywhere.
             comparable = COSTS if devices == best.devices else ("parameters",)
-            ratios = {c: entry["cost"][c] / best.cost[c] for c in comparable if best.cost[c] > 0}
-            verdict, reason = self.rule.judge(*changes, ratios)
+            ratios = {c: cost[c] / best.cost[c] for c in comparable if best.cost[c] > 0}
+            verdict, reason = self.rule.judge(kl, accuracy, ratios)
             if reference:
                 verdict, reason = REFERENCE, "measured for comparison, decides nothing"
-            entry |= {"verdict": verdict, "reason": reason, "against": best.name}
-            entry["changes"] = {f: list(pair) for f, pair in _changes(best, recipe, factors).items()}
-            levels = (self.rule.kl_level, self.rule.accuracy_level)
-            for score, change, level in zip(("kl", "accuracy"), changes, levels, strict=True):
-                entry[f"{score}_change"] = [change.value, *change.interval(), change.half_width(level)]
+            changes = {factor: list(pair) for factor, pair in _changes(best, recipe, factors).items()}
+            differences = {
+                "kl_change": [kl.value, *kl.interval(), kl.half_width(self.rule.kl_level)],
+                "accuracy_change": [
+                    accuracy.value,
+                    *accuracy.interval(),
+                    accuracy.half_width(self.rule.accuracy_level),
+                ],
+            }
         return {
-            **{key: _floats(value) for key, value in entry.items()},
+            "number": len(rounds),
+            "name": name,
+            "verdict": verdict,
+            "reason": reason,
+            "against": best.name if best else None,
+            "changes": changes,
+            **_scores(measurements, self.rule),
+            **differences,
+            "cost": cost,
             "factors": factors,
             "recipe_fields": recipe.to_dict(),
             "same_networks": bool(same_networks),
@@ -769,27 +773,14 @@ class Ledger:
         return Measurement.load(path)
 
     def _append(self, entry):
-        append_line(self.path, _sealed(entry, self.last_hash))
+        append_entry(self.path, entry)
         self._refresh(holds_lock=True)
 
     def _refresh(self, holds_lock=False):
-        """Read the file again, after dropping what a killed process left at its end."""
-        lines, rest = read_lines(self.path)
-        if rest:
-            # What looks like half a line may also be one that another process is writing: its turn ends first.
-            if holds_lock:
-                _repair(self.path)
-            else:
-                with locked(self.path):
-                    _repair(self.path)
-            lines, _ = read_lines(self.path)
-        if not lines:
+        """Read the file again: other processes may have added to it."""
+        entries = read_entries(self.path, holds_lock=holds_lock)
+        if not entries:
             raise DataError("There is no ledger.", where=self.path, remedy="Ledger.create makes one")
-        entries, previous = [], ""
-        for number, line in enumerate(lines, start=1):
-            entry = _unsealed(line, previous, f"{self.path}, line {number}")
-            entries.append(entry)
-            previous = entry["hash"]
         if entries[0].get("kind") != "ledger" or entries[0].get("format") != LEDGER_FORMAT:
             raise DataError(
                 "The ledger has another format.",
@@ -844,7 +835,7 @@ def _scores(measurements, rule):
     for (score, values), highest in zip(numbers, (math.inf, 1.0), strict=True):
         mean = mean_over_seeds(values, measurements[0].groups)
         # With two seeds an interval can be wider than the scale.
-        scores[score] = _floats([mean.value, *np.clip(mean.interval(), 0.0, highest)])
+        scores[score] = [mean.value, *(float(end) for end in np.clip(mean.interval(), 0.0, highest))]
     return scores
 
 
@@ -885,10 +876,6 @@ def _rose_or_fell(change, form):
     return f"{'rose' if change > 0 else 'fell'} by {form.format(abs(change))}"
 
 
-def _floats(value):
-    return [float(member) for member in value] if isinstance(value, list) else value
-
-
 def _check_equal(recorded, again, where):
     """Compare nested values; numbers may differ by rounding, because sums run in another order on other processors."""
     if isinstance(recorded, dict):
@@ -907,38 +894,3 @@ def _check_equal(recorded, again, where):
 
 def _now():
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _hash(entry, previous):
-    text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256((previous + text).encode("utf-8")).hexdigest()
-
-
-def _sealed(entry, previous):
-    """Return an entry as a line that ends with the hash of itself and of the line before."""
-    return json.dumps({**entry, "hash": _hash(entry, previous)}, ensure_ascii=False, allow_nan=False)
-
-
-def _unsealed(line, previous, where):
-    try:
-        entry = json.loads(line)
-        content = {name: value for name, value in entry.items() if name != "hash"}
-        intact = entry["hash"] == _hash(content, previous)
-    except (ValueError, KeyError, AttributeError, TypeError):
-        intact = False
-    if not intact:
-        raise DataError(
-            "The ledger was changed after it was written.",
-            where=where,
-            expected="a line that ends with the hash of itself and of the line before",
-            remedy="restore the file from a copy; a ledger that can be edited proves nothing",
-        )
-    return entry
-
-
-def _repair(path):
-    """Cut off a line that a killed process did not finish. Nothing is lost: such a round was never recorded."""
-    _, rest = read_lines(path)
-    if rest:
-        os.truncate(path, os.path.getsize(path) - len(rest))
-        print(f"{path}: dropped {len(rest):,} bytes of an entry whose writing was cut short; record that round again.")

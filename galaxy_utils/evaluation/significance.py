@@ -110,7 +110,7 @@ class Estimate:
         Raises:
             ConfigurationError: Another level.
         """
-        return _half_width(level, self.galaxy_variance, self.seed_variance, self.degrees_of_freedom)
+        return float(_half_width(level, self.galaxy_variance, self.seed_variance, self.degrees_of_freedom))
 
     def interval(self, confidence=CONFIDENCE):
         """Return the two-sided confidence interval, `(low, high)`."""
