@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,7 @@ class Measurement:
             with np.load(path, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in ARRAYS}
                 return cls(**arrays, **json.loads(str(content["description"])))
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(
                 "The measurement cannot be read.", where=path, found=error, remedy="delete the file and measure again"
             ) from error
