@@ -588,7 +588,7 @@ class Ledger:
 
     def __str__(self):
         header = self._entries[0]
-        width = max([len(one.name) for one in self.rounds] + [5])
+        width = min(23, max([len(one.name) for one in self.rounds] + [5]))
         lines = [
             f"Ledger of {len(self)} round{'' if len(self) == 1 else 's'}: {header['provenance']}",
             f"Judged on {header['galaxies']['validation']:,} validation galaxies, seeds "
@@ -599,7 +599,7 @@ class Ledger:
         lines[2:3] = textwrap.wrap(lines[2], LINE_WIDTH, subsequent_indent="      ")
         for one in self.rounds:
             lines.append(
-                f"{one.number:2}  {one.name:<{width}}  {one.verdict:<9} {one.kl[0]:6.3f}  {one.accuracy[0]:8.3f}"
+                f"{one.number:2}  {textwrap.shorten(one.name, width, placeholder='…'):<{width}}  {one.verdict:<9} {one.kl[0]:6.3f}  {one.accuracy[0]:8.3f}"
                 f"  {one.cost['training_seconds']:6.1f} s  {one.cost['inference_seconds']:7.2f} s"
                 f"  {one.cost['parameters']:10,.0f}"
             )

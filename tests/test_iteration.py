@@ -98,6 +98,7 @@ def test_a_path_is_walked_and_printed(ledger, survey):
     assert ledger["crop"].reason.startswith("KL fell by") and "cost within the allowance" in ledger["crop"].reason
     assert ledger["wide"].reason.startswith("KL rose by")
     assert ledger["deep"].reason.startswith("no clear improvement: KL")
+    add_round(ledger, survey, "a name of sixty characters, " + "x" * 20 + " and no more", 2.0, network="long name")
     text = str(ledger)
     assert max(map(len, text.splitlines())) <= iteration.LINE_WIDTH
     for part in ("crop: 1.0 → 0.5", "500 validation galaxies, seeds 1, 2, 3", "at most 2 factors", "12 tries"):
