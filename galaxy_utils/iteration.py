@@ -598,8 +598,9 @@ class Ledger:
         ]
         lines[2:3] = textwrap.wrap(lines[2], LINE_WIDTH, subsequent_indent="      ")
         for one in self.rounds:
+            name = one.name if len(one.name) <= width else one.name[: width - 1] + "…"
             lines.append(
-                f"{one.number:2}  {textwrap.shorten(one.name, width, placeholder='…'):<{width}}  {one.verdict:<9} {one.kl[0]:6.3f}  {one.accuracy[0]:8.3f}"
+                f"{one.number:2}  {name:<{width}}  {one.verdict:<9} {one.kl[0]:6.3f}  {one.accuracy[0]:8.3f}"
                 f"  {one.cost['training_seconds']:6.1f} s  {one.cost['inference_seconds']:7.2f} s"
                 f"  {one.cost['parameters']:10,.0f}"
             )
