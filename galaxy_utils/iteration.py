@@ -444,7 +444,8 @@ class Ledger:
             reference: Whether the round is only measured for comparison, such as a model built as a paper says. It may
                 change any number of factors, uses up no try and cannot become the best.
             same_networks: Whether the best round's own networks answer again, as when views are averaged. The
-                comparison is then also paired by network.
+                comparison is then also paired by network. Declared for new networks, it only makes differences harder
+                to see.
             factors: What describes the round beside its recipe: network, augmentation, crop, views, … Those not given
                 are the best round's; the first round states all that matter.
 
@@ -480,13 +481,14 @@ class Ledger:
         changes = _changes(best, recipe, factors) if best else {}
         settings = {"reference": reference, "same_networks": same_networks, "recorded": recorded}
         if recorded:
-            if recorded.recipe.diff(recipe) or recorded.factors != factors:
+            otherwise = ((recorded.verdict == REFERENCE), recorded.same_networks) != (reference, same_networks)
+            if otherwise or recorded.recipe.diff(recipe) or recorded.factors != factors:
                 now = ", ".join(f"{factor}: {old} → {new}" for factor, (old, new) in changes.items())
                 raise ConfigurationError(
                     f"The ledger holds another round called {name!r}.",
                     where=self.path,
-                    expected=recorded.changed,
-                    found=now,
+                    expected=f"{recorded.verdict}: {recorded.changed or 'no changes'}",
+                    found=f"{'reference' if reference else 'step'}: {now or 'no changes'}",
                     remedy="give the new round a name of its own",
                 )
             return Proposal(self, name, recipe, factors, recorded.against, changes, **settings)

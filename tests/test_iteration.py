@@ -138,6 +138,8 @@ def test_a_cell_that_runs_again_trains_nothing_and_finds_its_verdict(ledger, sur
     assert ledger.path.read_bytes() == before
     with pytest.raises(ConfigurationError, match="another round called 'crop'"):
         again.propose("crop", crop=0.25)
+    with pytest.raises(ConfigurationError, match="reference: crop: 1.0 → 0.5"):
+        again.propose("crop", crop=0.5, reference=True)
     with pytest.raises(ConfigurationError, match="another round called 'crop'"):
         again.propose("crop", PAPER_2_CNN.replace(epochs=3), crop=0.5)
 
@@ -227,6 +229,14 @@ def test_comparing_takes_the_same_seeds_in_the_same_order(survey):
             compare(several, others)
     with pytest.raises(DataError, match="two or more seeds"):
         compare(several[:1], several[:1])
+
+
+def test_galaxies_of_one_sky_group_are_compared_as_one(survey):
+    first, second = ([toy_measurement(survey, seed, skill) for seed in SEEDS] for skill in (1.0, 1.2))
+    hits = [np.stack([m.probabilities.argmax(axis=1) == m.labels for m in several]) for several in (first, second)]
+    _, accuracy = compare(first, second)
+    assert accuracy == paired_difference(*hits, survey[1].groups[survey[1].validation])
+    assert accuracy != paired_difference(*hits)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 61, 7])
@@ -650,7 +660,7 @@ def test_killed_at_random_moments_no_completed_round_is_lost(tmp_path, survey):
         assert [one.number for one in rounds] == list(range(len(rounds)))
         assert completed + 1 <= len(rounds) <= completed + 2  # One may be complete without having been announced.
         completed = len(rounds) - 1
-    assert completed > 10
+    assert completed > 3
     Ledger(path).replay()
 
 

@@ -154,7 +154,8 @@ def paired_difference(first, second, groups=None, *, same_networks=False):
         second: The same for the second recipe.
         groups: As in `mean_over_seeds`.
         same_networks: Whether both were answered by the very same networks, as when views are averaged. Then networks
-            are paired too, which leaves seeds − 1 degrees of freedom.
+            are paired too, which leaves seeds − 1 degrees of freedom. Right in either case, but for new networks it
+            makes differences harder to see.
 
     Returns:
         An `Estimate` of the mean of `second` minus that of `first`.
