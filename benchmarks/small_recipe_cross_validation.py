@@ -94,7 +94,7 @@ def describe_machine():
     """Return versions and device, as reports do."""
     from galaxy_utils import report
 
-    return {"versions": report._versions(), "device": report._device()}
+    return {"versions": report.software_versions(), "device": report.computing_device()}
 
 
 def main():

@@ -95,8 +95,8 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
         },
         "evaluation": evaluation.to_dict(),
         "controls": {name: control.to_dict() for name, control in (controls or {}).items()},
-        "versions": _versions(),
-        "device": _device(),
+        "versions": software_versions(),
+        "device": computing_device(),
         "timing": {"training_seconds": run.seconds, "resumed_from_epoch": run.resumed_from},
     }
     write_json(path, content)
@@ -159,7 +159,8 @@ def _folder_name(text):
     return re.sub(r"[^A-Za-z0-9._-]+", "_", str(text)).strip("._") or "unnamed"
 
 
-def _versions():
+def software_versions():
+    """Return the versions of this package, Python, NumPy, Keras and its backend."""
     import keras
 
     backend = keras.backend.backend()
@@ -174,7 +175,8 @@ def _versions():
     }
 
 
-def _device():
+def computing_device():
+    """Return the processor's name, the number of cores, and the accelerator's name or `None`."""
     return {
         "processor": _processor_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
