@@ -114,7 +114,7 @@ def leave_out(galaxies, folds, groups, epochs, seed):
         result, answers, _ = cross_validate(name, galaxies, folds, groups, epochs, seed)
         # On the same galaxies: what is hard for both drops out.
         difference = compare(answers_of_whole, answers, rows, galaxies, groups)
-        results[name] = {**result, "minus_whole_recipe": list(difference)}
+        results[name] = {**result, "minus_whole_recipe": difference}
         print("  minus the whole recipe: {:+.3f} ({:+.3f} to {:+.3f})".format(*difference), flush=True)
     return {FULL: whole, **results}
 

@@ -7,6 +7,7 @@ profile, the seed, or the key of a chapter that it needs.
 
 import argparse
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -26,6 +27,10 @@ from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E4
 from galaxy_utils.profiles import get_profile  # noqa: E402
 
 PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
+# What the Makefile reads from its command line.
+MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON")
+# scikit-learn and TensorFlow take seeds of 32 bits.
+LARGEST_SEED = 2**31 - 1
 
 
 class BuildError(GalaxyUtilsError):
@@ -47,10 +52,20 @@ class Settings:
         return {"dataset_source": self.dataset, "profile_name": self.profile, "seed": self.seed}
 
     @property
-    def run_folder(self):
-        """Executed notebooks of one source, profile and seed; switching back to it later costs nothing."""
+    def run_name(self):
+        """Name of the folders that belong to one source, profile and seed."""
         name = Path(self.dataset).name.replace(".", "_")
-        return self.output / "executed" / f"{name}-{self.profile}-{self.seed}-{_digest(self.dataset)[:6]}"
+        return f"{name}-{self.profile}-{self.seed}-{_digest(self.dataset)[:6]}"
+
+    @property
+    def run_folder(self):
+        """Executed notebooks; switching back to this source, profile and seed later costs nothing."""
+        return self.output / "executed" / self.run_name
+
+    @property
+    def artifacts(self):
+        """What the notebooks write: a chapter reads what others wrote with the same source, profile and seed."""
+        return self.output / "artifacts" / self.run_name
 
 
 @dataclass(frozen=True)
@@ -71,14 +86,39 @@ def read_settings(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="simulated", help="simulated, galaxy10, an HDF5 file or a folder")
     parser.add_argument("--profile", default="demo", help="smoke, demo or full")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", default="1", help=f"a whole number from 0 to {LARGEST_SEED:,}")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "_build")
     parser.add_argument("--check", action="store_true", help="only check the values, do no work")
+    parser.add_argument("--given", default="", help="names of the variables on make's command line, to be checked too")
     options = parser.parse_args(arguments)
+    _check_make_variables(options.given.split())
     get_profile(options.profile)
+    seed = _parse_seed(options.seed)
     kind = identify_source(options.dataset)
     dataset = str(Path(options.dataset).expanduser().resolve()) if kind in ("file", "folder") else options.dataset
-    return Settings(dataset, options.profile, options.seed, options.output.resolve()), options.check
+    return Settings(dataset, options.profile, seed, options.output.resolve()), options.check
+
+
+def _check_make_variables(names):
+    """Refuse what looks like a misspelt setting: make itself ignores it without a word."""
+    for name in set(names) - set(MAKE_VARIABLES):
+        near = difflib.get_close_matches(name.upper(), MAKE_VARIABLES, n=1, cutoff=0.75)
+        if near:
+            raise ConfigurationError(
+                f"{name}=… would be ignored.", where="make's command line", remedy=f"Did you mean {near[0]}=…?"
+            )
+
+
+def _parse_seed(text):
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigurationError(
+            "This is no seed.", where="seed", expected=f"a whole number from 0 to {LARGEST_SEED:,}", found=repr(text)
+        )
+    return seed
 
 
 def find_chapters(folder=REPOSITORY / "notebooks"):
@@ -130,7 +170,7 @@ def run_chapters(chapters, settings):
     keys = chapter_keys(chapters, settings)
     stale = [chapter for chapter in chapters if _record(chapter, settings).get("key") != keys[chapter.name]]
     if stale:
-        os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.output / "artifacts")
+        os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.artifacts)
         fetch_data(settings)
     for chapter in stale:
         print(f"Running {chapter.name}", flush=True)
@@ -176,23 +216,37 @@ def execute(chapter, settings):
             )
     except papermill.PapermillExecutionError as error:
         raise BuildError(
-            f"Cell {error.exec_count} of {chapter.name} failed: {error.ename}: {error.evalue}",
-            where=chapter.path,
+            f"{chapter.name} failed: {error.ename}: {error.evalue}",
+            where=_name_cell(chapter, error.cell_index),
             remedy=f"the notebook up to that cell, with its traceback, is {attempt}",
         ) from error
     notebook = json.loads(attempt.read_text(encoding="utf-8"))
-    for number, cell in enumerate(notebook["cells"]):
+    for index, cell in enumerate(notebook["cells"]):
         for output in cell.get("outputs", ()):
             if output.get("name") == "stderr":
                 raise BuildError(
-                    f"Cell {number} of {chapter.name} wrote a warning.",
-                    where=chapter.path,
+                    f"{chapter.name} wrote a warning.",
+                    where=_name_cell(chapter, index),
                     found="".join(output["text"]).strip()[-2000:],
                     remedy=f"mend its cause; the executed notebook is {attempt}",
                 )
     attempt.unlink()
     attempt.with_suffix(".log").unlink()
     return clean(notebook, settings)
+
+
+def _name_cell(chapter, index):
+    """Say which cell of the chapter's own file an executed cell is, counted from 1, and how it begins.
+
+    Args:
+        chapter: The `Chapter`.
+        index: Its place among the executed cells, counted from 0: papermill adds one after the parameters.
+    """
+    cells = chapter.notebook["cells"]
+    parameters = next(place for place, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", []))
+    number = index + 1 if index <= parameters else index
+    first_line = "".join(cells[number - 1]["source"]).strip().partition("\n")[0]
+    return f"{chapter.path}, cell {number} of the notebook, which begins: {first_line}"
 
 
 @contextlib.contextmanager
@@ -330,8 +384,23 @@ def _this_copy(chapters, settings, seconds):
         f"is run from its first cell. This copy comes from {shown}, in the *{profile.name}* profile "
         f"({profile.purpose}), with seed {settings.seed}.\n\n"
         f"| Chapter | seconds to run |\n|---|---:|\n{rows}\n\n"
-        f"The times were measured on {os.cpu_count()} CPU cores, without a GPU unless a chapter says otherwise.\n"
+        f"{_devices(chapters, settings)}\n"
     )
+
+
+def _devices(chapters, settings):
+    """Say on what the chapters' networks were computed, as their reports remember it."""
+    from galaxy_utils.report import read_report
+    from galaxy_utils.wording import counted
+
+    devices = set()
+    for chapter in chapters:
+        for path in settings.artifacts.glob(f"*/{chapter.name}/*/report.json"):
+            device = read_report(path)["device"]
+            devices.add(f"{counted(device['cores'], 'CPU cores')} and {device['accelerator'] or 'no GPU'}")
+    if not devices:
+        return "No chapter has left a report that says on which machine it ran."
+    return f"The networks were trained and timed on a machine with {'; others on one with '.join(sorted(devices))}."
 
 
 def _title(chapter):
@@ -385,7 +454,7 @@ def build(settings):
     from galaxy_utils.files import locked
 
     started = time.perf_counter()
-    with locked(settings.output / "build"):
+    with locked(settings.output / "build", waiting=f"Waiting for another build that writes to {settings.output}"):
         chapters = find_chapters()
         seconds = run_chapters(chapters, settings)
         html = render(*stage(chapters, settings, seconds), settings)

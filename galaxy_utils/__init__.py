@@ -28,6 +28,10 @@ _PUBLIC = {
     "Evaluation": "evaluation.classification",
     "evaluate": "evaluation.classification",
     "control_rows": "evaluation.controls",
+    "Measurement": "measurement",
+    "measure": "measurement",
+    "Ledger": "iteration",
+    "Rule": "iteration",
     "read_report": "report",
     "write_report": "report",
 }

@@ -25,6 +25,7 @@ from galaxy_utils.training import (
     learning_rate_of_epoch,
     should_stop,
 )
+from galaxy_utils.wording import counted
 
 CHECKPOINT_FORMAT = 1
 AVERAGE = "average_over_galaxies"
@@ -85,6 +86,7 @@ class _Conductor(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
+        self.bar.set_description_str(f"Training {self.model.name}, epoch {epoch + 1}/{self.recipe.epochs}")
         self.batches.shuffle(self.seed, epoch)
         self.model.optimizer.learning_rate = learning_rate_of_epoch(self.recipe, self.state.history["val_loss"])
 
@@ -116,7 +118,13 @@ class _Conductor(keras.callbacks.Callback):
         self.save(self.model, state)
         shown, form = ("accuracy", ".3f") if "val_accuracy" in history else ("loss", ".5f")
         latest = f"validation {shown} {history[f'val_{shown}'][-1]:{form}}"
-        self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, {latest}")
+        self.bar.set_postfix_str(latest)
+
+    def on_train_end(self, logs=None):
+        # The loop may have gone on from a checkpoint, or stopped early.
+        epochs = counted(round(self.bar.n / len(self.batches.rows)), "epochs")
+        images = counted(len(self.batches.rows), "images")
+        self.bar.set_description_str(f"Training {self.model.name}: {epochs} of {images}")
 
 
 @dataclass
@@ -158,7 +166,8 @@ def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets,
             dataset, validation_rows, recipe.batch_size, outputs, wanted[validation_rows]
         )
         total = (recipe.epochs - resumed_from) * len(train_rows)
-        with progress_bar(total, f"Training {model.name}", "images") if progress else tqdm(disable=True) as bar:
+        description = f"Training {model.name}"
+        with progress_bar(total, description, show_count=False) if progress else tqdm(disable=True) as bar:
             model.fit(
                 batches,
                 validation_data=validation_batches,

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 
 def cache_folder():
@@ -45,12 +45,26 @@ def write_atomically(path):
 
 
 @contextlib.contextmanager
-def locked(path):
-    """Hold the lock that belongs to `path`, across processes: one works, the others wait."""
+def locked(path, waiting=None):
+    """Hold the lock that belongs to `path`, across processes: one works, the others wait.
+
+    Args:
+        path: What is locked; the lock itself is a hidden file beside it.
+        waiting: Line to print when another process holds the lock; `None` waits in silence.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if waiting is not None:
+            print(waiting, flush=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_json(path, content):

@@ -641,8 +641,10 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
         axes.text(1.0, position, f"{accuracy:.3f}", ha="right", va="center", fontsize=11, style="italic")
     if published:
         axes.axhline(len(evaluations) - 0.5, color=FAINT, linewidth=1)
-    axes.axvline(0.1, color=FAINT, linestyle=":", linewidth=1.5)
-    axes.set(xlim=(0, 1.0), xlabel="accuracy (dotted: one in ten)", yticks=range(len(names)), yticklabels=names)
+    num_classes = len(next(iter(evaluations.values())).class_names)
+    axes.axvline(1 / num_classes, color=FAINT, linestyle=":", linewidth=1.5)
+    axes.set(xlim=(0, 1.0), xlabel=f"accuracy (dotted: one in {num_classes})")
+    axes.set(yticks=range(len(names)), yticklabels=names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     alt_text = f"Accuracies with 95 % intervals: {'; '.join(spoken)}."
     if published:
@@ -1007,3 +1009,128 @@ def share_curve(evaluations, provenance=None):
         for share, accuracy, low, high in zip(shares, accuracies, lows, highs, strict=True)
     ]
     return _finish(figure, f"Accuracy against the synthetic share: {'; '.join(spoken)}.", provenance)
+
+
+# --- Chapter 11: progressive iteration --------------------------------------------------------------------------------
+
+_VERDICT_LOOKS = {  # verdict: colour, marker, whether it is filled, words of the legend
+    "start": (INK, "s", True, "start"),
+    "keep": (SERIES_COLOURS[2], "o", True, "kept"),
+    "revert": (SERIES_COLOURS[1], "X", False, "reverted"),
+    "reference": (SERIES_COLOURS[5], "D", False, "reference, decides nothing"),
+}
+_SCORE_TITLES = {"kl": "KL divergence [nats], lower is better", "accuracy": "accuracy, higher is better"}
+
+
+@_styled(CHART_STYLE)
+def iteration_path(rows, score="kl", published=None, provenance=None):
+    """Draw the rounds of a ledger from top to bottom: a line joins those that were kept, reverted ones branch off it.
+
+    Args:
+        rows: `Ledger.table()`, at least one round.
+        score: `"kl"` or `"accuracy"`.
+        published: Dictionary from a name to a published value of this score; drawn apart, because it belongs to other
+            images or another split.
+        provenance: Line for the corner, usually `ledger.provenance`.
+    """
+    published = published or {}
+    places = {row["round"]: place for place, row in enumerate(rows)}
+    names = [*places, *published]
+    figure = Figure(figsize=(WIDTH, 0.5 * len(names) + 1.7))
+    axes = figure.add_subplot()
+    path = [row for row in rows if row["verdict"] in ("start", "keep")]
+    axes.plot([row[score] for row in path], [places[row["round"]] for row in path], color=INK, linewidth=2.5, zorder=2)
+    spoken = []
+    for row in rows:
+        place = places[row["round"]]
+        colour, marker, filled, _ = _VERDICT_LOOKS[row["verdict"]]
+        if row["verdict"] == "revert":
+            origin = rows[places[row["against"]]]
+            ends = [origin[score], row[score]], [places[row["against"]], place]
+            axes.plot(*ends, color=colour, linewidth=1.4, linestyle="--", zorder=1)
+        axes.hlines(place, row[f"{score}_low"], row[f"{score}_high"], color=colour, linewidth=5, alpha=0.35, zorder=2)
+        axes.plot(
+            row[score],
+            place,
+            marker,
+            color=colour,
+            markerfacecolor=colour if filled else PAPER,
+            markersize=10,
+            markeredgewidth=1.8,
+            zorder=3,
+        )
+        axes.text(1.01, place, f"{row[score]:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=11)
+        interval = f"({row[f'{score}_low']:.3f} to {row[f'{score}_high']:.3f})"
+        spoken.append(f"{row['round']} {row[score]:.3f} {interval}, {_VERDICT_LOOKS[row['verdict']][3]}")
+    for place, value in enumerate(published.values(), start=len(rows)):
+        axes.plot(value, place, "D", color=INK, markerfacecolor=PAPER, markersize=9)
+        style = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 11, "style": "italic"}
+        axes.text(1.01, place, f"{value:.3f}", **style)
+    if published:
+        axes.axhline(len(rows) - 0.5, color=FAINT, linewidth=1)
+    axes.set(xlabel=_SCORE_TITLES[score], yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6))
+    axes.set_yticklabels([textwrap.fill(name, 24) for name in names])
+    axes.grid(axis="x", alpha=0.3)
+    _verdict_legend(figure, rows)
+    alt_text = f"Path of {len(rows)} rounds, {_SCORE_TITLES[score]}, with 95 % intervals: {'; '.join(spoken)}."
+    if published:
+        alt_text += f" Published, on other images: {_spoken(published, published.values(), '{:.3f}')}."
+    return _finish(figure, alt_text, provenance)
+
+
+@_styled(CHART_STYLE)
+def accuracy_against_cost(rows, cost="training_seconds", provenance=None):
+    """Draw the accuracy of a ledger's rounds, with 95 % intervals, against a cost on a logarithmic axis.
+
+    Args:
+        rows: `Ledger.table()`, at least one round.
+        cost: `"training_seconds"`, `"parameters"` or `"inference_seconds"`.
+        provenance: Line for the corner, usually `ledger.provenance`.
+    """
+    titles = {
+        "training_seconds": "training [s]",
+        "parameters": "parameters",
+        "inference_seconds": "answering 1,000 galaxies [s]",
+    }
+    figure = Figure(figsize=(WIDTH, 4.6 + 0.2 * len(rows)))
+    axes = figure.add_subplot()
+    spoken = []
+    for row in rows:
+        colour, marker, filled, words = _VERDICT_LOOKS[row["verdict"]]
+        low, high = row["accuracy_low"], row["accuracy_high"]
+        axes.vlines(row[cost], low, high, color=colour, linewidth=4, alpha=0.3)
+        face = colour if filled else PAPER
+        axes.plot(row[cost], row["accuracy"], marker, color=colour, markerfacecolor=face, markersize=9)
+        # Rounds often cost the same: numbers beside the marks stay legible where names would cover each other.
+        aside = (8, 5) if row["number"] % 2 else (-15, 5)
+        axes.annotate(str(row["number"]), (row[cost], row["accuracy"]), aside, textcoords="offset points", fontsize=11)
+        amount = f"{row[cost]:,.0f}" if cost == "parameters" else f"{row[cost]:,.3g} s"
+        spoken.append(f"{row['round']}: {amount}, accuracy {row['accuracy']:.3f}, {words}")
+    axes.set(xscale="log", xlabel=titles[cost], ylabel="accuracy")
+    costs = [row[cost] for row in rows]
+    axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
+    if max(costs) / min(costs) < 30:
+        # On less than about a decade the logarithmic axis would be left without a number.
+        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.xaxis.set_major_formatter(
+        matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
+    )
+    axes.grid(alpha=0.3)
+    _verdict_legend(figure, rows)
+    listed = [f"{row['number']} {row['round']}" for row in rows]
+    key = "   ".join(entry.replace(" ", "\u00a0") for entry in listed)
+    axes.set_title(textwrap.fill(key, 78), fontsize=10, loc="left")
+    return _finish(figure, f"Accuracy against {titles[cost]}. {'; '.join(spoken)}.", provenance)
+
+
+def _verdict_legend(figure, rows):
+    """Draw what the marks of those verdicts mean that occur."""
+    marks = [
+        matplotlib.lines.Line2D(
+            [], [], color=colour, marker=marker, markerfacecolor=colour if filled else PAPER, linestyle="", label=words
+        )
+        for verdict, (colour, marker, filled, words) in _VERDICT_LOOKS.items()
+        if any(row["verdict"] == verdict for row in rows)
+    ]
+    figure.legend(handles=marks, loc="outside upper center", ncols=len(marks), fontsize=10)

@@ -1,5 +1,6 @@
 """How large a run is: three profiles in one table, from a test that takes a minute to the papers' own settings."""
 
+import difflib
 from dataclasses import dataclass
 
 from galaxy_utils.errors import ConfigurationError
@@ -52,10 +53,12 @@ def get_profile(name):
     if isinstance(name, Profile):
         return name
     if name not in PROFILES:
+        near = difflib.get_close_matches(str(name).lower(), PROFILES, n=1)
         raise ConfigurationError(
             f"There is no profile {name!r}.",
             where="profile",
             expected=f"one of {', '.join(PROFILES)}",
             found=repr(name),
+            remedy=f"Did you mean {near[0]!r}?" if near else None,
         )
     return PROFILES[name]

@@ -5,6 +5,11 @@ import sys
 
 from tqdm.std import tqdm
 
+from galaxy_utils.wording import counted
+
+# For work whose description says how far it is.
+WITHOUT_COUNT = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
+
 
 class _NotebookBar(tqdm):
     """A bar that redraws one text output, so that a stored notebook keeps only its last line.
@@ -31,7 +36,8 @@ class _NotebookBar(tqdm):
 
 def _summary(bar):
     seconds = bar.format_dict["elapsed"]
-    done = f"{bar.desc.removesuffix(': ')}: {bar.n:,} {bar.unit} in {seconds:.1f} s"
+    count = "" if bar.bar_format == WITHOUT_COUNT else f": {counted(bar.n, bar.unit)}"
+    done = f"{bar.desc.removesuffix(': ')}{count} in {seconds:.1f} s"
     return f"{done}, {bar.postfix}" if bar.postfix else done
 
 
@@ -41,15 +47,17 @@ def _in_notebook():
     return shell is not None and hasattr(shell, "kernel")
 
 
-def progress_bar(total, description, unit="galaxies"):
-    """Return a progress bar: a context manager with `update(count)` and `set_postfix_str(text)`.
+def progress_bar(total, description, unit="galaxies", show_count=True):
+    """Return a progress bar: a context manager with `update`, `set_description_str` and `set_postfix_str`.
 
     Args:
         total: How many units the whole work has.
         description: What is being done, as a short phrase.
         unit: What is being counted, in the plural.
+        show_count: Whether to show how many units are done, or their share alone.
     """
-    options = {"total": total, "desc": description, "unit": unit, "mininterval": 0.3}
+    bar_format = None if show_count else WITHOUT_COUNT
+    options = {"total": total, "desc": description, "unit": unit, "mininterval": 0.3, "bar_format": bar_format}
     if _in_notebook():
         return _NotebookBar(**options)
     # Logs and pipes get no bar: a file full of carriage returns helps nobody.

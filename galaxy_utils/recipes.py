@@ -220,8 +220,9 @@ AUGMENTATION_AUTOENCODER = Recipe(
     "augmentation_autoencoder",
     epochs=20,
     batch_size=32,
-    learning_rate=1e-3,
-    inferred=("epochs", "optimizer", "batch_size", "learning_rate", "beta_1", "beta_2"),
+    learning_rate=3e-3,
+    learning_rate_schedule="cosine",
+    inferred=("epochs", "optimizer", "batch_size", "learning_rate", "learning_rate_schedule", "beta_1", "beta_2"),
     source="paper 1, section 3.1",
 )
 
@@ -229,7 +230,7 @@ AUGMENTATION_AUTOENCODER = Recipe(
 # benchmarks/small_recipe_cross_validation.py.
 SMALL_CNN = Recipe(
     "small_cnn",
-    epochs=60,
+    epochs=90,
     batch_size=32,
     learning_rate=2e-3,
     label_smoothing=0.1,

@@ -12,6 +12,7 @@ import numpy as np
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import locked
 from galaxy_utils.recipes import DESCRIPTIVE_FIELDS, Recipe
+from galaxy_utils.wording import counted
 
 # The two outputs that a network can be trained towards. A network with both returns a dictionary with these keys.
 CLASSIFICATION, RECONSTRUCTION = "classification", "reconstruction"
@@ -66,7 +67,7 @@ class TrainingRun:
         training, validation = self.history[shown], self.history[f"val_{shown}"]
         best = validation[self.best_epoch - 1]
         return (
-            f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {self.epochs} epochs in "
+            f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {counted(self.epochs, 'epochs')} in "
             f"{self.seconds:.0f} s{', stopped early' if self.stopped_early else ''}\n"
             f"  last epoch:      training {shown} {training[-1]:.{digits}f}, validation {validation[-1]:.{digits}f}\n"
             f"  lowest val loss: epoch {self.best_epoch}, validation {shown} {best:.{digits}f}"
@@ -352,6 +353,7 @@ def _check_fits(model, dataset, outputs):
                 where=where,
                 expected=f"output of shape {wanted}",
                 found=f"output of shape {gives}",
+                remedy=f"build the network with num_classes={dataset.num_classes}" if name == CLASSIFICATION else None,
             )
 
 

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -60,18 +59,16 @@ with locked({str(path)!r}), write_atomically({str(path)!r}) as temporary:
         pass
 
 
-def test_a_lock_makes_another_process_wait(tmp_path):
+def test_a_lock_makes_another_process_wait_and_say_so(tmp_path):
     path = tmp_path / "file.txt"
     program = f"""
 from galaxy_utils.files import locked
-print("asking", flush=True)
-with locked({str(path)!r}):
+with locked({str(path)!r}, waiting="waiting for the other"):
     print(open({str(path)!r}).read())
 """
-    with locked(path):
+    with locked(path, waiting="nobody is there"):
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "asking\n"
-        time.sleep(0.3)
+        assert process.stdout.readline() == "waiting for the other\n"
         path.write_text("finished")
     assert process.communicate(timeout=30)[0] == "finished\n"
 

@@ -199,6 +199,14 @@ def test_accuracies_stand_apart_from_published_ones():
     assert f"ours {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})" in figure.alt_text
     assert "Not measured here: theirs (published) 0.489" in figure.alt_text
     assert "Not measured" not in plots.accuracy_intervals({"ours": evaluation}).alt_text
+    assert figure.axes[0].get_xlabel() == "accuracy (dotted: one in 10)"
+
+
+def test_the_line_of_guessing_belongs_to_the_number_of_classes():
+    evaluation, _, _ = evaluate_noise(num_classes=4)
+    axes = plots.accuracy_intervals({"ours": evaluation}).axes[0]
+    assert axes.get_xlabel() == "accuracy (dotted: one in 4)"
+    assert any(line.get_xdata()[0] == 0.25 and line.get_linestyle() == ":" for line in axes.lines)
 
 
 def test_confusion_matrix_and_class_scores_tell_the_evaluation():

@@ -23,3 +23,11 @@ def test_every_profile_shrinks_by_a_whole_number_of_pixels():
 def test_an_unknown_profile_lists_the_known_ones(name):
     with pytest.raises(ConfigurationError, match="smoke, demo, full"):
         get_profile(name)
+
+
+def test_a_nearly_right_profile_is_suggested():
+    with pytest.raises(ConfigurationError, match="Did you mean 'smoke'"):
+        get_profile("Smoke")
+    with pytest.raises(ConfigurationError) as caught:
+        get_profile("enormous")
+    assert "Did you mean" not in str(caught.value)

@@ -19,6 +19,23 @@ with progress_bar(2000, "Counting stars", unit="stars") as bar:
 """
 
 
+def watched_run(code):
+    """Run code in a notebook; return its outputs and every text that it drew over an older one."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    client = nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(REPOSITORY)}})
+    shown = []
+    process_message = client.process_message
+
+    def keep(message, *arguments):
+        if message["msg_type"] == "update_display_data":
+            shown.append(message["content"]["data"]["text/plain"])
+        return process_message(message, *arguments)
+
+    client.process_message = keep
+    client.execute()
+    return notebook.cells[0].outputs, shown
+
+
 def test_a_notebook_keeps_one_clean_line():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PROGRAM)])
     nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(REPOSITORY)}}).execute()
@@ -31,19 +48,27 @@ def test_a_notebook_keeps_one_clean_line():
 
 def test_a_notebook_shows_progress_while_it_works():
     """Read what the kernel sends: the line is drawn again and again under one display id."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PROGRAM)])
-    client = nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(REPOSITORY)}})
-    shown = []
-    process_message = client.process_message
-
-    def keep(message, *arguments):
-        if message["msg_type"] == "update_display_data":
-            shown.append(message["content"]["data"]["text/plain"])
-        return process_message(message, *arguments)
-
-    client.process_message = keep
-    client.execute()
+    _, shown = watched_run(PROGRAM)
     assert any("25%" in line for line in shown) and any("75%" in line for line in shown)
+
+
+def test_training_says_which_epoch_it_is_in_and_how_many_images_an_epoch_has():
+    code = """
+import sys
+sys.path.insert(0, "tests")
+from toy_galaxies import toy_galaxies, toy_split
+import galaxy_utils as gu
+gu.fit(gu.models.paper_2_cnn(16, 4), toy_galaxies(), toy_split(), gu.recipes.PAPER_2_CNN.replace(epochs=2));
+print(len(toy_split().train), "training images")
+"""
+    outputs, shown = watched_run(code)
+    line, printed = (
+        output.get("text") or output.data["text/plain"] for output in outputs if output.get("name") != "stderr"
+    )
+    assert line.startswith(f"Training paper_2_cnn: 2 epochs of {printed.split()[0]} images in ")
+    assert ", validation accuracy 0." in line
+    for text in ("epoch 1/2:   0%|", "epoch 2/2:  50%|"):
+        assert any(text in live for live in shown), shown
 
 
 def test_a_failing_notebook_closes_its_line():

@@ -73,6 +73,7 @@ def test_training_learns_and_its_loss_is_the_evaluation_s_cross_entropy():
     assert scores.cross_entropy == pytest.approx(run.history["val_loss"][-1], rel=1e-5)
     assert scores.accuracy == pytest.approx(run.history["val_accuracy"][-1])
     assert "5 epochs" in str(run)
+    assert "1 epoch in" in str(fit(model, galaxies, split, QUICK.replace(epochs=1), progress=False))
 
 
 def test_each_epoch_reads_every_training_row_once_in_an_order_of_its_own():
@@ -355,7 +356,7 @@ def test_impossible_rows_are_refused(rows):
         ({"seed": 1.5}, "1.5"),
         ({"targets": "labels "}, "'labels' or 'votes'"),
         ({"dataset": toy_galaxies(side=20)}, "prepare the dataset at 16 px"),
-        ({"dataset": toy_galaxies(class_names=("A", "B", "C", "D", "E"), vote_fractions=None)}, "number of classes"),
+        ({"dataset": toy_galaxies(class_names=("A", "B", "C", "D", "E"), vote_fractions=None)}, "num_classes=5"),
         ({"dataset": toy_galaxies(vote_fractions=None), "targets": "votes"}, "targets='labels'"),
         ({"split": SimpleNamespace(train=np.arange(500), validation=np.arange(3))}, "split.train"),
     ],

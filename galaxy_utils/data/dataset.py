@@ -8,6 +8,7 @@ import numpy as np
 
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.errors import DataError
+from galaxy_utils.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class GalaxyDataset:
 
     def __repr__(self):
         return (
-            f"GalaxyDataset({self.name!r}: {len(self):,} galaxies, {self.num_classes} classes, "
+            f"GalaxyDataset({self.name!r}: {counted(len(self), 'galaxies')}, {counted(self.num_classes, 'classes')}, "
             f"{self.image_size} px, {self.provenance})"
         )
 

@@ -12,11 +12,12 @@ from PIL import Image, UnidentifiedImageError
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.prepare import area_average
+from galaxy_utils.data.sources import find_images
 from galaxy_utils.errors import DataError
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.progress import progress_bar
+from galaxy_utils.wording import counted
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 MANIFEST = "manifest.csv"
 SMALLEST_SIDE = 16
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -59,7 +60,7 @@ def open_folder(path):
     name = path.resolve().name
     return GalaxyDataset(
         name=name,
-        provenance=f"{len(files):,} images from the folder {name}",
+        provenance=f"{counted(len(files), 'images')} from the folder {name}",
         images=images,
         labels=labels,
         class_names=class_names,
@@ -75,27 +76,9 @@ def list_images(path):
     Raises:
         DataError: There is no sub-folder, or one holds no image.
     """
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
-    if not folders:
-        raise DataError(
-            "The folder has no sub-folders.",
-            where=path,
-            expected="one sub-folder of images per class",
-            found=f"{sum(1 for _ in path.iterdir()):,} entries, none of them a folder",
-        )
-    folders, class_names = _name_classes(folders)
-    images = [
-        sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-        for folder in folders
-    ]
-    empty = [folder.name for folder, files in zip(folders, images, strict=True) if not files]
-    if empty:
-        raise DataError(
-            f"No images in {', '.join(empty)}.",
-            where=path,
-            expected=f"at least one file ending in {', '.join(SUFFIXES)} in each sub-folder",
-            remedy="Add images, or remove the empty sub-folders.",
-        )
+    images_of = find_images(path)
+    folders, class_names = _name_classes(list(images_of))
+    images = [images_of[folder] for folder in folders]
     files = [file.relative_to(path).as_posix() for class_files in images for file in class_files]
     labels = np.repeat(np.arange(len(folders)), [len(class_files) for class_files in images]).astype(np.int64)
     return class_names, files, labels

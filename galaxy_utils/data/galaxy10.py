@@ -10,6 +10,7 @@ from galaxy_utils.classes import CLASS_NAMES, NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.download import download
 from galaxy_utils.data.hdf5_images import HDF5Images
+from galaxy_utils.data.sources import check_signature
 from galaxy_utils.errors import DataError
 from galaxy_utils.files import cache_folder
 
@@ -104,14 +105,7 @@ def open_galaxy10(path):
 def _open_hdf5(path):
     if not path.is_file():
         raise DataError("There is no such file.", where=path, expected="an HDF5 file")
-    if not h5py.is_hdf5(path):
-        raise DataError(
-            "The file is not HDF5.",
-            where=path,
-            expected="an HDF5 file in the format of Galaxy10 DECaLS",
-            found=f"{path.stat().st_size:,} bytes that begin with {_first_bytes(path)!r}",
-            remedy="Download it again; a web page saved under this name is a common cause.",
-        )
+    check_signature(path)
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -122,11 +116,6 @@ def _open_hdf5(path):
             found=f"{path.stat().st_size:,} bytes; {error}",
             remedy="Delete it and download or copy it again.",
         ) from error
-
-
-def _first_bytes(path):
-    with open(path, "rb") as file:
-        return file.read(16)
 
 
 def _find(file, path, key):

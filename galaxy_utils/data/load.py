@@ -51,11 +51,6 @@ def validate_source(source):
 
     Raises:
         ConfigurationError: There is no such source; the message lists the valid ones.
-        DataError: A folder has no sub-folders, or one of them no images.
+        DataError: A file is not HDF5, or a folder has no sub-folders, or one of them no images.
     """
-    kind = identify_source(source)
-    if kind == "folder":
-        from galaxy_utils.data.folder import list_images
-
-        list_images(Path(source).expanduser())
-    return kind
+    return identify_source(source)

@@ -11,6 +11,7 @@ import numpy as np
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import write_json
+from galaxy_utils.wording import counted
 
 PARTS = ("train", "validation", "test")
 
@@ -185,7 +186,8 @@ def split(dataset, radius=HALF_A_CUTOUT, fractions=(0.65, 0.15, 0.20), seed=1):
                 f"Class {class_names[label]!r} forms too few sky groups for three parts: none is left for {name}.",
                 where="labels and coordinates",
                 expected="groups of this class in each part",
-                found=f"{np.sum(labels == label)} galaxies in {len(np.unique(groups[labels == label]))} groups",
+                found=f"{counted(np.sum(labels == label), 'galaxies')} in "
+                + counted(len(np.unique(groups[labels == label])), "groups"),
                 remedy="Add galaxies of this class, leave the class out, or use a smaller radius.",
             )
     return Split(

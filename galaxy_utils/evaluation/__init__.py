@@ -5,27 +5,41 @@ from galaxy_utils.evaluation.classification import (
     Evaluation,
     accuracy_difference,
     evaluate,
+    galaxy_divergences,
     label_entropy,
-    mean_with_interval,
     smooth_labels,
     smoothing_from_entropy,
 )
 from galaxy_utils.evaluation.controls import averaged_pixels, control_rows
 from galaxy_utils.evaluation.features import FeatureAnswers, linear_probe, nearest_neighbours
+from galaxy_utils.evaluation.significance import (
+    Estimate,
+    galaxies_needed,
+    mean_over_seeds,
+    mean_with_interval,
+    paired_difference,
+    power_of_comparison,
+)
 from galaxy_utils.evaluation.views import predict_eight_views
 
 __all__ = [
+    "Estimate",
     "Evaluation",
     "FeatureAnswers",
     "accuracy_difference",
     "averaged_pixels",
     "control_rows",
     "evaluate",
+    "galaxies_needed",
+    "galaxy_divergences",
     "label_entropy",
     "latent",
     "linear_probe",
+    "mean_over_seeds",
     "mean_with_interval",
     "nearest_neighbours",
+    "paired_difference",
+    "power_of_comparison",
     "predict_eight_views",
     "smooth_labels",
     "smoothing_from_entropy",

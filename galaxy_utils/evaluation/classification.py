@@ -2,16 +2,23 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
 from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.evaluation.significance import (
+    CONFIDENCE,
+    bootstrap_sums,
+    check_count,
+    checked_column,
+    mean_with_interval,
+    percentile_interval,
+)
 
 CALIBRATION_BINS = 15
 # Keras' own floor for probabilities inside a logarithm. Without one, a single confident error costs infinitely much.
 PROBABILITY_FLOOR = 1e-7
-CONFIDENCE = 0.95
 
 # Scores in the order in which tables show them, with the names that people read.
 SCORES = {
@@ -165,12 +172,12 @@ def evaluate(
     class_names = tuple(class_names)
     probabilities, labels = _checked_predictions(probabilities, labels, len(class_names))
     _check_smoothing(label_smoothing)
-    _check_count("bootstrap_samples", bootstrap_samples, 0)
-    _check_count("calibration_bins", calibration_bins, 1)
-    groups = _checked_column(groups, len(labels), "groups")
+    check_count("bootstrap_samples", bootstrap_samples, 0)
+    check_count("calibration_bins", calibration_bins, 1)
+    groups = checked_column(groups, len(labels), "groups")
     excluded = 0
     if exclude is not None:
-        exclude = _checked_column(exclude, len(labels), "exclude").astype(bool)
+        exclude = checked_column(exclude, len(labels), "exclude").astype(bool)
         excluded = int(exclude.sum())
         if excluded == len(labels):
             raise DataError("Every galaxy is left out.", where="exclude", expected="at least one galaxy to score")
@@ -182,10 +189,10 @@ def evaluate(
     scores = _scores(columns.sum(axis=0, keepdims=True), *settings)
     intervals = {}
     if bootstrap_samples:
-        resampled = _scores(_bootstrap_sums(columns, groups, bootstrap_samples, seed), *settings)
+        resampled = _scores(bootstrap_sums(columns, groups, bootstrap_samples, seed), *settings)
         for name in (*SCORES, "precision", "recall", "f1"):
             if name != "calibration_error":
-                low, high = _percentile_interval(resampled[name])
+                low, high = percentile_interval(resampled[name])
                 intervals[name] = (float(low), float(high)) if low.ndim == 0 else (low, high)
     return Evaluation(
         **{name: float(scores[name][0]) for name in SCORES},
@@ -228,27 +235,25 @@ def accuracy_difference(first, second, labels, *, bootstrap_samples=1000, seed=1
     return mean_with_interval(gains, bootstrap_samples=bootstrap_samples, seed=seed, groups=groups)
 
 
-def mean_with_interval(values, *, bootstrap_samples=1000, seed=1, groups=None):
-    """Return the mean of one number per galaxy, with its interval.
+def galaxy_divergences(probabilities, labels, *, label_smoothing=0.1):
+    """Return each galaxy's own KL divergence from its smoothed label; their mean is `Evaluation.kl_divergence`.
 
     Args:
-        values: Shape (n,).
-        bootstrap_samples: Resamplings behind the interval.
-        seed: Seed of the resamplings.
-        groups: As in `evaluate`.
+        probabilities: Shape (n, K); rows sum to 1.
+        labels: Integers 0 to K − 1, shape (n,).
+        label_smoothing: As in `evaluate`.
 
     Returns:
-        `(mean, low, high)`: the mean and its 95 % interval.
+        Shape (n,), float64, in nats.
 
     Raises:
-        DataError: Groups that do not fit the values.
-        ConfigurationError: No resamplings.
+        DataError: Arrays that do not fit together, or rows that are no probabilities.
+        ConfigurationError: A smoothing that cannot be.
     """
-    _check_count("bootstrap_samples", bootstrap_samples, 1)
-    columns = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
-    sums = _bootstrap_sums(columns, _checked_column(groups, len(columns), "groups"), bootstrap_samples, seed)
-    low, high = _percentile_interval(sums[:, 0] / sums[:, 1])
-    return float(columns[:, 0].mean()), float(low), float(high)
+    num_classes = np.shape(probabilities)[-1]
+    probabilities, labels = _checked_predictions(probabilities, labels, num_classes)
+    log_probabilities = np.log(np.clip(probabilities, PROBABILITY_FLOOR, 1))
+    return _cross_entropies(log_probabilities, labels, label_smoothing) - label_entropy(label_smoothing, num_classes)
 
 
 def smooth_labels(labels, num_classes, label_smoothing):
@@ -313,9 +318,13 @@ def _additive_columns(probabilities, labels, label_smoothing, calibration_bins):
     # Bins are (low, high]: a probability of exactly 1 belongs to the last one.
     bins = np.clip(np.ceil(confidence * calibration_bins).astype(int) - 1, 0, calibration_bins - 1)
     surplus = np.eye(calibration_bins)[bins] * (confidence - (predicted == labels))[:, None]
-    cross_entropy = -(smooth_labels(labels, num_classes, label_smoothing) * log_probabilities).sum(axis=1)
+    cross_entropy = _cross_entropies(log_probabilities, labels, label_smoothing)
     likelihood = -log_probabilities[np.arange(num_galaxies), labels]
     return np.column_stack([cells, surplus, cross_entropy, likelihood])
+
+
+def _cross_entropies(log_probabilities, labels, label_smoothing):
+    return -(smooth_labels(labels, log_probabilities.shape[1], label_smoothing) * log_probabilities).sum(axis=1)
 
 
 def _scores(sums, num_classes, label_smoothing, calibration_bins):
@@ -346,31 +355,6 @@ def _scores(sums, num_classes, label_smoothing, calibration_bins):
         "f1": f1,
         "confusion_matrix": confusion,
     }
-
-
-def _bootstrap_sums(columns, groups, bootstrap_samples, seed):
-    """Return column sums of resampled galaxies (or groups of them), shape (bootstrap_samples, columns)."""
-    if groups is not None:
-        _, member_of = np.unique(groups, return_inverse=True)
-        summed = np.zeros((member_of.max() + 1, columns.shape[1]))
-        np.add.at(summed, member_of, columns)
-        columns = summed
-    random, units = np.random.default_rng(seed), len(columns)
-    sums = []
-    # In portions, so that the counts of a large set stay in the tens of megabytes.
-    for start in range(0, bootstrap_samples, 100):
-        samples = min(100, bootstrap_samples - start)
-        drawn = random.integers(0, units, (samples, units)) + np.arange(samples)[:, None] * units
-        counts = np.bincount(drawn.ravel(), minlength=samples * units).reshape(samples, units)
-        sums.append(counts.astype(float) @ columns)
-    return np.concatenate(sums)
-
-
-def _percentile_interval(samples):
-    tail = 50 * (1 - CONFIDENCE)
-    # A class that occurs in no resampling has no interval; NaN says so without NumPy's warning.
-    samples = np.where(np.isnan(samples).all(axis=0), 0.0, samples) if samples.ndim > 1 else samples
-    return np.nanpercentile(samples, [tail, 100 - tail], axis=0)
 
 
 def _checked_predictions(probabilities, labels, num_classes):
@@ -414,26 +398,10 @@ def _checked_predictions(probabilities, labels, num_classes):
     return probabilities, labels.astype(np.int64)
 
 
-def _checked_column(values, length, name):
-    if values is None:
-        return None
-    values = np.asarray(values)
-    if values.shape != (length,):
-        raise DataError(f"{name} must have one entry per galaxy.", expected=f"shape ({length},)", found=values.shape)
-    return values
-
-
 def _check_smoothing(label_smoothing):
     if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
         raise ConfigurationError(
             "This is no label smoothing.", where="label_smoothing", expected="0 to 1", found=repr(label_smoothing)
-        )
-
-
-def _check_count(name, value, smallest):
-    if not isinstance(value, Integral) or value < smallest:
-        raise ConfigurationError(
-            f"This is no valid {name}.", where=name, expected=f"an integer, at least {smallest}", found=repr(value)
         )
 
 

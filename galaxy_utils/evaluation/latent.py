@@ -10,7 +10,7 @@ from numbers import Integral
 import numpy as np
 
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation.classification import mean_with_interval
+from galaxy_utils.evaluation.significance import mean_with_interval
 
 
 @dataclass(frozen=True)

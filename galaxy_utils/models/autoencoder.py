@@ -4,7 +4,7 @@ import numpy as np
 
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_integer
+from galaxy_utils.models.cnn import check_dropout, check_integer
 
 ENCODER_FILTERS = (32, 64, 128, 256)
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
@@ -83,13 +83,7 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
             expected=f"a multiple of {shrinks_by}, for example {smaller} or {smaller + shrinks_by}",
             found=repr(image_size),
         )
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise ConfigurationError(
-            "This is no dropout rate.",
-            where="dropout",
-            expected="a number from 0 up to, but not, 1",
-            found=repr(dropout),
-        )
+    check_dropout("dropout", dropout)
 
     import keras
     from keras import layers

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from galaxy_utils.files import locked, write_json
 from galaxy_utils.report import read_report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -121,7 +123,8 @@ def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book, run_b
 @pytest.mark.parametrize(
     ("options", "listed"),
     [
-        (("--profile", "dmo"), ("smoke", "demo", "full")),
+        (("--profile", "dmo"), ("smoke", "demo", "full", "Did you mean 'demo'")),
+        (("--dataset", __file__), (".h5", "folder")),
         (("--dataset", "galaxy11"), ("simulated", "galaxy10", "folder")),
     ],
 )
@@ -145,16 +148,48 @@ def test_a_failing_cell_fails_the_build_and_says_where(tmp_path, run_build):
     result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert "01_broken" in result.stderr and "ZeroDivisionError" in result.stderr
+    assert "cell 4 of the notebook, which begins: 1 / radius" in result.stderr
     assert "Traceback" not in result.stderr
     assert not list((tmp_path / "out").rglob("01_broken.json"))
 
 
 def test_a_warning_fails_the_build(tmp_path, run_build):
     checkout = _copy_checkout(tmp_path, notebooks=False)
-    _write_notebook(checkout, "01_loud", "import warnings\nwarnings.warn('look here')")
+    _write_notebook(checkout, "01_loud", "quiet = 1", "import warnings\nwarnings.warn('look here')")
     result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert "look here" in result.stderr and "01_loud" in result.stderr
+    assert "cell 4 of the notebook, which begins: import warnings" in result.stderr
+
+
+def test_the_seed_reaches_the_notebooks(tmp_path, run_build):
+    checkout = _copy_checkout(tmp_path, notebooks=False)
+    _write_notebook(checkout, "01_seeded", "assert seed == 1, f'the seed is {seed}'")
+    result = run_build(checkout, "--profile", "smoke", "--seed", "7", "--output", tmp_path / "out")
+    assert "the seed is 7" in result.stderr
+
+
+def test_a_build_that_waits_for_another_says_so(tmp_path):
+    with locked(tmp_path / "build"):
+        command = [sys.executable, REPOSITORY / "book" / "build.py", "--profile", "smoke", "--output", tmp_path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == f"Waiting for another build that writes to {tmp_path}\n"
+            process.kill()
+
+
+def test_the_page_about_this_copy_names_the_device_of_the_reports(smoke_book, tmp_path):
+    checkout, _, _ = smoke_book
+    page = (checkout / "_build" / "html" / "this_copy.html").read_text(encoding="utf-8")
+    paths = sorted((checkout / "_build" / "artifacts").rglob("report.json"))
+    report = read_report(paths[0])
+    assert report["device"]["accelerator"] or "and no GPU" in page
+    # The same text, where a chapter ran on a GPU.
+    report["device"] |= {"cores": 1, "accelerator": "Imagined GPU"}
+    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    settings = build["Settings"]("simulated", "smoke", 1, tmp_path)
+    write_json(settings.artifacts / paths[0].relative_to(paths[0].parents[3]), report)
+    chapters = build["find_chapters"]()
+    assert build["_devices"](chapters, settings).endswith("a machine with 1 CPU core and Imagined GPU.")
 
 
 @pytest.mark.parametrize("parameters", ['dataset_source = "simulated"\nprofile = "demo"\nseed = 1', "x = 1"])

@@ -28,6 +28,31 @@ def test_a_folder_without_classes_is_refused_before_any_work(tmp_path):
         gu.validate_source(tmp_path)
 
 
+def test_a_class_folder_without_images_is_refused_before_any_work(tmp_path):
+    for number in range(12):
+        (tmp_path / f"class_{number:02}").mkdir()
+        (tmp_path / f"class_{number:02}" / "notes.txt").touch()
+    (tmp_path / "class_00" / "one.JPG").touch()
+    (tmp_path / "class_01" / ".hidden.jpg").touch()
+    with pytest.raises(DataError) as caught:
+        gu.validate_source(tmp_path)
+    assert "No images in class_01, class_02" in str(caught.value)
+    assert "class_08 and 3 more." in str(caught.value) and "class_09" not in str(caught.value)
+    (tmp_path / "class_00" / "one.JPG").unlink()
+    with pytest.raises(DataError, match="class_07 and 4 more") as caught:
+        gu.validate_source(tmp_path)
+    assert "no sub-folders with images" in str(caught.value) and "class_08" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"ra,dec,ans\n10.5,-3,2\n", b"", b"\x89HDF"])
+def test_a_file_that_only_has_the_name_of_hdf5_is_refused_before_any_work(tmp_path, content):
+    path = tmp_path / "galaxies.h5"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not HDF5") as caught:
+        gu.validate_source(path)
+    assert str(path) in str(caught.value) and repr(content[:16]) in str(caught.value)
+
+
 def test_known_names_are_valid_without_loading_anything():
     assert gu.validate_source("simulated") == "simulated"
     assert gu.validate_source("galaxy10") == "galaxy10"

@@ -140,7 +140,7 @@ def test_three_galaxies_of_a_class_are_enough_and_two_are_not():
 
 def test_too_few_groups_of_a_class_are_refused():
     dataset = made_up((4, 30), ra=np.r_[np.zeros(4), np.arange(1, 31.0)], dec=np.zeros(34))
-    with pytest.raises(DataError, match=r"'class 0' forms too few sky groups[\s\S]*4 galaxies in 1 groups"):
+    with pytest.raises(DataError, match=r"'class 0' forms too few sky groups[\s\S]*4 galaxies in 1 group\n"):
         split(dataset)
 
 

@@ -45,14 +45,35 @@ def test_average_pooling_replaces_one_layer_only():
     assert average.get_layer("dense").count_params() == 256 * 512 + 512
 
 
+def test_without_dropout_in_its_blocks_paper_1_starts_with_the_same_weights():
+    usual, without = paper_1_cnn(32, seed=3), paper_1_cnn(32, seed=3, block_dropout=0)
+    assert [layer.name for layer in without.layers if isinstance(layer, keras.layers.Dropout)] == ["dense_dropout"]
+    for first, second in zip(usual.get_weights(), without.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert paper_1_cnn(32, block_dropout=0.1).get_layer("block_4_dropout").rate == 0.1
+
+
+@pytest.mark.parametrize("share", [1, -0.1, 1.5, True, "0.25", None])
+def test_a_dropout_that_is_no_share_is_refused_by_value(share):
+    with pytest.raises(ConfigurationError, match="block_dropout") as refusal:
+        paper_1_cnn(32, block_dropout=share)
+    assert repr(share) in str(refusal.value)
+
+
 def test_paper_2_has_three_convolutions_each_with_pooling():
     kinds = [type(layer).__name__ for layer in paper_2_cnn(32).layers]
     assert kinds == ["InputLayer", "Rescaling", *3 * ["Conv2D", "MaxPooling2D"], "Flatten", "Dense", "Dense"]
 
 
 def test_the_small_network_has_one_million_parameters_at_any_size():
-    assert small_cnn(64).count_params() == small_cnn(24).count_params() == 1_131_242
-    assert not [layer for layer in small_cnn(64).layers if isinstance(layer, (keras.layers.Flatten,))]
+    assert small_cnn(96).count_params() == small_cnn(24).count_params() == 1_169_898
+    assert not [layer for layer in small_cnn(96).layers if isinstance(layer, (keras.layers.Flatten,))]
+
+
+def test_the_small_network_can_be_flattened_to_see_what_its_pooling_is_good_for():
+    flattened = small_cnn(96, pooling="flatten")
+    assert flattened.get_layer("flatten").output.shape == (None, 6 * 6 * 256)
+    assert flattened.get_layer("class_probabilities").count_params() == 6 * 6 * 256 * 10 + 10
 
 
 @pytest.mark.parametrize("build", BUILDERS)

@@ -1,0 +1,343 @@
+"""Is a difference real? Means and paired differences of numbers per galaxy, and how many galaxies would show one.
+
+Two things make a score uncertain. Other galaxies would have given another score: that part falls with the number of
+galaxies. And the same recipe, started from other random weights, would have given another network: that part falls with
+the number of seeds alone, however many galaxies there are. `mean_with_interval` resamples galaxies and so speaks of
+the networks at hand. `mean_over_seeds` and `paired_difference` count both parts and so speak of recipes.
+"""
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
+
+from galaxy_utils.errors import ConfigurationError, DataError
+
+CONFIDENCE = 0.95
+
+
+# --- One network, or several taken as they are: the bootstrap ---------------------------------------------------------
+
+
+def mean_with_interval(values, *, bootstrap_samples=1000, seed=1, groups=None):
+    """Return the mean of one number per galaxy, with its interval.
+
+    Args:
+        values: Shape (n,).
+        bootstrap_samples: Resamplings behind the interval.
+        seed: Seed of the resamplings.
+        groups: As in `evaluate`.
+
+    Returns:
+        `(mean, low, high)`: the mean and its 95 % interval.
+
+    Raises:
+        DataError: Groups that do not fit the values.
+        ConfigurationError: No resamplings.
+    """
+    check_count("bootstrap_samples", bootstrap_samples, 1)
+    columns = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
+    sums = bootstrap_sums(columns, checked_column(groups, len(columns), "groups"), bootstrap_samples, seed)
+    low, high = percentile_interval(sums[:, 0] / sums[:, 1])
+    return float(columns[:, 0].mean()), float(low), float(high)
+
+
+def bootstrap_sums(columns, groups, bootstrap_samples, seed):
+    """Return column sums of resampled galaxies (or groups of them), shape (bootstrap_samples, columns)."""
+    if groups is not None:
+        columns = _sums_by_group(columns, groups)
+    random, units = np.random.default_rng(seed), len(columns)
+    sums = []
+    # In portions, so that the counts of a large set stay in the tens of megabytes.
+    for start in range(0, bootstrap_samples, 100):
+        samples = min(100, bootstrap_samples - start)
+        drawn = random.integers(0, units, (samples, units)) + np.arange(samples)[:, None] * units
+        counts = np.bincount(drawn.ravel(), minlength=samples * units).reshape(samples, units)
+        sums.append(counts.astype(float) @ columns)
+    return np.concatenate(sums)
+
+
+def percentile_interval(samples):
+    """Return the ends of the 95 % percentile interval of resampled scores, samples along the first axis."""
+    tail = 50 * (1 - CONFIDENCE)
+    # A class that occurs in no resampling has no interval; NaN says so without NumPy's warning.
+    samples = np.where(np.isnan(samples).all(axis=0), 0.0, samples) if samples.ndim > 1 else samples
+    return np.nanpercentile(samples, [tail, 100 - tail], axis=0)
+
+
+# --- Recipes, each trained with several seeds -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over galaxies and seeds, with what makes it uncertain.
+
+    Attributes:
+        value: The mean.
+        galaxy_variance: Variance of the mean because other galaxies could have been looked at: the part that all
+            networks of a recipe share.
+        seed_variance: Variance of the mean because other networks could have come out of the same recipes.
+        degrees_of_freedom: Of `seed_variance`: it comes from a handful of networks and is poorly known.
+        shared_spread: Standard deviation over galaxies of what the recipes' networks share.
+        own_spread: Standard deviation over galaxies of what one network (or pair of networks) adds of its own.
+        seed_spread: Standard deviation over networks (or pairs) of their means over all galaxies there are.
+        num_galaxies: Galaxies behind the mean.
+        num_seeds: Seeds behind the mean.
+    """
+
+    value: float
+    galaxy_variance: float
+    seed_variance: float
+    degrees_of_freedom: int
+    shared_spread: float
+    own_spread: float
+    seed_spread: float
+    num_galaxies: int
+    num_seeds: int
+
+    def half_width(self, level):
+        """Return how far beyond zero the value must lie to be clear at a one-sided level.
+
+        It is √(z² · galaxy variance + t² · seed variance), z and t being the quantiles of the normal distribution and
+        of Student's t with the seed variance's degrees of freedom. Exact when one of the two parts is all there is; in
+        between it is on the safe side, which Satterthwaite's approximation is not at small levels and few seeds.
+
+        Args:
+            level: Largest acceptable probability of calling the value positive when it is not, above 0, up to 0.5.
+
+        Raises:
+            ConfigurationError: Another level.
+        """
+        return float(_half_width(level, self.galaxy_variance, self.seed_variance, self.degrees_of_freedom))
+
+    def interval(self, confidence=CONFIDENCE):
+        """Return the two-sided confidence interval, `(low, high)`."""
+        half = self.half_width((1 - confidence) / 2)
+        return self.value - half, self.value + half
+
+    def __str__(self):
+        low, high = self.interval()
+        return f"{self.value:.4f} ({low:.4f} to {high:.4f}; {self.num_galaxies:,} galaxies, {self.num_seeds} seeds)"
+
+
+def mean_over_seeds(values, groups=None):
+    """Return the mean of one number per galaxy and seed, as an estimate of what the recipe gives.
+
+    Args:
+        values: Shape (seeds, n), at least two seeds.
+        groups: Sky groups, shape (n,): galaxies of one group count as one draw, because their errors are not
+            independent. `None` counts every galaxy.
+
+    Returns:
+        An `Estimate`.
+
+    Raises:
+        DataError: Numbers of another shape, or not finite.
+    """
+    values = _checked_values(values, "values")
+    seed_variance = values.mean(axis=1).var(ddof=1) / len(values)
+    return _estimate(values, groups, seed_variance, len(values) - 1)
+
+
+def paired_difference(first, second, groups=None, *, same_networks=False):
+    """Return by how much `second` is larger than `first`, on the same galaxies, pooled over the same seeds.
+
+    Galaxies are paired: whether one is easy or hard cancels. Networks of two recipes are independent, even when their
+    seeds have the same number, so the seeds' variance is pooled from both recipes and has 2 (seeds − 1) degrees of
+    freedom; should networks of one seed resemble each other after all, the result errs on the safe side. The same
+    split into cases and readers is used where doctors read the same images (Obuchowski and Rockette 1995).
+
+    Args:
+        first: One number per galaxy for each network of the first recipe, shape (seeds, n), at least two seeds.
+        second: The same for the second recipe.
+        groups: As in `mean_over_seeds`.
+        same_networks: Whether both were answered by the very same networks, as when views are averaged. Then networks
+            are paired too, which leaves seeds − 1 degrees of freedom. Right in either case, but for new networks it
+            makes differences harder to see.
+
+    Returns:
+        An `Estimate` of the mean of `second` minus that of `first`.
+
+    Raises:
+        DataError: Numbers of another shape, or not finite.
+    """
+    first, second = _checked_values(first, "first"), _checked_values(second, "second")
+    if first.shape != second.shape:
+        raise DataError(
+            "Only answers to the same galaxies with the same seeds can be paired.",
+            where="first, second",
+            expected=f"shape {first.shape} for both",
+            found=f"shape {second.shape} for the second",
+        )
+    seeds = len(first)
+    if same_networks:
+        seed_variance, freedom = (second - first).mean(axis=1).var(ddof=1) / seeds, seeds - 1
+    else:
+        seed_variance = (first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1)) / seeds
+        freedom = 2 * (seeds - 1)
+    return _estimate(second - first, groups, seed_variance, freedom)
+
+
+def power_of_comparison(
+    difference, *, num_galaxies, num_seeds, level, shared_spread, own_spread=0.0, seed_spread=0.0, same_networks=False
+):
+    """Return the probability that a true difference of this size turns out clear.
+
+    The spreads are those of a difference: `paired_difference` of a pilot comparison has them under the same names. For
+    accuracy without a pilot, and as if each recipe gave one and the same network every time, the shared spread is
+    √(share of galaxies on which just one of the two is right − difference²): McNemar's test.
+
+    Args:
+        difference: True size of the difference, above 0.
+        num_galaxies: Independent galaxies (sky groups).
+        num_seeds: Networks per recipe, at least 2.
+        level: One-sided level at which it has to be clear.
+        shared_spread: As in `Estimate`.
+        own_spread: As in `Estimate`.
+        seed_spread: As in `Estimate`.
+        same_networks: As in `paired_difference`.
+
+    Returns:
+        A probability: that of a normal difference exceeding `Estimate.half_width`, averaged over the chi-squared
+        distribution of the seeds' variance.
+
+    Raises:
+        ConfigurationError: A number that cannot be.
+    """
+    check_count("num_galaxies", num_galaxies, 1)
+    check_count("num_seeds", num_seeds, 2)
+    positive = (("difference", difference),)
+    others = (("shared_spread", shared_spread), ("own_spread", own_spread), ("seed_spread", seed_spread))
+    for name, value in (*positive, *others):
+        if not isinstance(value, Real) or not 0 <= value < math.inf or (name == "difference" and value == 0):
+            expected = "a finite number " + ("above 0" if name == "difference" else "of at least 0")
+            raise ConfigurationError(f"This is no {name}.", where=name, expected=expected, found=repr(value))
+    galaxy_variance = shared_spread**2 / num_galaxies
+    seed_variance = (seed_spread**2 + own_spread**2 / num_galaxies) / num_seeds
+    freedom = (num_seeds - 1) * (1 if same_networks else 2)
+    shares = (np.arange(2000) + 0.5) / 2000
+    estimated = seed_variance * gammaincinv(freedom / 2, shares) * 2 / freedom
+    needed = _half_width(level, galaxy_variance, estimated, freedom)
+    total = math.sqrt(galaxy_variance + seed_variance)
+    if total == 0:
+        return 1.0
+    return float(ndtr((difference - needed) / total).mean())
+
+
+def galaxies_needed(difference, *, power=0.8, **settings):
+    """Return how many galaxies make a true difference of this size turn out clear with this probability.
+
+    Args:
+        difference: As in `power_of_comparison`.
+        power: Wanted probability, between 0 and 1.
+        settings: The other arguments of `power_of_comparison`, but for `num_galaxies`.
+
+    Returns:
+        The smallest sufficient number of galaxies.
+
+    Raises:
+        ConfigurationError: A number that cannot be, or no number of galaxies suffices because the seeds' spread does
+            not fall with it.
+    """
+    if not isinstance(power, Real) or not 0 < power < 1:
+        raise ConfigurationError("This is no power.", where="power", expected="between 0 and 1", found=repr(power))
+
+    def suffices(num_galaxies):
+        return power_of_comparison(difference, num_galaxies=num_galaxies, **settings) >= power
+
+    enough = 1
+    while not suffices(enough):
+        enough *= 2
+        if enough > 1e12:
+            raise ConfigurationError(
+                f"No number of galaxies shows a difference of {difference:g} with probability {power:g}.",
+                where="num_seeds and seed_spread",
+                found=f"{settings.get('num_seeds')} seeds that spread by {settings.get('seed_spread', 0.0):g}",
+                remedy="use more seeds: their spread does not fall with the number of galaxies",
+            )
+    too_few = enough // 2
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        too_few, enough = (too_few, middle) if suffices(middle) else (middle, enough)
+    return enough
+
+
+def _estimate(values, groups, seed_variance, freedom):
+    """Return the `Estimate` of the mean of `values`, shape (seeds, n); only the seeds' variance is given."""
+    seeds, galaxies = values.shape
+    deviations = values - values.mean(axis=1, keepdims=True)
+    groups = checked_column(groups, galaxies, "groups")
+    summed = deviations.T if groups is None else _sums_by_group(deviations.T, groups)
+    if len(summed) < 2:
+        raise DataError("A single sky group says nothing of others.", where="groups", expected="at least two groups")
+    # Covariance of the seeds' means, because of the galaxies. Between two seeds only what all networks share is left.
+    covariance = summed.T @ summed * len(summed) / (len(summed) - 1) / galaxies**2
+    shared = max(0.0, (covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
+    own = max(0.0, np.trace(covariance) / seeds - shared)
+    return Estimate(
+        value=float(values.mean()),
+        galaxy_variance=float(shared),
+        seed_variance=float(seed_variance),
+        degrees_of_freedom=int(freedom),
+        shared_spread=math.sqrt(shared * galaxies),
+        own_spread=math.sqrt(own * galaxies),
+        seed_spread=math.sqrt(max(0.0, seed_variance * seeds - own)),
+        num_galaxies=galaxies,
+        num_seeds=seeds,
+    )
+
+
+def _half_width(level, galaxy_variance, seed_variance, freedom):
+    if not isinstance(level, Real) or not 0 < level <= 0.5:
+        raise ConfigurationError(
+            "This is no one-sided level.", where="level", expected="above 0, up to 0.5", found=repr(level)
+        )
+    normal, student = -ndtri(level), -stdtrit(freedom, level)
+    return np.sqrt(normal**2 * galaxy_variance + student**2 * seed_variance)
+
+
+def _sums_by_group(columns, groups):
+    """Return the columns' sums over each group, shape (groups, columns)."""
+    _, member_of = np.unique(groups, return_inverse=True)
+    return np.stack([np.bincount(member_of, column) for column in columns.T], axis=1)
+
+
+def _checked_values(values, name):
+    values = np.asarray(values, float)
+    if values.ndim != 2 or len(values) < 2 or values.shape[1] < 2:
+        raise DataError(
+            "The chance of a seed cannot be told from these numbers.",
+            where=name,
+            expected="shape (seeds, galaxies), at least two of each",
+            found=f"shape {values.shape}",
+            remedy="train each recipe with two or more seeds: one cannot tell a better recipe from a luckier start",
+        )
+    if not np.isfinite(values).all():
+        seed, galaxy = np.argwhere(~np.isfinite(values))[0]
+        raise DataError(
+            "Not every galaxy has a number.", where=f"{name}, seed {seed}, galaxy {galaxy}", found=values[seed, galaxy]
+        )
+    return values
+
+
+# --- Checks that the scores share -------------------------------------------------------------------------------------
+
+
+def checked_column(values, length, name):
+    """Return one entry per galaxy as an array of shape (length,), or `None` as it is."""
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.shape != (length,):
+        raise DataError(f"{name} must have one entry per galaxy.", expected=f"shape ({length},)", found=values.shape)
+    return values
+
+
+def check_count(name, value, smallest):
+    """Raise a `ConfigurationError` for anything but an integer of at least `smallest`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest:
+        raise ConfigurationError(
+            f"This is no valid {name}.", where=name, expected=f"an integer, at least {smallest}", found=repr(value)
+        )

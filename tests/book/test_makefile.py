@@ -1,0 +1,93 @@
+"""What `make` says and refuses, and that several of them install one after the other."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TAKE_TURNS = [sys.executable, REPOSITORY / "book" / "take_turns.py"]
+
+
+def run_make(*arguments):
+    """Run `make` as from a shell of its own, not as part of the `make test` that may have started this."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    for name in ("DATASET", "PROFILE", "SEED"):
+        environment.pop(name, None)
+    return subprocess.run(
+        ["make", "-C", REPOSITORY, f"PYTHON={sys.executable}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+        check=False,
+    )
+
+
+def test_help_names_every_target_and_setting():
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE).group(1).split()
+    for shown in (run_make("help").stdout, run_make().stdout):
+        for target in targets:
+            assert f"make {target} " in shown or target.startswith("check-")
+        for name, default in re.findall(r"^([A-Z]+) \?= (.*)$", makefile, re.MULTILINE):
+            assert f"{name}={default}" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("dataset=galaxy10", "Did you mean DATASET=…?"),
+        ("profile=smoke", "Did you mean PROFILE=…?"),
+        ("Seed=3", "Did you mean SEED=…?"),
+        ("DATSET=galaxy10", "Did you mean DATASET=…?"),
+        ("PROFILE=Smoke", "Did you mean 'smoke'?"),
+        ("SEED=one", "a whole number from 0"),
+        ("SEED=-1", "a whole number from 0"),
+        ("SEED=2147483648", "a whole number from 0"),
+    ],
+)
+def test_a_mistyped_setting_stops_before_anything_is_installed(given, told):
+    result = run_make("book", given)
+    assert result.returncode != 0
+    assert told in result.stderr and "Traceback" not in result.stderr
+    assert "Installing" not in result.stdout and "Opening" not in result.stdout
+
+
+def test_other_variables_are_left_alone():
+    """GNU make hands them on to the environment, and people rely on that."""
+    result = run_make("check-settings", "GALAXY_UTILS_CACHE=/somewhere", "SEED=0", "DATASET=simulated")
+    assert result.returncode == 0, result.stderr
+
+
+def test_two_installations_take_turns_and_the_second_says_that_it_waits(tmp_path):
+    lock, notes = tmp_path / "venv" / "lock", tmp_path / "notes"
+    first = subprocess.Popen(
+        [*TAKE_TURNS, lock, "sh", "-c", f"echo in; read line; echo first >> {notes}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout.readline() == "in\n"
+    second = subprocess.Popen(
+        [*TAKE_TURNS, lock, "sh", "-c", f"echo second >> {notes}"], stdout=subprocess.PIPE, text=True
+    )
+    assert second.stdout.readline() == f"Waiting for another process that is installing into {lock.parent}\n"
+    assert not notes.exists()
+    first.communicate("go on\n", timeout=20)
+    second.communicate(timeout=20)
+    assert notes.read_text() == "first\nsecond\n"
+    assert first.returncode == second.returncode == 0
+
+
+def test_a_killed_installation_leaves_no_lock_and_a_failed_one_its_exit_status(tmp_path):
+    lock = tmp_path / "lock"
+    with subprocess.Popen([*TAKE_TURNS, lock, "sh", "-c", "echo in; read line"], stdout=subprocess.PIPE) as killed:
+        assert killed.stdout.readline() == b"in\n"
+        killed.send_signal(signal.SIGKILL)
+    result = subprocess.run([*TAKE_TURNS, lock, "sh", "-c", "exit 3"], capture_output=True, timeout=20, check=False)
+    assert result.returncode == 3 and result.stdout == b""
