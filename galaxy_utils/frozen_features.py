@@ -6,6 +6,7 @@ would compute the same numbers again. `fit_on_frozen_features` does it once and 
 
 import hashlib
 import io
+import json
 import math
 import os
 import time
@@ -18,7 +19,7 @@ from tqdm.std import tqdm
 from galaxy_utils.data.prepare import check_free_space
 from galaxy_utils.data.views import NUM_VIEWS, view_images
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import cache_folder, locked
+from galaxy_utils.files import cache_folder, locked, write_json
 from galaxy_utils.models.transfer import FROZEN_PART, INPUT_SCALING, PROBABILITIES, SCALE_CHECK, TRAINED_PART
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.training import fit
@@ -42,6 +43,8 @@ class FrozenFeatures:
         vote_fractions: As in `GalaxyDataset`.
         fingerprint: Sixteen hexadecimal digits that change with the data, the frozen weights or the boundary.
         seconds: How long the computing took in this call; 0 when the file was there.
+        computing_seconds: How long it took in whichever call it was; `None` where nobody wrote it down. An interrupted
+            computation counts as if it had gone on at the speed of its last part.
     """
 
     name: str
@@ -51,6 +54,7 @@ class FrozenFeatures:
     vote_fractions: np.ndarray | None
     fingerprint: str
     seconds: float
+    computing_seconds: float | None = None
 
     def __len__(self):
         return len(self.array)
@@ -113,8 +117,12 @@ def cache_frozen_features(model, dataset, *, views=None, dtype="float16", batch_
         array = _open(path, shape, dtype)
         was_there = array is not None
         if not was_there:
-            _compute(path, bottom, dataset, shape, np.dtype(dtype), batch_size, progress)
+            done_before = _compute(path, bottom, dataset, shape, np.dtype(dtype), batch_size, progress)
             array = _open(path, shape, dtype)
+            seconds = time.perf_counter() - started
+            write_json(_record_of(path), {"seconds": seconds * len(dataset) / (len(dataset) - done_before)})
+        record = _record_of(path)
+        computing_seconds = json.loads(record.read_text())["seconds"] if record.exists() else None
     return FrozenFeatures(
         name=dataset.name,
         array=array,
@@ -122,7 +130,8 @@ def cache_frozen_features(model, dataset, *, views=None, dtype="float16", batch_
         class_names=dataset.class_names,
         vote_fractions=dataset.vote_fractions,
         fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
-        seconds=0.0 if was_there else time.perf_counter() - started,
+        seconds=0.0 if was_there else seconds,
+        computing_seconds=computing_seconds,
     )
 
 
@@ -289,8 +298,16 @@ def _open(path, shape, dtype):
     return array if array.shape == shape and array.dtype == dtype else None
 
 
+def _record_of(path):
+    """Where it is written how long a file of features took to compute."""
+    return path.with_suffix(".json")
+
+
 def _compute(path, bottom, dataset, shape, dtype, batch_size, progress):
-    """Write the features to a file beside `path`, from where an earlier attempt left off, and rename it."""
+    """Write the features to a file beside `path`, from where an earlier attempt left off, and rename it.
+
+    Return how many rows were there before.
+    """
     header = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, description)
@@ -321,6 +338,7 @@ def _compute(path, bottom, dataset, shape, dtype, batch_size, progress):
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+    return done
 
 
 def _rows_done(partial, header, row_bytes, chunk):

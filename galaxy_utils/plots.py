@@ -1011,6 +1011,105 @@ def share_curve(evaluations, provenance=None):
     return _finish(figure, f"Accuracy against the synthetic share: {'; '.join(spoken)}.", provenance)
 
 
+# --- Chapter 7: transfer learning -------------------------------------------------------------------------------------
+
+
+@_styled(CHART_STYLE)
+def layer_sizes(network, trained_layers, title=""):
+    """Draw how many trainable parameters each layer of a backbone has, and which layers lie above the frozen ones.
+
+    Args:
+        network: A Keras model.
+        trained_layers: How many of its last layers are unfrozen.
+        title: Name of the network, for the axis.
+    """
+    sizes = np.array([sum(int(np.prod(w.shape)) for w in layer.trainable_weights) for layer in network.layers])
+    count, boundary = len(sizes), len(sizes) - trained_layers
+    trained = sizes[boundary:].sum()
+    figure = Figure(figsize=(WIDTH, 3.3))
+    axes = figure.add_subplot()
+    numbers = np.arange(1, count + 1)
+    for part, colour, label in (
+        (slice(0, boundary), PART_COLOURS["train"], f"frozen: {boundary} layers, {sizes[:boundary].sum() / 1e6:.2f} M"),
+        (slice(boundary, count), PART_COLOURS["test"], f"trained: {trained_layers} layers, {trained / 1e6:.2f} M"),
+    ):
+        axes.bar(numbers[part], sizes[part] / 1e6, width=1.0, color=colour, label=label)
+    axes.axvline(boundary + 0.5, color=INK, linewidth=1.5)
+    axes.set(xlabel=f"layer{f' of {title}' if title else ''}, from input to output", ylabel="million parameters")
+    axes.set_xlim(0, count + 1)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=11)
+    alt_text = f"""Trainable parameters of {count} layers: the first {boundary} hold {sizes[:boundary].sum():,}, the
+        last {trained_layers} {trained:,}, {trained / max(sizes.sum(), 1):.0%} of all."""
+    return _finish(figure, alt_text)
+
+
+@_styled(CHART_STYLE)
+def accuracy_by_cost(rungs, provenance=None):
+    """Draw accuracies with their intervals against trained parameters and against seconds, on logarithmic axes.
+
+    Args:
+        rungs: Dictionary from a name to a dictionary with `accuracy`, its `low` and `high` end, `parameters` (trained
+            ones; 0 is drawn at the left edge) and `seconds`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 4.4 + 0.3 * -(-len(rungs) // 2)))
+    panels = figure.subplots(1, 2, sharey=True)
+    spoken = []
+    for (name, rung), colour, marker in zip(rungs.items(), SERIES_COLOURS, "osD^vP", strict=False):
+        for axes, cost in zip(panels, ("parameters", "seconds"), strict=True):
+            axes.vlines(rung[cost], rung["low"], rung["high"], color=colour, linewidth=4, alpha=0.35)
+            axes.plot(rung[cost], rung["accuracy"], marker, color=colour, markersize=10, label=name)
+        spoken.append(
+            f"{name} {rung['accuracy']:.3f} ({rung['low']:.3f} to {rung['high']:.3f}) with "
+            f"{rung['parameters']:,} trained parameters in {rung['seconds']:.3g} s"
+        )
+    panels[0].set_xscale("symlog", linthresh=1000, linscale=0.5)
+    panels[0].set(xlabel="trained parameters", ylabel="accuracy", xlim=(-250, None))
+    panels[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    panels[1].set(xscale="log", xlabel="seconds, features included")
+    seconds = [rung["seconds"] for rung in rungs.values()]
+    panels[1].set_xlim(min(seconds) / 1.6, max(seconds) * 1.6)
+    if max(seconds) / min(seconds) < 30:
+        # On less than about a decade the logarithmic axis would be left without a number.
+        panels[1].xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        panels[1].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    panels[1].xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=11)
+    return _finish(figure, f"Accuracies with 95 % intervals against their cost: {'; '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def label_curves(curves, provenance=None):
+    """Draw accuracies, with their 95 % intervals, against the number of labelled training galaxies.
+
+    Args:
+        curves: Dictionary from a name to `{number of labels: (accuracy, low, high)}`.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 4.4))
+    axes = figure.add_subplot()
+    spoken, every_count = [], set()
+    for (name, curve), colour, marker in zip(curves.items(), SERIES_COLOURS, "osD^vP", strict=False):
+        counts = sorted(curve)
+        values, lows, highs = np.transpose([curve[count] for count in counts])
+        axes.fill_between(counts, lows, highs, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(counts, values, marker=marker, color=colour, markersize=8, label=name)
+        points = [
+            f"{count:,} labels {value:.3f} ({low:.3f} to {high:.3f})"
+            for count, value, low, high in zip(counts, values, lows, highs, strict=True)
+        ]
+        spoken.append(f"{name}: {', '.join(points)}")
+        every_count.update(counts)
+    axes.set(xscale="log", xlabel="labelled training galaxies", ylabel="accuracy")
+    axes.set_xticks(sorted(every_count), [f"{count:,}" for count in sorted(every_count)])
+    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(curves), fontsize=11)
+    return _finish(figure, f"Accuracy against labels, with 95 % intervals. {'; '.join(spoken)}.", provenance)
+
+
 # --- Chapter 11: progressive iteration --------------------------------------------------------------------------------
 
 _VERDICT_LOOKS = {  # verdict: colour, marker, whether it is filled, words of the legend

@@ -291,3 +291,39 @@ def test_share_curve_goes_through_the_accuracies_in_order():
     np.testing.assert_array_equal(curve.get_xdata(), [0, 0.5])
     np.testing.assert_array_equal(curve.get_ydata(), [evaluations[0.0].accuracy, evaluations[0.5].accuracy])
     assert f"50% {evaluations[0.5].accuracy:.3f}" in figure.alt_text
+
+
+def test_layer_sizes_are_those_of_the_network_on_both_sides_of_the_boundary():
+    import keras
+
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(5, name="below")(inputs)
+    network = keras.Model(inputs, keras.layers.Dense(2, name="above")(keras.layers.ReLU(name="between")(x)))
+    figure = plots.layer_sizes(network, 2, "toy")
+    figure.canvas.draw()
+    heights = [patch.get_height() * 1e6 for patch in figure.axes[0].patches]
+    np.testing.assert_allclose(heights, [0, 25, 0, 12])
+    assert "the first 2 hold 25, the last 2 12, 32% of all" in figure.alt_text
+
+
+def test_costs_of_the_rungs_stand_where_they_belong():
+    rungs = {
+        "neighbours": {"accuracy": 0.3, "low": 0.2, "high": 0.4, "parameters": 0, "seconds": 2.0},
+        "fine-tuned": {"accuracy": 0.6, "low": 0.5, "high": 0.7, "parameters": 8_931_328, "seconds": 300.0},
+    }
+    figure = plots.accuracy_by_cost(rungs, "noise")
+    figure.canvas.draw()
+    for axes, values in zip(figure.axes, ([0, 8_931_328], [2.0, 300.0]), strict=True):
+        assert [line.get_xdata()[0] for line in axes.lines] == values
+        assert axes.get_xlim()[0] < values[0] and values[1] < axes.get_xlim()[1]
+    assert "fine-tuned 0.600 (0.500 to 0.700) with 8,931,328 trained parameters in 300 s" in figure.alt_text
+
+
+def test_label_curves_go_through_the_accuracies_in_order():
+    curves = {"pixels": {400: (0.4, 0.3, 0.5), 50: (0.2, 0.1, 0.3)}, "features": {50: (0.5, 0.4, 0.6)}}
+    figure = plots.label_curves(curves, "noise")
+    figure.canvas.draw()
+    first = figure.axes[0].lines[0]
+    np.testing.assert_array_equal(first.get_xdata(), [50, 400])
+    np.testing.assert_array_equal(first.get_ydata(), [0.2, 0.4])
+    assert "features: 50 labels 0.500 (0.400 to 0.600)" in figure.alt_text

@@ -13,8 +13,11 @@ import numpy as np
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.download import checksum_mismatch, download
 from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.files import cache_folder, locked
 from galaxy_utils.models.cnn import _augmented, check_integer
 
+# Names a file of weights, or says "imagenet" or "none": `find_weights`.
+WEIGHTS_VARIABLE = "GALAXY_UTILS_WEIGHTS"
 WEIGHTS_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/"
 # All five backbones halve the image five times.
 SMALLEST_IMAGE = 32
@@ -222,7 +225,7 @@ def imagenet_weights(backbone="resnet50", image_size=224):
         DataError: The file is there, but damaged.
         DownloadError: It is not there and cannot be fetched.
     """
-    about = _checked_backbone(backbone)
+    about, address, path = _official_file(backbone, image_size)
     if not about.weights_file:
         raise ConfigurationError(
             f"Keras offers no ImageNet weights of {about.title}.",
@@ -231,10 +234,6 @@ def imagenet_weights(backbone="resnet50", image_size=224):
             found="'imagenet'",
             remedy="choose one of " + ", ".join(name for name, other in BACKBONES.items() if other.weights_file),
         )
-    size = image_size if image_size in MOBILENET_SIZES else MOBILENET_SIZES[-1]
-    address = WEIGHTS_FOLDER + about.weights_file.format(size=size)
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    path = home / "models" / address.rsplit("/", 1)[1]
     if path.exists() and (mismatch := checksum_mismatch(path, about.checksum)):
         raise DataError(
             f"The file with {about.title}'s weights is damaged.",
@@ -252,6 +251,89 @@ def imagenet_weights(backbone="resnet50", image_size=224):
         timeout=20.0,
         folder_variable="KERAS_HOME",
     )
+
+
+def find_weights(backbone="resnet50", image_size=224, *, download=False):
+    """Return the file that pretrained weights are to be read from, or `None` where there is none on this machine.
+
+    The environment variable `GALAXY_UTILS_WEIGHTS` decides, if it is set: the path of a file; `"imagenet"` for Keras'
+    own file, which is then downloaded if need be; or `"none"`. Otherwise Keras' own file is taken if it is here
+    (`imagenet_weights` says where), and fetched if `download` says so.
+
+    Args:
+        backbone: As in `backbone_classifier`.
+        image_size: As in `backbone_classifier`.
+        download: Whether to fetch the file where it is not on this machine. Without that, no network is ever used.
+
+    Returns:
+        A `pathlib.Path`, or `None`. Whether the file fits the backbone is checked when it is read.
+
+    Raises:
+        ConfigurationError: A backbone that does not exist.
+        DataError: The variable names a file that does not exist, or the file in Keras' folder is damaged.
+        DownloadError: The file was asked for and cannot be fetched.
+    """
+    about, _, path = _official_file(backbone, image_size)
+    wanted = os.environ.get(WEIGHTS_VARIABLE, "").strip()
+    if wanted.lower() == "none":
+        return None
+    if wanted and wanted.lower() != "imagenet":
+        named = Path(wanted).expanduser()
+        if not named.is_file():
+            raise DataError(
+                "There is no such file of weights.",
+                where=f"the environment variable {WEIGHTS_VARIABLE}",
+                expected="the path of a file, 'imagenet' or 'none'",
+                found=wanted,
+            )
+        return named
+    is_here = bool(about.weights_file) and path.exists()
+    return imagenet_weights(backbone, image_size) if wanted or download or is_here else None
+
+
+def random_weights(backbone="resnet50", image_size=224, seed=1):
+    """Write random weights of a backbone to a file and return its path: a stand-in for pretrained ones, and a control.
+
+    Networks with different seeds that start from this file share their frozen part, as they do with pretrained weights;
+    with `weights=None` each seed draws its own.
+
+    Args:
+        backbone: As in `backbone_classifier`.
+        image_size: As in `backbone_classifier`.
+        seed: Seed of the weights.
+
+    Returns:
+        A `pathlib.Path` in the cache folder.
+
+    Raises:
+        ConfigurationError: As in `backbone_classifier`.
+    """
+    _checked_backbone(backbone)
+    check_integer("image_size", image_size, SMALLEST_IMAGE, "each of the five stages halves the image")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
+    path = cache_folder() / "random_weights" / f"{backbone}_{image_size}_seed_{seed}.weights.h5"
+    with locked(path):
+        if not path.exists():
+            import keras
+
+            template = _build_backbone(backbone, image_size)
+            images = keras.Input((image_size, image_size, 3), name="scaled_images")
+            calls = _copy(template, images, set(), None, _seeds(seed), False)
+            template.set_weights(keras.Model(images, calls[-1].output).get_weights())
+            # Keras takes no other ending. The lock keeps others away until the file has its name.
+            partial = path.with_name(f"partial_{path.name}")
+            template.save_weights(partial)
+            os.replace(partial, path)
+    return path
+
+
+def _official_file(backbone, image_size):
+    """Return what is known of a backbone, the address of its ImageNet weights and where Keras keeps them."""
+    about = _checked_backbone(backbone)
+    size = image_size if image_size in MOBILENET_SIZES else MOBILENET_SIZES[-1]
+    address = WEIGHTS_FOLDER + about.weights_file.format(size=size)
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    return about, address, home / "models" / address.rsplit("/", 1)[1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,14 @@ from toy_galaxies import toy_galaxies, toy_split
 from galaxy_utils._training_loop import describe_network
 from galaxy_utils.errors import ConfigurationError, DataError, DownloadError
 from galaxy_utils.evaluation import evaluate
-from galaxy_utils.models import BACKBONES, backbone_classifier, imagenet_weights, transfer
+from galaxy_utils.models import (
+    BACKBONES,
+    backbone_classifier,
+    find_weights,
+    imagenet_weights,
+    random_weights,
+    transfer,
+)
 from galaxy_utils.models._transfer_layers import FrozenNetwork
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import fit
@@ -289,6 +296,46 @@ def test_weights_are_fetched_once_checked_and_kept_where_keras_looks(tmp_path, m
     path.write_bytes(content[:-1] + b"?")
     with pytest.raises(DataError, match="MD5 is"):
         imagenet_weights("mobilenetv2", SIDE)
+
+
+def test_weights_are_found_where_they_are_and_never_fetched_unasked(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("GALAXY_UTILS_WEIGHTS", raising=False)
+    # Nothing listens there.
+    monkeypatch.setattr(transfer, "WEIGHTS_FOLDER", "http://127.0.0.1:9/")
+    assert find_weights("mobilenetv2", 96) is None
+    assert find_weights("resnet18") is None
+    place = tmp_path / "keras" / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"weights")
+    assert find_weights("mobilenetv2", 96) == place
+    assert find_weights("mobilenetv2", 128) is None
+    own = tmp_path / "own.weights.h5"
+    own.write_bytes(b"weights")
+    for value, expected in ((str(own), own), ("none", None)):
+        monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", value)
+        assert find_weights("mobilenetv2", 96) == expected
+    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", str(tmp_path / "missing.h5"))
+    with pytest.raises(DataError, match="GALAXY_UTILS_WEIGHTS"):
+        find_weights("mobilenetv2", 96)
+    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", "imagenet")
+    with pytest.raises(DownloadError):
+        find_weights("mobilenetv2", 128)
+    monkeypatch.delenv("GALAXY_UTILS_WEIGHTS")
+    with pytest.raises(DownloadError):
+        find_weights("resnet50", download=True)
+
+
+def test_networks_of_several_seeds_share_random_weights_that_lie_in_a_file():
+    path = random_weights("resnet18", SIDE, seed=3)
+    first, second = (small(5, weights=path, seed=seed).get_layer("frozen_part").get_weights() for seed in (1, 2))
+    assert_same(first, second)
+    assert not np.array_equal(small(5, weights=None).get_layer("frozen_part").get_weights()[0], first[0])
+    # The same seed writes the same weights.
+    path.unlink()
+    assert random_weights("resnet18", SIDE, seed=3) == path
+    assert_same(small(5, weights=path).get_layer("frozen_part").get_weights(), first)
+    assert [file.name for file in path.parent.iterdir() if not file.name.startswith(".")] == [path.name]
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
