@@ -161,7 +161,8 @@ def chapter_keys(chapters, settings):
     keys = {}
     for chapter in chapters:
         cells = [(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in chapter.notebook["cells"]]
-        keys[chapter.name] = _digest(common, cells, *(keys[name] for name in chapter.needs))
+        own = _weights_state() if chapter.notebook["metadata"].get("galaxy_book", {}).get("reads_weights") else None
+        keys[chapter.name] = _digest(common, cells, own, *(keys[name] for name in chapter.needs))
     return keys
 
 
@@ -427,6 +428,14 @@ def _source_state(dataset):
         [path] if path.is_file() else sorted(file for file in [*path.glob("*"), *path.glob("*/*")] if file.is_file())
     )
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _weights_state():
+    """Names, sizes and times of the files that pretrained weights may be read from."""
+    named = os.environ.get("GALAXY_UTILS_WEIGHTS", "")
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    files = [Path(named).expanduser()] if named else sorted((home / "models").glob("*.h5"))
+    return [named, *((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())]
 
 
 def _record(chapter, settings):
