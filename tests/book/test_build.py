@@ -120,6 +120,22 @@ def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book, run_b
     assert "One more sentence." in page
 
 
+def test_only_chapters_on_pretrained_weights_run_again_when_those_change(tmp_path, monkeypatch):
+    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    chapters, settings = build["find_chapters"](), build["Settings"]("simulated", "smoke", 1, tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("GALAXY_UTILS_WEIGHTS", raising=False)
+    keys = [build["chapter_keys"](chapters, settings)]
+    weights = tmp_path / "models" / "weights.h5"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    keys.append(build["chapter_keys"](chapters, settings))
+    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", "none")
+    keys.append(build["chapter_keys"](chapters, settings))
+    for before, after in zip(keys, keys[1:], strict=False):
+        assert {name for name in before if before[name] != after[name]} == {"07_transfer_learning"}
+
+
 @pytest.mark.parametrize(
     ("options", "listed"),
     [
