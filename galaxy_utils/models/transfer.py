@@ -1,5 +1,6 @@
 """Transfer learning: a classifier on top of a backbone that was trained on other pictures."""
 
+import hashlib
 import os
 import re
 import warnings
@@ -291,15 +292,16 @@ def find_weights(backbone="resnet50", image_size=224, *, download=False):
     return imagenet_weights(backbone, image_size) if wanted or download or is_here else None
 
 
-def random_weights(backbone="resnet50", image_size=224, seed=1):
+def random_weights(backbone, images, seed=1):
     """Write random weights of a backbone to a file and return its path: a stand-in for pretrained ones, and a control.
 
     Networks with different seeds that start from this file share their frozen part, as they do with pretrained weights;
-    with `weights=None` each seed draws its own.
+    with `weights=None` each seed draws its own. The batch statistics are those of some galaxies, no labels needed:
+    with statistics that nobody collected a signal fades away, or grows without bounds, from layer to layer.
 
     Args:
         backbone: As in `backbone_classifier`.
-        image_size: As in `backbone_classifier`.
+        images: RGB images 0–255, shape (n, image_size, image_size, 3); a few dozen will do.
         seed: Seed of the weights.
 
     Returns:
@@ -307,19 +309,35 @@ def random_weights(backbone="resnet50", image_size=224, seed=1):
 
     Raises:
         ConfigurationError: As in `backbone_classifier`.
+        DataError: These are no such images.
     """
-    _checked_backbone(backbone)
-    check_integer("image_size", image_size, SMALLEST_IMAGE, "each of the five stages halves the image")
+    about = _checked_backbone(backbone)
     check_integer("seed", seed, 0, "seeds are counted from zero")
-    path = cache_folder() / "random_weights" / f"{backbone}_{image_size}_seed_{seed}.weights.h5"
+    images = np.asarray(images, np.float32)
+    if images.ndim != 4 or len(images) == 0 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+        raise DataError(
+            "Batch statistics are collected from square RGB images.",
+            where="images",
+            expected="shape (n, image_size, image_size, 3)",
+            found=f"shape {images.shape}",
+        )
+    image_size = images.shape[1]
+    check_integer("image_size", image_size, SMALLEST_IMAGE, "each of the five stages halves the image")
+    digest = hashlib.sha256(images.tobytes()).hexdigest()[:16]
+    path = cache_folder() / "random_weights" / f"{backbone}_{image_size}_seed_{seed}_{digest}.weights.h5"
     with locked(path):
         if not path.exists():
             import keras
 
+            from galaxy_utils.models._transfer_layers import InputScaling
+
             template = _build_backbone(backbone, image_size)
-            images = keras.Input((image_size, image_size, 3), name="scaled_images")
-            calls = _copy(template, images, set(), None, _seeds(seed), False)
-            template.set_weights(keras.Model(images, calls[-1].output).get_weights())
+            inputs = keras.Input((image_size, image_size, 3), name="scaled_images")
+            # Momentum 0: one pass in training mode leaves the statistics of this very batch.
+            calls = _copy(template, inputs, {layer.name for layer in template.layers}, 0.0, _seeds(seed), False)
+            network = keras.Model(inputs, calls[-1].output)
+            network(InputScaling(about.scaling)(images), training=True)
+            template.set_weights(network.get_weights())
             # Keras takes no other ending. The lock keeps others away until the file has its name.
             partial = path.with_name(f"partial_{path.name}")
             template.save_weights(partial)

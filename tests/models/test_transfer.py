@@ -327,15 +327,22 @@ def test_weights_are_found_where_they_are_and_never_fetched_unasked(tmp_path, mo
 
 
 def test_networks_of_several_seeds_share_random_weights_that_lie_in_a_file():
-    path = random_weights("resnet18", SIDE, seed=3)
-    first, second = (small(5, weights=path, seed=seed).get_layer("frozen_part").get_weights() for seed in (1, 2))
-    assert_same(first, second)
-    assert not np.array_equal(small(5, weights=None).get_layer("frozen_part").get_weights()[0], first[0])
-    # The same seed writes the same weights.
+    path = random_weights("resnet18", images(16), seed=3)
+    parts = [small(5, weights=path, seed=seed).get_layer("frozen_part") for seed in (1, 2)]
+    assert_same(*(part.get_weights() for part in parts))
+    # The statistics are those of the images that were given, from the first normalisation on.
+    below = keras.Model(parts[0].inputs, parts[0].get_layer("conv1_bn").output)
+    scaled = small(0).get_layer("input_scaling")(images(16))
+    normalised = np.asarray(below(scaled))
+    np.testing.assert_allclose(normalised.mean(axis=(0, 1, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(normalised.std(axis=(0, 1, 2)), 1, atol=1e-2)
+    # The same seed writes the same weights, another one others.
     path.unlink()
-    assert random_weights("resnet18", SIDE, seed=3) == path
-    assert_same(small(5, weights=path).get_layer("frozen_part").get_weights(), first)
-    assert [file.name for file in path.parent.iterdir() if not file.name.startswith(".")] == [path.name]
+    assert random_weights("resnet18", images(16), seed=3) == path
+    assert_same(small(5, weights=path).get_layer("frozen_part").get_weights(), parts[0].get_weights())
+    assert random_weights("resnet18", images(16), seed=4) != path
+    with pytest.raises(DataError, match="square RGB"):
+        random_weights("resnet18", images(16)[0])
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
