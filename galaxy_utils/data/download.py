@@ -18,6 +18,9 @@ from galaxy_utils.progress import progress_bar
 MEGABYTE = 1_000_000
 # A connection that brings less than this over a whole `timeout` counts as cut, so that no download lasts for ever.
 SLOWEST_BYTES_PER_SECOND = 20_000
+# Seconds. A server with many addresses is tried at each of them in turn: behind a firewall that swallows everything,
+# this times their number is how long an attempt lasts.
+LONGEST_CONNECTING = 5.0
 
 
 class _Cut(Exception):
@@ -149,7 +152,11 @@ def _receive(address, partial, size, timeout, bar):
             headers["If-Range"] = _tag_file(partial).read_text()
     try:
         with requests.get(
-            address, headers=headers, stream=True, timeout=timeout, hooks={"response": _check_redirect}
+            address,
+            headers=headers,
+            stream=True,
+            timeout=(min(timeout, LONGEST_CONNECTING), timeout),
+            hooks={"response": _check_redirect},
         ) as response:
             if response.status_code == 416 and start:
                 # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.

@@ -212,7 +212,7 @@ def imagenet_weights(backbone="resnet50", image_size=224):
     It lies where Keras itself keeps such files: `models` in the folder that `KERAS_HOME` names, else in `~/.keras`. A
     file of the right name in there is used, whoever put it there, if its checksum is the one that Keras states (for
     MobileNetV2 Keras states none; a file of other weights is still refused when it does not fit the network). Without a
-    connection the attempt ends within a minute.
+    connection the attempt ends: in seconds, or within minutes behind a firewall that swallows every packet.
 
     Args:
         backbone: As in `backbone_classifier`.
