@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from galaxy_utils.classes import CLASS_COLOURS, CLASS_MARKERS, CLASS_NAMES, CLASSES, SHORT_CLASS_NAMES
+from galaxy_utils.wording import counted
 
 WIDTH = 7.0  # inches
 PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
@@ -577,8 +578,8 @@ def learning_curves(runs, provenance=None):
             axes.plot(epochs, validation, color=colour, linestyle="--", label=f"{name}: validation")
             axes.plot(best, validation[best - 1], "o", color=colour, markersize=9, markerfacecolor=PAPER)
         spoken.append(
-            f"{name} ends after {run.epochs} epochs at training accuracy {history['accuracy'][-1]:.2f} and validation "
-            f"accuracy {history['val_accuracy'][-1]:.2f}; its validation loss is lowest, "
+            f"{name} ends after {counted(run.epochs, 'epochs')} at training accuracy {history['accuracy'][-1]:.2f} and "
+            f"validation accuracy {history['val_accuracy'][-1]:.2f}; its validation loss is lowest, "
             f"{history['val_loss'][best - 1]:.2f} nats, in epoch {best}"
         )
     panels[0].set(ylabel="accuracy", ylim=(0, 1.02))
@@ -795,7 +796,7 @@ def joint_curves(runs, provenance=None):
                 ends.append(
                     f"{quantity.split('_')[0]} loss {history[quantity][-1]:{form}}, validation {validation[-1]:{form}}"
                 )
-        spoken.append(f"{name} after {run.epochs} epochs: {'; '.join(ends)}")
+        spoken.append(f"{name} after {counted(run.epochs, 'epochs')}: {'; '.join(ends)}")
     panels[0].set(ylabel="squared error", yscale="log")
     for which in ("major", "minor"):
         getattr(panels[0].yaxis, f"set_{which}_formatter")("{x:g}")
