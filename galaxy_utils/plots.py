@@ -81,6 +81,22 @@ def show(figure, caption=""):
     display(content, raw=True, metadata={"image/png": {"alt": figure.alt_text, "caption": caption}})
 
 
+def show_warning(title, text):
+    """Display a banner in a notebook: a warning box in the book, plain bold text elsewhere.
+
+    Args:
+        title: What to be warned of.
+        text: What follows from it.
+    """
+    from html import escape
+
+    from IPython.display import display
+
+    box = f"""<div class="admonition warning"><p class="admonition-title"><strong>{escape(title)}</strong></p>
+        <p>{escape(text)}</p></div>"""
+    display({"text/html": box, "text/plain": f"WARNING. {title}. {text}"}, raw=True)
+
+
 def _finish(figure, alt_text, provenance=None):
     """Give a figure its alternative text and, in a corner, the line that says where its data are from."""
     figure.alt_text = " ".join(alt_text.split())
@@ -1066,6 +1082,8 @@ def accuracy_by_cost(rungs, provenance=None):
         )
     panels[0].set_xscale("symlog", linthresh=1000, linscale=0.5)
     panels[0].set(xlabel="trained parameters", ylabel="accuracy", xlim=(-250, None))
+    # Below a thousand the axis is linear and has no room for numbers but the zero.
+    panels[0].set_xticks([0, 1e4, 1e5, 1e6, *([1e7] if max(r["parameters"] for r in rungs.values()) > 3e6 else [])])
     panels[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     panels[1].set(xscale="log", xlabel="seconds, features included")
     seconds = [rung["seconds"] for rung in rungs.values()]

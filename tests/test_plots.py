@@ -255,6 +255,17 @@ def test_show_passes_image_alt_text_and_caption_on(monkeypatch):
     assert options["metadata"]["image/png"]["alt"] == content["text/plain"] == plots.decision_tree().alt_text
 
 
+def test_a_warning_is_readable_with_and_without_html(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda content, raw: shown.append(content))
+    plots.show_warning("Two < three", "Nothing & nobody.")
+    assert shown[0]["text/plain"] == "WARNING. Two < three. Nothing & nobody."
+    assert 'class="admonition warning"' in shown[0]["text/html"]
+    assert (
+        "<strong>Two &lt; three</strong>" in shown[0]["text/html"] and "Nothing &amp; nobody." in shown[0]["text/html"]
+    )
+
+
 def test_drawing_changes_nothing_outside_the_figure():
     import matplotlib.pyplot
 
