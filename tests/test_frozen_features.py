@@ -198,8 +198,10 @@ def test_a_killed_computation_is_taken_up_where_it_was(tmp_path, monkeypatch):
     tests = Path(__file__).parent
     monkeypatch.setenv("PYTHONPATH", f"{tests}:{tests.parent}")
     # Two batches of two make a chunk: of 24 rows five chunks are whole when the process dies, and four count.
-    code = IN_A_CHILD + KILLED.replace("data = galaxies()", "import galaxy_utils.frozen_features as m; m.BATCHES_PER_CHUNK = 2\n"
-                          "data = galaxies()")  # fmt: skip
+    in_chunks_of_two = "import galaxy_utils.frozen_features
+galaxy_utils.frozen_features.BATCHES_PER_CHUNK = 2
+"
+    code = IN_A_CHILD + in_chunks_of_two + KILLED
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
     partial = next((cache_folder() / "frozen_features").glob("*.partial"))
