@@ -198,10 +198,8 @@ def test_a_killed_computation_is_taken_up_where_it_was(tmp_path, monkeypatch):
     tests = Path(__file__).parent
     monkeypatch.setenv("PYTHONPATH", f"{tests}:{tests.parent}")
     # Two batches of two make a chunk: of 24 rows five chunks are whole when the process dies, and four count.
-    in_chunks_of_two = "import galaxy_utils.frozen_features
-galaxy_utils.frozen_features.BATCHES_PER_CHUNK = 2
-"
-    code = IN_A_CHILD + in_chunks_of_two + KILLED
+    in_chunks = "import galaxy_utils.frozen_features as module; module.BATCHES_PER_CHUNK = 2"
+    code = IN_A_CHILD + in_chunks + KILLED
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
     partial = next((cache_folder() / "frozen_features").glob("*.partial"))
