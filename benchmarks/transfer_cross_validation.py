@@ -27,29 +27,61 @@ from galaxy_utils.frozen_features import cache_frozen_features, fit_on_frozen_fe
 
 PROBE = "probe"
 
-# What each variant does. `kind` decides about the procedure; the rest are settings of it.
+# What each variant does. `title` is its name in the book, `kind` decides about the procedure; the rest are settings.
 VARIANTS = {
-    PROBE: {"kind": "features", "classify": linear_probe, "views": 1},
-    "probe-8": {"kind": "features", "classify": linear_probe, "views": 8},
-    "neighbours": {"kind": "features", "classify": nearest_neighbours, "views": 8},
+    PROBE: {"title": "linear probe", "kind": "features", "classify": linear_probe, "views": 1},
+    "probe-8": {"title": "linear probe, eight views", "kind": "features", "classify": linear_probe, "views": 8},
+    "neighbours": {
+        "title": "nearest neighbours, eight views",
+        "kind": "features",
+        "classify": nearest_neighbours,
+        "views": 8,
+    },
     # Paper 1 compares its fine-tuned network with one that is not: the same head, trained by the same recipe.
-    "paper-head-only": {"kind": "frozen", "trainable_layers": 0},
-    "paper": {"kind": "frozen", "trainable_layers": 20},
+    "paper-head-only": {"title": "paper's recipe, head only", "kind": "frozen", "trainable_layers": 0},
+    "paper": {"title": "paper's recipe, last 20 layers", "kind": "frozen", "trainable_layers": 20},
     # A few hundred images make few steps: the same with larger ones.
-    "paper-rate-1e-4": {"kind": "frozen", "trainable_layers": 20, "learning_rate": 1e-4},
-    "paper-rate-1e-3": {"kind": "frozen", "trainable_layers": 20, "learning_rate": 1e-3},
-    "paper-two-stages": {"kind": "frozen", "trainable_layers": 20, "head_first": True},
-    "paper-two-stages-flips": {"kind": "frozen", "trainable_layers": 20, "head_first": True, "flips": True},
-    "fine-tuning": {"kind": "whole"},
+    "paper-rate-1e-4": {
+        "title": "paper's recipe, rate 1e-4",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "learning_rate": 1e-4,
+    },
+    "paper-rate-1e-3": {
+        "title": "paper's recipe, rate 1e-3",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "learning_rate": 1e-3,
+    },
+    "paper-two-stages": {
+        "title": "paper's recipe, head first",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "head_first": True,
+    },
+    "paper-two-stages-flips": {
+        "title": "paper's recipe, head first, flips",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "head_first": True,
+        "flips": True,
+    },
+    "fine-tuning": {"title": "all layers, with augmentation", "kind": "whole"},
     # What could be wrong with fine-tuning, one thing at a time.
-    "fine-tuning-slow-statistics": {"kind": "whole", "momentum": 0.999},
-    "fine-tuning-kept-statistics": {"kind": "whole", "momentum": None},
-    "fine-tuning-no-head-first": {"kind": "whole", "head_first": False},
-    "fine-tuning-rate-1e-4": {"kind": "whole", "learning_rate": 1e-4},
-    "fine-tuning-rate-3e-4": {"kind": "whole", "learning_rate": 3e-4},
-    "fine-tuning-flips-only": {"kind": "whole", "rotation": 0, "zoom": 0, "shift": 0},
-    "fine-tuning-last-100": {"kind": "whole", "trainable_layers": 100},
-    "fine-tuning-random-start": {"kind": "whole", "weights": None, "head_first": False, "learning_rate": 1e-3},
+    "fine-tuning-slow-statistics": {"title": "slow batch statistics", "kind": "whole", "momentum": 0.999},
+    "fine-tuning-kept-statistics": {"title": "kept batch statistics", "kind": "whole", "momentum": None},
+    "fine-tuning-no-head-first": {"title": "head not trained first", "kind": "whole", "head_first": False},
+    "fine-tuning-rate-1e-4": {"title": "learning rate 1e-4", "kind": "whole", "learning_rate": 1e-4},
+    "fine-tuning-rate-3e-4": {"title": "learning rate 3e-4", "kind": "whole", "learning_rate": 3e-4},
+    "fine-tuning-flips-only": {"title": "only flips and turns", "kind": "whole", "rotation": 0, "zoom": 0, "shift": 0},
+    "fine-tuning-last-100": {"title": "last 100 layers only", "kind": "whole", "trainable_layers": 100},
+    "fine-tuning-random-start": {
+        "title": "random weights at the start",
+        "kind": "whole",
+        "weights": None,
+        "head_first": False,
+        "learning_rate": 1e-3,
+    },
 }
 
 
@@ -94,7 +126,7 @@ class Experiment:
 
     def run_fold(self, name, number):
         """Return the answers to a fold, those with eight views, the seconds of training, and what else to note."""
-        settings = dict(VARIANTS[name])
+        settings = {key: value for key, value in VARIANTS[name].items() if key != "title"}
         procedure = {"features": self.run_features, "frozen": self.run_frozen, "whole": self.run_whole}
         return procedure[settings.pop("kind")](name, number, **settings)
 
@@ -213,6 +245,7 @@ def main():
         reference = best if reference is None else reference
         difference = compare(reference, best, rows, experiment.galaxies, experiment.groups)
         results[name] = {
+            "title": VARIANTS[name]["title"],
             "folds": len(answers),
             "galaxies": len(rows),
             "accuracy_of_folds": accuracies,
