@@ -66,6 +66,20 @@ VARIANTS = {
         "head_first": True,
         "flips": True,
     },
+    # Batch normalisation that keeps the statistics of photographs, in training as well.
+    "paper-kept-statistics": {
+        "title": "paper's recipe, kept statistics",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "momentum": None,
+    },
+    "paper-two-stages-kept-statistics": {
+        "title": "paper's recipe, head first, kept",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "head_first": True,
+        "momentum": None,
+    },
     "fine-tuning": {"title": "all layers, with augmentation", "kind": "whole"},
     # What could be wrong with fine-tuning, one thing at a time.
     "fine-tuning-slow-statistics": {"title": "slow batch statistics", "kind": "whole", "momentum": 0.999},
@@ -139,12 +153,14 @@ class Experiment:
         seconds = time.perf_counter() - started + features.seconds
         return answers.probabilities, None, seconds, {"setting": answers.setting}
 
-    def run_frozen(self, name, number, trainable_layers, head_first=False, flips=False, learning_rate=None):
+    def run_frozen(
+        self, name, number, trainable_layers, head_first=False, flips=False, learning_rate=None, momentum=0.9
+    ):
         """Train the top on stored features with paper 1's recipe, early stopping and all."""
         fold = hold_back_validation(self.folds[number - 1], self.galaxies, self.groups, self.options.seed)
         augmentation = gu.augmentation.RandomFlipsAndTurns(self.options.seed) if flips else None
         weights, seconds = self.head_first(fold, number, flips, name) if head_first else ("given", 0.0)
-        network = self.network(trainable_layers, weights, augmentation)
+        network = self.network(trainable_layers, weights, augmentation, momentum)
         recipe = self.recipe(gu.recipes.PAPER_1_RESNET50, learning_rate)
         features = cache_frozen_features(network, self.prepared, progress=False)
         run = gu.fit(
