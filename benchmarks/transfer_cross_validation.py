@@ -269,6 +269,9 @@ def main():
             "interval": list(score.intervals["accuracy"]),
             "eight_views_accuracy": None if averaged[0] is None else with_views.accuracy,
             "eight_views_interval": None if averaged[0] is None else list(with_views.intervals["accuracy"]),
+            "eight_views_minus_one": None
+            if averaged[0] is None
+            else compare(np.concatenate(answers), best, rows, experiment.galaxies, experiment.groups),
             "seconds_of_folds": seconds,
             "notes_of_folds": notes,
             "minus_first_variant": difference,
