@@ -1,5 +1,6 @@
 """The real build, from notebooks to pages: what runs, what does not run again, and what is refused."""
 
+import http.server
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import nbformat
@@ -216,3 +218,34 @@ def test_a_mistyped_parameter_is_refused(tmp_path, parameters, run_build):
     result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert "profile_name" in result.stderr
+
+
+class _SomeAnswer(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(404 if self.path == "/gone" else 403 if self.path == "/for-people" else 200)
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *arguments):
+        """Say nothing: the test's own output is enough."""
+
+
+def test_addresses_that_do_not_answer_are_named(tmp_path):
+    """Jupyter Book's own link checker, asked about a server that runs here."""
+    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    settings = build["Settings"]("simulated", "smoke", 1, tmp_path)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    (tmp_path / "source" / "references.bib").touch()
+    page = tmp_path / "source" / "index.md"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _SomeAnswer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = f"http://127.0.0.1:{server.server_port}"
+        page.write_text(f"# Links\n\n[one]({here}/there) [two]({here}/for-people)\n")
+        assert build["check_links"](tmp_path / "source", settings) == 2
+        page.write_text(f"# Links\n\n[one]({here}/there) [two]({here}/gone)\n")
+        with pytest.raises(Exception, match="/gone") as error:
+            build["check_links"](tmp_path / "source", settings)
+        assert "/there" not in str(error.value)
+        server.shutdown()
