@@ -34,8 +34,6 @@ from galaxy_utils.errors import GalaxyUtilsError  # noqa: E402
 
 # What the package requires and Colab does not bring. pip installs it there, and in the rehearsal.
 NOT_ON_COLAB = {"galsim"}
-# Everything that a set-up cell may add.
-ADDED = {"galaxy-utils", "galsim", "lsstdesc-coord"}
 KERNEL = "rehearsal"
 
 RUN_CELLS = """
@@ -107,7 +105,8 @@ class Rehearsal:
         """
         after = self.versions()
         changed = {name: (old, after.get(name)) for name, old in self.bare.items() if after.get(name) != old}
-        added = set(after) - set(self.bare) - ADDED
+        wanted = {canonicalize_name(found.metadata["Name"]) for found in _with_what_they_need(NOT_ON_COLAB)}
+        added = set(after) - set(self.bare) - wanted - {"galaxy-utils"}
         if changed or added:
             raise RehearsalError(
                 "The set-up cell changed more than it should.", found=f"changed {changed}, added {sorted(added)}"
