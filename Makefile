@@ -4,18 +4,29 @@
 # make lint      formatting and static checks alone
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
 # make lock      pin new versions after a change of the requirements (maintainers; needs uv)
+# make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
+# make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make clean     delete what builds and tests made; keeps .venv and the cache of galaxies
 #
 # What to build from, after `make book`; the defaults come first:
 #   DATASET=simulated | galaxy10 | a Galaxy10-like .h5 file | a folder with one sub-folder of images per class
 #   PROFILE=demo | smoke (a quick check that everything runs) | full (the papers' size, for a GPU)
 #   SEED=1 | any whole number: another survey, another split, other first weights
+# What to assign and grade, for `make assignments` and `make grade`:
+#   MASTERS=notebooks/assignments | a private folder with masters of your own
+#   ASSIGNMENT=all | a1 | a2 | … one of them; `make grade` needs one
+#   SUBMISSIONS=submissions | the folder of notebooks that were handed in
+#   JOBS=1 | how many submissions are graded at once
 # For all targets:
 #   PYTHON=python3 | python3.12 | …   the Python, 3.11 to 3.13, that .venv is made from
 
 DATASET ?= simulated
 PROFILE ?= demo
 SEED ?= 1
+MASTERS ?= notebooks/assignments
+ASSIGNMENT ?= all
+SUBMISSIONS ?= submissions
+JOBS ?= 1
 PYTHON ?= python3
 
 BIN := .venv/bin
@@ -24,7 +35,7 @@ INSTALLED := .venv/installed
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book test lint install lock clean check-python check-settings
+.PHONY: help book test lint install lock assignments grade clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -63,6 +74,13 @@ test: lint
 lock:  # maintainers: needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --upgrade --custom-compile-command "make lock" --output-file requirements.lock
+
+assignments: install
+	@$(BIN)/python book/assignments.py --masters '$(MASTERS)' --only '$(ASSIGNMENT)'
+
+grade: install
+	@$(BIN)/python book/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
+	  --submissions '$(SUBMISSIONS)' --jobs '$(JOBS)'
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

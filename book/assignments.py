@@ -199,17 +199,18 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--masters", type=Path, default=MASTERS, help="folder of the master notebooks")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--only", nargs="*", help="short names, such as a1 a2; all when left out")
+    parser.add_argument("--only", nargs="*", default=["all"], help="short names, such as a1 a2; all when left out")
     options = parser.parse_args(arguments)
 
     from grade import grade_submission  # here, because it imports this module
 
     masters = find_masters(options.masters)
-    if unknown := sorted(set(options.only or ()) - set(masters)):
+    chosen = list(masters) if options.only == ["all"] else options.only
+    if unknown := sorted(set(chosen) - set(masters)):
         raise AssignmentError(
-            f"There is no assignment {', '.join(unknown)}.", where=options.masters, expected=", ".join(masters)
+            f"There is no assignment {', '.join(unknown)}.", where=options.masters, expected=f"all, {', '.join(masters)}"
         )
-    for key in options.only or masters:
+    for key in chosen:
         assignment = make_assignment(masters[key], options.output)
         result = grade_submission(assignment.solution, assignment, private=[options.masters], keep_cache=True)
         print(f"{assignment.name}: {result.possible:g} points; the solution took {result.seconds:.0f} s", flush=True)

@@ -30,7 +30,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from assignments import (  # noqa: E402
+from assignments import (
     MASTERS,
     OUTPUT,
     REPOSITORY,
@@ -40,13 +40,13 @@ from assignments import (  # noqa: E402
     read_written_questions,
 )
 
-from galaxy_utils.errors import GalaxyUtilsError  # noqa: E402
-from galaxy_utils.files import write_atomically  # noqa: E402
-from galaxy_utils.progress import progress_bar  # noqa: E402
+from galaxy_utils.errors import GalaxyUtilsError
+from galaxy_utils.files import write_atomically
+from galaxy_utils.progress import progress_bar
 
-LIMIT = 300.0  # seconds for a submission
+LIMIT = 300.0  # seconds for a submission's cells; its checks have as many again
 # An endless loop in one cell must leave time for the others, and one in a student's function for the other checks.
-SHARE_OF_A_CELL, SHARE_OF_A_QUESTION = 1 / 3, 1 / 10
+SHARE_OF_A_CELL, SHARE_OF_A_QUESTION = 1 / 3, 1 / 4
 GRACE = 5.0  # seconds in which an interrupted cell must stop
 TOKEN = "GALAXY_BOOK_GRADING"
 # Whatever else is in the grader's environment (keys, tokens, addresses) is none of a submission's business.
@@ -224,7 +224,8 @@ def grade_submission(path, assignment, *, limit=LIMIT, private=(), keep_cache=Fa
         keep_cache: Whether the galaxies that it rendered become those that later submissions begin with.
 
     Returns:
-        A `Result`. Whatever the submission does, this returns.
+        A `Result`. Whatever the submission does, this returns: after `limit` seconds for its cells, as many for its
+        checks, and a few for ending it.
 
     Raises:
         AssignmentError: There is no bundle.
@@ -247,20 +248,25 @@ def grade_submission(path, assignment, *, limit=LIMIT, private=(), keep_cache=Fa
         forbidden = [str(Path(one).resolve()) for one in forbidden]
         guard = GUARD % repr((forbidden, str(folder), str(folder / "attempts")))
         kernel = Kernel(folder / "work", environment)
+        notes = []
         try:
-            notes = _run_cells(kernel, guard, cells, start, limit)
-            _run_checks(kernel, checks, cases, folder, limit, result)
+            kernel.run(guard, limit)
+            result.status = _run_cells(kernel, cells, start, limit, notes)
+            _run_checks(kernel, checks, cases, folder, start, limit, result)
+            if result.status == CRASHED:
+                notes.append("no check could be run in its process")
+            elif result.status == TAMPERED:
+                notes.append("the tools of the checks were replaced: checks passed that cannot be passed")
         except ProcessDied:
-            result.status, notes = CRASHED, ["its process ended; no check could be run"]
+            result.status = CRASHED
+            notes.append("its process ended")
         except ProcessStuck:
-            result.status, notes = TIME_LIMIT, ["a cell did not stop when it was interrupted; no check could be run"]
+            result.status = TIME_LIMIT
+            notes.append("its process did not stop when it was interrupted")
+            result.questions = dict.fromkeys(checks, 0.0)
         finally:
             kernel.end()
-        if any("endless" in note for note in notes) and result.status == FINISHED:
-            result.status = TIME_LIMIT
-        if result.status == TAMPERED:
-            notes.insert(0, "the tools of the checks were replaced: checks passed that cannot be passed")
-        if result.status in (CRASHED, TAMPERED) or (result.status == TIME_LIMIT and "no check" in notes[-1]):
+        if result.status in (CRASHED, TAMPERED):
             result.questions = dict.fromkeys(checks, 0.0)
         if attempts := _attempts(folder / "attempts"):
             notes.insert(0, f"tried to read what is not for it to read: {', '.join(attempts)}")
@@ -292,42 +298,46 @@ def _prepare_folder(folder, assignment):
     }
 
 
-def _run_cells(kernel, guard, cells, start, limit):
-    """Run a submission's cells; return notes about those that went wrong. Cells count from 1, code cells alone."""
-    errors, endless = [], []
-    kernel.run(guard, limit)
+def _run_cells(kernel, cells, start, limit, notes):
+    """Run a submission's code cells, counted from 1; add what went wrong to the notes. Return the status."""
+    status, raised = FINISHED, 0
     for number, source in enumerate(cells, start=1):
         left = limit - (time.monotonic() - start)
         if left <= 0:
-            return [*_notes(errors, endless), f"endless: the time was up before code cell {number}"]
-        error, late = kernel.run(source, min(left, SHARE_OF_A_CELL * limit))
+            notes.append(f"the time was up before code cell {number}")
+            return TIME_LIMIT
+        try:
+            error, late = kernel.run(source, min(left, SHARE_OF_A_CELL * limit))
+        except (ProcessDied, ProcessStuck):
+            notes.append(f"code cell {number} was the last that ran")
+            raise
         if late:
-            endless.append(number)
+            notes.append(f"code cell {number} took too long and was interrupted")
+            status = TIME_LIMIT
         elif error:
-            errors.append((number, error))
-    return _notes(errors, endless)
+            raised += 1
+            if raised == 1:
+                notes.append(f"code cell {number} raised {_one_line(error)}")
+    if raised > 1:
+        notes.append(f"{raised} cells raised in all")
+    return status
 
 
-def _notes(errors, endless):
-    notes = [f"endless: code cell {number} was interrupted" for number in endless]
-    if errors:
-        number, error = errors[0]
-        more = f" (and {len(errors) - 1} more cells raised)" if len(errors) > 1 else ""
-        notes.append(f"code cell {number} raised {_one_line(error)}{more}")
-    return notes
-
-
-def _run_checks(kernel, checks, cases, folder, limit, result):
+def _run_checks(kernel, checks, cases, folder, start, limit, result):
     """Send the checks to the submission's process, question by question, and note what they gave."""
     # A name that could not be known while the submission's own cells ran.
     answers = folder / secrets.token_hex(8)
     answers.mkdir()
     for question, source in [("canary", CANARY), *checks.items()]:
         path = answers / f"{question}.json"
-        _, late = kernel.run(CHECK % repr((source, str(path))), SHARE_OF_A_QUESTION * limit)
+        left = 2 * limit - (time.monotonic() - start)
+        _, late = kernel.run(CHECK % repr((source, str(path))), max(1.0, min(left, SHARE_OF_A_QUESTION * limit)))
         answer = _read_answer(path)
         if question == "canary":
-            if not isinstance(answer, list) or any(case["passed"] for case in answer):
+            if not isinstance(answer, list):
+                result.status = CRASHED
+                return
+            if any(case["passed"] for case in answer):
                 result.status = TAMPERED
                 return
         elif isinstance(answer, list) and len(answer) == len(cases[question]):

@@ -10,8 +10,8 @@ from conftest import REPOSITORY
 
 pytest.importorskip("otter")
 
-from assignments import find_masters, make_assignment, read_checks, read_written_questions  # noqa: E402
-from wrong_answers import WRONG_ANSWERS  # noqa: E402
+from assignments import find_masters, make_assignment, read_checks, read_written_questions
+from wrong_answers import WRONG_ANSWERS
 
 KEYS = list(find_masters(REPOSITORY / "notebooks" / "assignments"))
 
@@ -105,7 +105,8 @@ def test_every_question_has_two_wrong_answers_in_the_table(worlds, key):
 def test_a_wrong_answer_loses_points(worlds, key, question, mistake):
     world = worlds(key)
     names = dict(world.solution)
-    exec(WRONG_ANSWERS[key][question][mistake], names)
+    with contextlib.chdir(world.folder):  # some write a ledger
+        exec(WRONG_ANSWERS[key][question][mistake], names)
     points, possible, failed = world.score(question, names)
     assert points <= 0.75 * possible, f"{mistake} scores {points} of {possible}"
     # The check noticed the mistake; it did not stumble over something else.
