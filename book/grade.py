@@ -228,8 +228,16 @@ def grade_submission(path, assignment, *, limit=LIMIT, private=(), keep_cache=Fa
         checks, and a few for ending it.
 
     Raises:
-        AssignmentError: There is no bundle.
+        AssignmentError: There is no bundle, or a folder cannot be kept from the submission.
     """
+    forbidden = [str(Path(one).resolve()) for one in (assignment.output / "private", *private)]
+    for one in forbidden:
+        if any(Path(needed).is_relative_to(one) for needed in (REPOSITORY, sys.prefix)):
+            raise AssignmentError(
+                "A folder that submissions may not read holds what they need to run.",
+                where=one,
+                remedy="keep submissions and masters in folders of their own",
+            )
     checks = read_checks(assignment.bundle)
     cases = {question: _cases(source) for question, source in checks.items()}
     result = Result(possible=sum(points for several in cases.values() for points, _ in several))
@@ -244,13 +252,12 @@ def grade_submission(path, assignment, *, limit=LIMIT, private=(), keep_cache=Fa
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder).resolve()
         environment = _prepare_folder(folder, assignment)
-        forbidden = [assignment.output / "private", Path(path).resolve().parent, *private]
-        forbidden = [str(Path(one).resolve()) for one in forbidden]
         guard = GUARD % repr((forbidden, str(folder), str(folder / "attempts")))
         kernel = Kernel(folder / "work", environment)
         notes = []
         try:
-            kernel.run(guard, limit)
+            if error := kernel.run(guard, limit)[0]:
+                raise AssignmentError("A submission cannot be watched over.", found=error)
             result.status = _run_cells(kernel, cells, start, limit, notes)
             _run_checks(kernel, checks, cases, folder, start, limit, result)
             if result.status == CRASHED:
@@ -263,11 +270,8 @@ def grade_submission(path, assignment, *, limit=LIMIT, private=(), keep_cache=Fa
         except ProcessStuck:
             result.status = TIME_LIMIT
             notes.append("its process did not stop when it was interrupted")
-            result.questions = dict.fromkeys(checks, 0.0)
         finally:
             kernel.end()
-        if result.status in (CRASHED, TAMPERED):
-            result.questions = dict.fromkeys(checks, 0.0)
         if attempts := _attempts(folder / "attempts"):
             notes.insert(0, f"tried to read what is not for it to read: {', '.join(attempts)}")
         if keep_cache and result.score == result.possible:
@@ -328,8 +332,10 @@ def _run_checks(kernel, checks, cases, folder, start, limit, result):
     # A name that could not be known while the submission's own cells ran.
     answers = folder / secrets.token_hex(8)
     answers.mkdir()
-    for question, source in [("canary", CANARY), *checks.items()]:
+    # The canary again at the end: the checks have called the student's functions, which may have prepared something.
+    for question, source in [("canary", CANARY), *checks.items(), ("canary", CANARY)]:
         path = answers / f"{question}.json"
+        path.unlink(missing_ok=True)
         left = 2 * limit - (time.monotonic() - start)
         _, late = kernel.run(CHECK % repr((source, str(path))), max(1.0, min(left, SHARE_OF_A_QUESTION * limit)))
         answer = _read_answer(path)
@@ -338,7 +344,7 @@ def _run_checks(kernel, checks, cases, folder, start, limit, result):
                 result.status = CRASHED
                 return
             if any(case["passed"] for case in answer):
-                result.status = TAMPERED
+                result.status, result.questions = TAMPERED, dict.fromkeys(checks, 0.0)
                 return
         elif isinstance(answer, list) and len(answer) == len(cases[question]):
             passed = [case["passed"] for case in answer]
@@ -373,8 +379,8 @@ def _cases(source):
 
 
 def _attempts(path):
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return sorted(set(lines))
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return sorted({_one_line(line) for line in lines})
 
 
 def _one_line(error):

@@ -87,6 +87,8 @@ def hostile(toy):
     patch = "import numpy as np\nfor name in ('isclose', 'allclose'):\n    setattr(np, name, lambda *a, **k: True)"
     fake = "from otter.test_files.exception_test import test_case\ntest_case.call_func = lambda *a: None"
     defiant = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass"
+    late = "import numpy as np\ndef double(x):\n    np.isclose = lambda *a, **k: True\n    return 2 * x"
+    leaves = "import os\ndef double(x):\n    os._exit(0)"
     stays = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
     stays += " start_new_session=True)"
     first, second, third = RIGHT
@@ -108,6 +110,8 @@ def hostile(toy):
         "peek.ipynb": (notebook(first, second, peek, look), 2, "finished", "tried to read"),
         "patched_numpy.ipynb": (notebook(*RIGHT, patch), 0, "tampered", "cannot be passed"),
         "patched_otter.ipynb": (notebook(first, fake), 0, "tampered", "cannot be passed"),
+        "patches_late.ipynb": (notebook(first, second, late), 0, "tampered", "cannot be passed"),
+        "leaves_in_check.ipynb": (notebook(first, second, leaves), 2, "crashed", "its process ended"),
         "stays.ipynb": (notebook(*RIGHT, stays), 4, "finished", ""),
         "empty.ipynb": ("", 0, "unreadable", "no notebook"),
         "no_cells.ipynb": (notebook(), 0, "finished", ""),
@@ -245,6 +249,8 @@ def test_mistakes_of_the_teacher_are_named(toy, tmp_path):
         find_submissions(tmp_path)
     with pytest.raises(AssignmentError, match="no master notebooks"):
         find_masters(tmp_path)
+    with pytest.raises(AssignmentError, match="folders of their own"):
+        grade_submission(tmp_path / "x.ipynb", toy, private=[REPOSITORY.parent])
     with pytest.raises(AssignmentError, match="make assignments"):
         grade_submission(tmp_path / "x.ipynb", type(toy)("t2_none", toy.output))
 
