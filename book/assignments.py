@@ -207,9 +207,8 @@ def main(arguments=None):
     masters = find_masters(options.masters)
     chosen = list(masters) if options.only == ["all"] else options.only
     if unknown := sorted(set(chosen) - set(masters)):
-        raise AssignmentError(
-            f"There is no assignment {', '.join(unknown)}.", where=options.masters, expected=f"all, {', '.join(masters)}"
-        )
+        known = f"all, {', '.join(masters)}"
+        raise AssignmentError(f"There is no assignment {', '.join(unknown)}.", where=options.masters, expected=known)
     for key in chosen:
         assignment = make_assignment(masters[key], options.output)
         result = grade_submission(assignment.solution, assignment, private=[options.masters], keep_cache=True)
