@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +18,11 @@ pytest.importorskip("otter")
 from assignments import AssignmentError, find_masters, make_assignment
 from grade import Result, find_submissions, grade_folder, grade_submission
 
+import galaxy_utils as gu
+
 LIMIT = 16.0  # a cell may take a third of it: enough for Otter's import, little for an endless loop
 
+METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 CONFIG = "# ASSIGNMENT CONFIG\ninit_cell: false\nexport_cell: false\ntests:\n  files: true\n  ok_format: false"
 TOY = [
     ("raw", CONFIG),
@@ -63,7 +67,7 @@ def toy(tmp_path_factory):
     """The toy assignment, made."""
     folder = tmp_path_factory.mktemp("toy")
     cells = [getattr(nbformat.v4, f"new_{kind}_cell")(source) for kind, source in TOY]
-    master = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    master = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
     (folder / "masters").mkdir()
     nbformat.write(master, folder / "masters" / "t1_toy.ipynb")
     return make_assignment(folder / "masters" / "t1_toy.ipynb", folder / "made")
@@ -228,11 +232,13 @@ grade_folder(Assignment({toy.name!r}, Path({str(toy.output)!r})), {str(folder)!r
     assert len(asked) == 12 - done
 
 
-def test_a_real_assignment_from_end_to_end(tmp_path):
+def test_a_real_assignment_from_end_to_end(shared_cache, tmp_path):
     """The command line, on the first assignment: a solution, an untouched copy."""
     output, folder = tmp_path / "made", tmp_path / "submissions"
     folder.mkdir()
     assignment = make_assignment(find_masters()["a1"], output)
+    gu.load("simulated", profile="smoke", seed=11)
+    shutil.copytree(shared_cache, assignment.start_cache)  # as `make assignments` leaves it
     student = next(assignment.student_folder.glob("*.ipynb"))
     (folder / "solution.ipynb").write_bytes(assignment.solution.read_bytes())
     (folder / "untouched.ipynb").write_bytes(student.read_bytes())
@@ -259,7 +265,7 @@ def test_a_master_whose_solution_would_be_published_is_refused(tmp_path):
     """A solution outside a solution block stays in the student's copy."""
     cells = [getattr(nbformat.v4, f"new_{kind}_cell")(source) for kind, source in TOY]
     cells.insert(1, nbformat.v4.new_code_cell("secret = 1  # SOLUTION"))
-    master = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    master = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
     nbformat.write(master, tmp_path / "t1_toy.ipynb")
     with pytest.raises(AssignmentError, match="shows a solution"):
         make_assignment(tmp_path / "t1_toy.ipynb", tmp_path / "made")
