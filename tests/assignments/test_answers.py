@@ -26,14 +26,14 @@ class World:
         self.folder = shutil.copytree(self.assignment.student_folder, folder / "work")
         self._names = None
 
-    def run(self, notebook):
-        """Run a notebook's cells here, without a kernel; cells that raise are passed over, as in grading.
+    def run(self, notebook, folder):
+        """Run a notebook's cells in this process, without a kernel; cells that raise are passed over, as in grading.
 
         Returns:
             The names it leaves, and what its cells raised.
         """
         names, errors = {"__name__": "__main__"}, []
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
             for cell in nbformat.read(notebook, as_version=4).cells:
                 if cell.cell_type == "code":
                     try:
@@ -46,16 +46,16 @@ class World:
     def solution(self):
         """Names that the solution leaves, computed at the first use."""
         if self._names is None:
-            self._names, errors = self.run(self.assignment.solution)
+            self._names, errors = self.run(self.assignment.solution, self.folder)
             assert not errors
         return self._names
 
-    def score(self, question, names):
+    def score(self, question, names, folder=None):
         """`(points, possible, messages of the failed checks)` of one question."""
         from otter.test_files.exception_test import ExceptionTestFile
 
         checks = ExceptionTestFile.from_string(self.checks[question])
-        with contextlib.chdir(self.folder):
+        with contextlib.chdir(folder or self.folder):
             checks.run(names)
         failed = [case.message for case in checks.test_case_results if not case.passed]
         return checks.score, checks.possible, failed
@@ -83,11 +83,12 @@ def test_the_solution_scores_everything(worlds, key):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_untouched_copy_scores_nothing(worlds, key):
+def test_the_untouched_copy_scores_nothing(worlds, key, tmp_path):
     world = worlds(key)
-    names, _ = world.run(next(world.assignment.student_folder.glob("*.ipynb")))
+    folder = shutil.copytree(world.assignment.student_folder, tmp_path / "student")
+    names, _ = world.run(next(folder.glob("*.ipynb")), folder)
     for question in world.checks:
-        points, _, failed = world.score(question, names)
+        points, _, failed = world.score(question, names, folder)
         assert points == 0, question
         assert all("Error at line" in message for message in failed)
 
