@@ -3,6 +3,8 @@
 # make test      everything CI checks: lint, then all tests
 # make lint      formatting and static checks alone
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
+# make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
+# make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
 # make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
@@ -16,6 +18,11 @@
 # For `make colab`:
 #   CHAPTERS= | 02_ | … only chapters whose names begin so
 #   COLAB_PYTHON= | /usr/bin/python3 | … a Python to rehearse on, such as that of Colab's image
+# What to assign and grade, for `make assignments` and `make grade`:
+#   MASTERS=notebooks/assignments | a private folder with masters of your own
+#   ASSIGNMENT=all | a1 | a2 | … one of them; `make grade` needs one
+#   SUBMISSIONS=submissions | the folder of notebooks that were handed in
+#   JOBS=1 | how many submissions are graded at once
 # For all targets:
 #   TENSORFLOW= | 2.17 | newest | … instead of the locked versions, in an environment of its own
 #   PYTHON=python3 | python3.12 | …   the Python, 3.11 to 3.13, that .venv is made from
@@ -26,18 +33,22 @@ SEED ?= 1
 CHAPTERS ?=
 COLAB_PYTHON ?=
 TENSORFLOW ?=
+MASTERS ?= notebooks/assignments
+ASSIGNMENT ?= all
+SUBMISSIONS ?= submissions
+JOBS ?= 1
 PYTHON ?= python3
 
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
-EXTRAS := book,test
+EXTRAS := assignments,book,test
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book test lint install colab links address lock clean check-python check-settings
+.PHONY: help book test lint install colab links address lock assignments grade clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -90,6 +101,13 @@ address: | check-python
 lock:  # maintainers: needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --upgrade --custom-compile-command "make lock" --output-file requirements.lock
+
+assignments: install
+	@$(BIN)/python book/assignments.py --masters '$(MASTERS)' --only '$(ASSIGNMENT)'
+
+grade: install
+	@$(BIN)/python book/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
+	  --submissions '$(SUBMISSIONS)' --jobs '$(JOBS)'
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

@@ -29,6 +29,7 @@ from galaxy_utils.profiles import get_profile  # noqa: E402
 PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
 # What the Makefile reads from its command line.
 MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON", "TENSORFLOW", "CHAPTERS", "COLAB_PYTHON")
+MAKE_VARIABLES += ("MASTERS", "ASSIGNMENT", "SUBMISSIONS", "JOBS")
 # scikit-learn and TensorFlow take seeds of 32 bits.
 LARGEST_SEED = 2**31 - 1
 
