@@ -93,6 +93,16 @@ def test_every_figure_says_what_it_shows(smoke_book):
     assert sum(bool(re.search(r"\d", text)) for text in alternatives) >= 0.8 * len(alternatives)
 
 
+def test_answers_to_quick_questions_are_folded_with_their_explanations(smoke_book):
+    checkout, _, _ = smoke_book
+    page = (checkout / "_build" / "html" / "notebooks" / "01_meet_the_galaxies.html").read_text(encoding="utf-8")
+    article = BeautifulSoup(page, "html.parser").find("article")
+    answers = [folded for folded in article.find_all("details") if folded.summary and folded.find("p", recursive=False)]
+    assert len(answers) == 9
+    assert all(folded.p.get_text().startswith(("Right.", "No.")) for folded in answers)
+    assert "galaxy_utils.set_up" not in article.get_text()  # for those who run the notebook, not for readers
+
+
 def test_reports_are_written(smoke_book):
     checkout, _, _ = smoke_book
     reports = [read_report(path) for path in (checkout / "_build" / "artifacts").rglob("report.json")]
