@@ -5,6 +5,7 @@
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
 # make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
+# make stick     the book, all packages and the survey into a folder, for machines without a network
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
 # make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
@@ -23,6 +24,8 @@
 #   ASSIGNMENT=all | a1 | a2 | … one of them; `make grade` needs one
 #   SUBMISSIONS=submissions | the folder of notebooks that were handed in
 #   JOBS=1 | how many submissions are graded at once
+# For `make stick`:
+#   STICK=_build/stick | /media/usb | … where it goes
 # For all targets:
 #   TENSORFLOW= | 2.17 | newest | … instead of the locked versions, in an environment of its own
 #   PYTHON=python3 | python3.12 | …   the Python, 3.11 to 3.13, that .venv is made from
@@ -37,6 +40,7 @@ MASTERS ?= notebooks/assignments
 ASSIGNMENT ?= all
 SUBMISSIONS ?= submissions
 JOBS ?= 1
+STICK ?= _build/stick
 PYTHON ?= python3
 
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
@@ -48,7 +52,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book test lint install colab links address lock assignments grade clean check-python check-settings
+.PHONY: help book test lint install colab links address lock assignments grade stick clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -108,6 +112,9 @@ assignments: install
 grade: install
 	@$(BIN)/python book/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
 	  --submissions '$(SUBMISSIONS)' --jobs '$(JOBS)'
+
+stick: install
+	@sh book/stick.sh '$(STICK)' $(BIN)/python
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

@@ -29,7 +29,7 @@ from galaxy_utils.profiles import get_profile  # noqa: E402
 PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
 # What the Makefile reads from its command line.
 MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON", "TENSORFLOW", "CHAPTERS", "COLAB_PYTHON")
-MAKE_VARIABLES += ("MASTERS", "ASSIGNMENT", "SUBMISSIONS", "JOBS")
+MAKE_VARIABLES += ("MASTERS", "ASSIGNMENT", "SUBMISSIONS", "JOBS", "STICK")
 # scikit-learn and TensorFlow take seeds of 32 bits.
 LARGEST_SEED = 2**31 - 1
 
@@ -298,7 +298,7 @@ def stage(chapters, settings, seconds):
     source = settings.output / "source"
     wanted = {}
     for path in (REPOSITORY / "book").rglob("*"):
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
+        if path.is_file() and path.suffix not in (".py", ".sh") and "__pycache__" not in path.parts:
             wanted[path.relative_to(REPOSITORY / "book")] = path.read_bytes()
     for chapter in chapters:
         wanted[Path("notebooks", chapter.path.name)] = (settings.run_folder / chapter.path.name).read_bytes()
