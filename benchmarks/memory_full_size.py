@@ -126,9 +126,9 @@ def in_new_process(*arguments, folder):
     if arguments[0] != "--write":
         environment["GALAXY_UTILS_CACHE"] = str(folder / "cache")
     command = [sys.executable, __file__, *map(str, arguments)]
-    result = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, check=True
-    )
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if result.returncode:
+        sys.exit(result.stderr[-3000:])
     return result.stdout.strip().rpartition("\n")[2]
 
 
