@@ -24,6 +24,9 @@ COLAB = "https://colab.research.google.com"
 ADDRESS = re.compile(r"(https|file)://[A-Za-z0-9._~/-]+[A-Za-z0-9_~-]")
 GITHUB = re.compile(r"https://github\.com/(?P<name>[A-Za-z0-9-]+/[A-Za-z0-9._-]+)")
 BADGE, SET_UP = "open-in-colab", "set-up"
+CHAPTER_OPTIONS = "keep_on_drive=False"
+# An assignment also needs Otter. It gets no badge: what lies in the repository is the teacher's copy.
+ASSIGNMENT_OPTIONS = 'extra="assignments"'
 # Both are for a notebook that somebody runs. The rendered book has a button on every page instead.
 METADATA = {"tags": ["remove-cell"]}
 
@@ -36,7 +39,7 @@ if importlib.util.find_spec("galaxy_utils") is None:
 
 import galaxy_utils
 
-galaxy_utils.set_up("{address.version}", keep_on_drive=False)"""
+galaxy_utils.set_up("{address.version}", {options})"""
 
 NO_ADDRESS = """\
 import importlib.util
@@ -49,7 +52,7 @@ if importlib.util.find_spec("galaxy_utils") is None:
     )
 import galaxy_utils
 
-galaxy_utils.set_up("{address.version}", keep_on_drive=False)"""
+galaxy_utils.set_up("{address.version}", {options})"""
 
 
 @dataclass(frozen=True)
@@ -114,27 +117,29 @@ def rewritten(checkout=REPOSITORY):
     texts = {}
     for path in sorted((checkout / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        notebook["cells"] = _with_set_up(notebook["cells"], address, f"notebooks/{path.name}")
-        texts[path] = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    first = next(iter(texts), None)
+        badge = address.badge(f"notebooks/{path.name}")
+        texts[path] = _with_set_up(notebook, address, CHAPTER_OPTIONS, badge)
+    first = next(iter(texts))
+    for path in sorted((checkout / "notebooks" / "assignments").glob("a[0-9]*.ipynb")):
+        texts[path] = _with_set_up(json.loads(path.read_text(encoding="utf-8")), address, ASSIGNMENT_OPTIONS)
     texts[checkout / "_config.yml"] = _config(checkout / "_config.yml", address)
     texts[checkout / "README.md"] = _readme(checkout / "README.md", address, f"notebooks/{first.name}")
     return texts
 
 
-def _with_set_up(cells, address, notebook):
-    """The cells of a chapter with its badge and the set-up cell as the first code cell."""
-    cells = [cell for cell in cells if cell.get("id") not in (BADGE, SET_UP)]
-    code = INSTALL if address.repository else NO_ADDRESS
+def _with_set_up(notebook, address, options, badge=None):
+    """A notebook's text with the set-up cell as its first code cell, and a badge before it."""
+    cells = [cell for cell in notebook["cells"] if cell.get("id") not in (BADGE, SET_UP)]
+    source = (INSTALL if address.repository else NO_ADDRESS).format(address=address, options=options)
     new = [
         {"cell_type": "code", "execution_count": None, "id": SET_UP, "metadata": METADATA, "outputs": []}
-        | {"source": code.format(address=address).splitlines(keepends=True)}
+        | {"source": source.splitlines(keepends=True)}
     ]
-    badge = address.badge(notebook)
     if badge:
         new.insert(0, {"cell_type": "markdown", "id": BADGE, "metadata": METADATA, "source": [badge]})
     place = next(number for number, cell in enumerate(cells) if cell["cell_type"] == "code")
-    return cells[:place] + new + cells[place:]
+    cells = cells[:place] + new + cells[place:]
+    return json.dumps({**notebook, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _config(path, address):

@@ -26,7 +26,7 @@ KEPT_ON_DRIVE = ("galaxy10", "simulated")
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 
 
-def set_up(book_version, keep_on_drive=False):
+def set_up(book_version, keep_on_drive=False, extra=""):
     """Make a hosted machine ready for a chapter and say what it is. Does nothing on a machine that is ready.
 
     On Colab and wherever the set-up cell has just installed the package: installs the requirements that are missing,
@@ -35,12 +35,13 @@ def set_up(book_version, keep_on_drive=False):
     Args:
         book_version: Version of the package that the notebook was written for, such as `"0.1.0"`.
         keep_on_drive: Whether data and results go to the user's Drive, on Colab; see `use_drive`.
+        extra: Name of the package's extra whose requirements are needed, too, such as `"assignments"`.
 
     Raises:
         ConfigurationError: A package that the machine brings is too old, or Drive was asked for where there is none.
         subprocess.CalledProcessError: pip failed; its message is printed.
     """
-    installed = install_missing()
+    installed = install_missing(extra)
     if keep_on_drive:
         use_drive()
     if galaxy_utils.__version__ != book_version:
@@ -76,8 +77,11 @@ def describe_machine():
     )
 
 
-def install_missing():
+def install_missing(extra=""):
     """Install what this package requires and the machine lacks; what is there stays as it is, TensorFlow above all.
+
+    Args:
+        extra: Name of an extra whose requirements count, too.
 
     Returns:
         The requirements that were installed now, as a list of strings, often empty.
@@ -87,7 +91,7 @@ def install_missing():
         subprocess.CalledProcessError: pip failed; its message is printed.
     """
     present, missing = {}, []
-    for requirement in _requirements():
+    for requirement in _requirements(extra):
         version = _installed_version(requirement.name)
         if version is None:
             missing.append(str(requirement))
@@ -110,13 +114,13 @@ def install_missing():
     return missing
 
 
-def _requirements():
-    """Requirements of the package itself, without those of its extras."""
+def _requirements(extra):
+    """Requirements of the package itself and of one of its extras."""
     try:
         lines = [Requirement(line) for line in importlib.metadata.requires("galaxy_utils") or ()]
     except importlib.metadata.PackageNotFoundError:  # used from its folder, by somebody who knows what it needs
         lines = []
-    return [line for line in lines if line.marker is None or line.marker.evaluate({"extra": ""})]
+    return [line for line in lines if line.marker is None or line.marker.evaluate({"extra": extra})]
 
 
 def _installed_version(name):

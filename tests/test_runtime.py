@@ -89,6 +89,14 @@ def test_a_package_that_is_too_old_is_named_and_not_replaced(monkeypatch):
         gu.set_up(VERSION)
 
 
+def test_an_extra_is_looked_at_when_it_is_asked_for(monkeypatch):
+    lines = ["numpy>=1", 'numpy>=99; extra == "assignments"', 'numpy>=98; extra == "test"']
+    monkeypatch.setattr(runtime.importlib.metadata, "requires", lambda name: lines)
+    gu.set_up(VERSION)
+    with pytest.raises(ConfigurationError, match="numpy>=99"):
+        gu.set_up(VERSION, extra="assignments")
+
+
 def test_tensorflow_under_another_name_counts_as_tensorflow(monkeypatch, tmp_path):
     """`tensorflow-tpu` and others bring the module without a package of that name."""
     (tmp_path / "some_module_of_colab").mkdir()

@@ -7,6 +7,7 @@ import shutil
 import nbformat
 import pytest
 from conftest import REPOSITORY
+from IPython.core.inputtransformer2 import TransformerManager
 
 pytest.importorskip("otter")
 
@@ -37,7 +38,7 @@ class World:
             for cell in nbformat.read(notebook, as_version=4).cells:
                 if cell.cell_type == "code":
                     try:
-                        exec(compile(cell.source, "<cell>", "exec"), names)
+                        exec(compile(TransformerManager().transform_cell(cell.source), "<cell>", "exec"), names)
                     except Exception as error:
                         errors.append(f"{type(error).__name__}: {error}")
         return names, errors

@@ -65,6 +65,17 @@ def test_every_chapter_begins_with_the_same_set_up_cell():
     assert f'galaxy_utils.set_up("{galaxy_utils.__version__}"' in source
 
 
+def test_every_assignment_begins_with_one_that_also_brings_otter(checkout):
+    set_address(checkout, GITHUB)
+    masters = sorted((checkout / "notebooks" / "assignments").glob("*.ipynb"))
+    assert masters
+    for path in masters:
+        text = path.read_text(encoding="utf-8")
+        cell = next(cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+        assert GITHUB in "".join(cell["source"]) and 'extra="assignments")' in "".join(cell["source"])
+        assert COLAB not in text  # a badge would open the solutions
+
+
 def test_with_an_address_every_place_names_it(checkout):
     set_address(checkout, GITHUB, "v1.2")
     for name, cells in notebooks(checkout).items():
