@@ -11,9 +11,9 @@ mapped image file, which the system keeps as long as it has room and drops when 
 includes what a GPU would hold: weights, gradients, the optimiser's moments and the activations of a batch. Linux only.
 
 Two functions are replaced, because fifty epochs would take days without a GPU. `fit` trains the chapter's network for
-two batches of the recipe's size, and a tiny network for an epoch over all training galaxies, through the same input
-pipeline. `predict` asks the chapter's network about two batches and the tiny one about all galaxies. So every image
-passes through memory as it would, and every network is in it.
+one batch of the recipe's size; before the first of them, a tiny network is trained for an epoch over all training
+galaxies, through the same input pipeline. `predict` asks the chapter's network about one batch, and answers at random
+for all galaxies. So every image has passed through memory, and every network is in it.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def shorten_training():
 
     import galaxy_utils as gu
 
-    fit, predict = gu.fit, gu.predict
+    fit, predict, passed = gu.fit, gu.predict, []
 
     def tiny(dataset):
         inputs = keras.Input((dataset.image_size, dataset.image_size, 3), dtype="uint8")
@@ -76,14 +76,16 @@ def shorten_training():
     def short_fit(model, dataset, split, recipe, **options):
         recipe = recipe.replace(epochs=1)
         options.pop("checkpoint", None)
-        fit(tiny(dataset), dataset, split, recipe, **options)
-        few = 2 * recipe.batch_size
-        part = SimpleNamespace(train=split.train[:few], validation=split.validation[:few])
+        if not passed:
+            fit(tiny(dataset), dataset, split, recipe, **options)
+            passed.append(True)
+        part = SimpleNamespace(train=split.train[: recipe.batch_size], validation=split.validation[:8])
         return fit(model, dataset, part, recipe, **options)
 
     def short_predict(model, dataset, rows, batch_size=32):
-        predict(model, dataset, rows[: 2 * batch_size], batch_size)
-        return predict(tiny(dataset), dataset, rows, batch_size)
+        predict(model, dataset, rows[:batch_size], batch_size)
+        random = np.random.default_rng(len(rows))
+        return random.dirichlet(np.ones(dataset.num_classes), len(rows)).astype("float32")
 
     gu.fit, gu.predict = short_fit, short_predict
 
