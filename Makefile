@@ -47,6 +47,9 @@ ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
 EXTRAS := assignments,book,test
+LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
+# Without a floor, "newest" would be an older one: some releases ask for less than the newest of other packages.
+WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Names of the variables on the command line, to find misspelt ones.
@@ -76,7 +79,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 ifeq ($(TENSORFLOW),)
 	@$(PIP) --require-hashes -r requirements.lock
 else
-	@$(PIP) "setuptools>=77" "tensorflow$(if $(filter-out newest,$(TENSORFLOW)),==$(TENSORFLOW).*)" --editable ".[$(EXTRAS)]"
+	@$(PIP) "setuptools>=77" "$(WANTED)" --editable ".[$(EXTRAS)]"
 endif
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
