@@ -145,12 +145,12 @@ def _with_set_up(notebook, address, options, badge=None):
 def _config(path, address):
     lines = []
     if address.repository:
-        lines += ["repository:", f"  url: {address.repository}", f"  branch: {address.reference}"]
+        lines += [f"repository_url: {address.repository}", f"repository_branch: {address.reference}"]
+        lines += ["use_repository_button: true"]
     if address.github_name:
-        lines += ["launch_buttons:", f"  colab_url: {COLAB}"]
-    text = _replace_block(path, "# address, written by `make address`", "# end of address", lines)
-    shown = "true" if address.repository else "false"
-    return _replace_line(path, text, r"(  use_repository_button: ).*", rf"\g<1>{shown}")
+        lines += [f"launch_buttons: {{colab_url: {COLAB}}}"]
+    begin, end = "      # address, written by `make address`", "      # end of address"
+    return _replace_block(path, begin, end, [f"      {line}" for line in lines])
 
 
 def _readme(path, address, notebook):

@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -46,6 +48,12 @@ def notebooks(checkout):
     return {path.name: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in paths}
 
 
+def theme_options(checkout):
+    """What the book's theme is told."""
+    config = yaml.safe_load((checkout / "_config.yml").read_text(encoding="utf-8"))
+    return config["sphinx"]["config"]["html_theme_options"]
+
+
 def everything(checkout):
     """All text that the address could stand in."""
     return "\n".join(path.read_text(encoding="utf-8") for path in rewritten(checkout))
@@ -83,10 +91,9 @@ def test_with_an_address_every_place_names_it(checkout):
         assert f'"git+{GITHUB}@v1.2"' in "".join(cells[number]["source"])
         badge = f"({COLAB}/github/some-school/galaxies.of-2026/blob/v1.2/notebooks/{name})"
         assert "".join(cells[number - 1]["source"]).endswith(badge)
-    config = yaml.safe_load((checkout / "_config.yml").read_text(encoding="utf-8"))
-    assert config["repository"] == {"url": GITHUB, "branch": "v1.2"}
-    assert config["launch_buttons"] == {"colab_url": COLAB}
-    assert config["html"]["use_repository_button"] is True
+    options = theme_options(checkout)
+    assert (options["repository_url"], options["repository_branch"]) == (GITHUB, "v1.2")
+    assert options["launch_buttons"] == {"colab_url": COLAB} and options["use_repository_button"] is True
     readme = (checkout / "README.md").read_text(encoding="utf-8")
     assert f"git clone {GITHUB} galaxies" in readme and "/blob/v1.2/notebooks/01_" in readme
 
@@ -95,8 +102,7 @@ def test_without_an_address_nothing_links_anywhere(checkout):
     set_address(checkout, GITHUB)
     set_address(checkout, "")
     assert COLAB not in everything(checkout) and "some-school" not in everything(checkout)
-    config = yaml.safe_load((checkout / "_config.yml").read_text(encoding="utf-8"))
-    assert "launch_buttons" not in config and config["html"]["use_repository_button"] is False
+    assert not {"launch_buttons", "repository_url", "use_repository_button"} & set(theme_options(checkout))
     assert "say where to get it" in "".join(notebooks(checkout).popitem()[1][1]["source"])
 
 
@@ -127,3 +133,21 @@ def test_a_forgotten_rewrite_is_found(checkout):
 def test_what_is_no_address_is_refused(checkout, repository, reference):
     with pytest.raises(ConfigurationError, match=r"This is no (address|branch)"):
         set_address(checkout, repository, reference)
+
+
+def test_the_rendered_book_has_the_buttons(checkout, tmp_path):
+    """Jupyter Book takes them from the settings as they are written; other keys of the same name do nothing."""
+    set_address(checkout, GITHUB)
+    source = tmp_path / "source"
+    (source / "notebooks").mkdir(parents=True)
+    (source / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters: [{file: notebooks/01_small}]\n")
+    (source / "index.md").write_text("# Index\n")
+    (source / "references.bib").touch()
+    cells = [nbformat.v4.new_markdown_cell("# Small"), nbformat.v4.new_code_cell("1")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), source / "notebooks" / "01_small.ipynb")
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", source, "--config", checkout / "_config.yml", "--path-output", tmp_path / "out"]
+    subprocess.run(command, check=True, capture_output=True)
+    page = (tmp_path / "out" / "_build" / "html" / "notebooks" / "01_small.html").read_text(encoding="utf-8")
+    assert f"{COLAB}/github/some-school/galaxies.of-2026/blob/main/notebooks/01_small.ipynb" in page
+    assert f'href="{GITHUB}"' in page
