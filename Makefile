@@ -5,6 +5,7 @@
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
 # make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
+# make class     measure how long sixty submissions take to grade
 # make stick     the book, all packages and the survey into a folder, for machines without a network
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
@@ -55,7 +56,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book test lint install colab links address lock assignments grade stick clean check-python check-settings
+.PHONY: help book test lint install colab links address lock assignments grade class stick clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -115,6 +116,9 @@ assignments: install
 grade: install
 	@$(BIN)/python book/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
 	  --submissions '$(SUBMISSIONS)' --jobs '$(JOBS)'
+
+class: install
+	@$(BIN)/python benchmarks/grading_speed.py --jobs '$(JOBS)'
 
 stick: install
 	@sh book/stick.sh '$(STICK)' $(BIN)/python
