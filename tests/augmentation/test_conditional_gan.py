@@ -74,14 +74,15 @@ def test_each_network_is_moved_by_its_own_loss_only(galaxies):
     import tensorflow as tf
 
     gan = conditional_gan(16, 4, loss="cross_entropy")
-    images, classes = galaxies.images[:8].astype(np.float32) / 255, np.eye(4, dtype=np.float32)[galaxies.labels[:8]]
+    images = keras.ops.convert_to_tensor(galaxies.images[:8].astype(np.float32) / 255)
+    classes = keras.ops.convert_to_tensor(np.eye(4, dtype=np.float32)[galaxies.labels[:8]])
     vectors = keras.random.normal((8, gan.latent_dim), seed=keras.random.SeedGenerator(1))
 
     def scores(drawn):
         return gan.discriminator([drawn, classes])
 
     with tf.GradientTape(persistent=True) as tape:
-        together = gan.compute_loss(images, classes, keras.ops.convert_to_tensor(images))
+        together = gan.compute_loss(images, classes, images)
         drawn = gan.generator([vectors, classes], training=True)
         of_discriminator = tf.reduce_mean(tf.nn.softplus(-scores(images)) + tf.nn.softplus(scores(drawn)))
         of_generator = tf.reduce_mean(tf.nn.softplus(-scores(drawn)))
