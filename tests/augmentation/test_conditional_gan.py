@@ -226,6 +226,8 @@ def test_drawn_images_train_with_the_real_ones_and_leave_the_others_alone(galaxi
         np.testing.assert_array_equal(parts.part(part), split.part(part))
     # Nobody shares a group with them.
     assert len(np.unique(parts.groups[new])) == 8 and not np.isin(parts.groups[new], split.groups).any()
+    alone = draw_synthetic(gan, galaxies, split, np.array([3, 0, 0, 5]), alone=True)
+    np.testing.assert_array_equal(add_synthetic(galaxies, split, alone)[1].train, new)
     other = gu.split(galaxies, fractions=(0.6, 0.2, 0.2), seed=2)
     with pytest.raises(ConfigurationError, match="would leak"):
         add_synthetic(galaxies, other, synthetic)
