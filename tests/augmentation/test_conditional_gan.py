@@ -283,3 +283,16 @@ def test_the_same_on_jax(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[1]}:{Path(__file__).parents[2]}")
     child = subprocess.run([sys.executable, "-c", ON_JAX], capture_output=True, text=True, cwd=tmp_path)
     assert child.stdout.strip() == "all is well", child.stderr
+
+
+def test_spectral_normalisation_limits_every_layer_of_the_discriminator(galaxies):
+    gan = conditional_gan(16, 4, spectral_normalisation=True)
+    images = keras.ops.convert_to_tensor(galaxies.images[:8].astype(np.float32) / 255)
+    classes = keras.ops.convert_to_tensor(np.eye(4, dtype=np.float32)[galaxies.labels[:8]])
+    for _ in range(30):  # Each call is one step of the power iteration.
+        gan.compute_loss(None, classes, images)
+    kernels = [layer.layer.kernel for layer in gan.discriminator.layers if hasattr(layer, "layer")]
+    assert len(kernels) == 3
+    for kernel in kernels:
+        matrix = keras.ops.convert_to_numpy(kernel).reshape(-1, kernel.shape[-1])
+        assert np.linalg.svd(matrix, compute_uv=False)[0] == pytest.approx(1, abs=0.05)
