@@ -1196,7 +1196,7 @@ def value_histograms(panels, columns=2, provenance=None):
                 values, edges, weights=weights, histtype="step", color=colour, linestyle=style, linewidth=2, label=name
             )
         axes.set(xlabel=quantity, ylabel="share" if (number - 1) % columns == 0 else "")
-        medians = _spoken(finite, [np.median(values) for values in finite.values()], "{:.3g}")
+        medians = _spoken(finite, [np.median(v) if len(v) else np.nan for v in finite.values()], "{:.3g}")
         spoken.append(f"{quantity}: {medians}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(finite))
     return _finish(figure, f"Histograms. Medians of {'; of '.join(spoken)}.", provenance)

@@ -4,8 +4,6 @@ import warnings
 
 import numpy as np
 
-from galaxy_utils.errors import DataError
-
 SHAPES = {
     "concentration": "concentration",
     "asymmetry": "asymmetry",
@@ -56,25 +54,15 @@ def shape_distances(first, second):
         second: Likewise, usually of real galaxies.
 
     Returns:
-        `{name: distance}`.
-
-    Raises:
-        DataError: A statistic was not measured in two or more images of each set.
+        `{name: distance}`; NaN for a statistic that was measured in fewer than two images of a set.
     """
     from scipy.stats import wasserstein_distance
 
     distances = {}
     for name in SHAPES:
         a, b = (np.asarray(values[name])[np.isfinite(values[name])] for values in (first, second))
-        if min(len(a), len(b)) < 2:
-            raise DataError(
-                f"There are too few galaxies whose {name} can be compared.",
-                where="first, second",
-                expected="at least 2 in each set",
-                found=f"{len(a)} and {len(b)}",
-                remedy="look at the images: is there a galaxy in the middle?",
-            )
-        distances[name] = float(wasserstein_distance(a, b) / max(b.std(), 1e-12))
+        enough = min(len(a), len(b)) >= 2
+        distances[name] = float(wasserstein_distance(a, b) / max(b.std(), 1e-12)) if enough else np.nan
     return distances
 
 
