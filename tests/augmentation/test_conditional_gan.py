@@ -273,7 +273,8 @@ assert not any(np.array_equal(*pair) for pair in zip(before, after))
 assert all(np.isfinite(values).all() for values in run.history.values()) and 0 < run.history["told_apart"][-1] <= 1
 drawn = draw_galaxies(gan, np.arange(4))
 again = steady_gan(16, 4)
-assert gu.fit(again, galaxies, split, recipe, targets="conditions", checkpoint="gan.npz", progress=False).resumed_from == 3
+run = gu.fit(again, galaxies, split, recipe, targets="conditions", checkpoint="gan.npz", progress=False)
+assert run.resumed_from == 3
 np.testing.assert_array_equal(draw_galaxies(again, np.arange(4)), drawn)
 print("all is well")
 """
