@@ -232,7 +232,7 @@ SUPER_RESOLUTION = Recipe(
     "super_resolution",
     epochs=100,
     batch_size=16,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     learning_rate_schedule="cosine",
     inferred=("optimizer", "batch_size", "learning_rate", "learning_rate_schedule", "beta_1", "beta_2"),
     source="paper 2, section 3.3",

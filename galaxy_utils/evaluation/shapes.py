@@ -67,15 +67,15 @@ def shape_distances(first, second):
 
 
 def _measure(image):
-    from photutils.segmentation import SegmentationImage, SourceCatalog
-
     grey = image.astype(float).mean(axis=-1)
     galaxy, light = _find_galaxy(grey)
     if galaxy is None:
         return dict.fromkeys(SHAPES, np.nan)
     with warnings.catch_warnings():
-        # Galaxies that touch the border have no full Kron aperture; photutils says so each time.
+        # Its import warns where notebooks have no widgets; and each galaxy at the border, that its aperture is cut off.
         warnings.simplefilter("ignore")
+        from photutils.segmentation import SegmentationImage, SourceCatalog
+
         source = SourceCatalog(light, SegmentationImage(galaxy.astype(int)))
         inner, outer = (float(np.ravel(source.flux_radius(share))[0].value) for share in (0.2, 0.8))
         return {
