@@ -28,7 +28,7 @@
 # For `make stick`:
 #   STICK=_build/stick | /media/usb | … where it goes
 # For all targets:
-#   TENSORFLOW= | 2.17 | newest | … instead of the locked versions, in an environment of its own
+#   TENSORFLOW= | 2.18 | newest | … instead of the locked versions, in an environment of its own
 #   PYTHON=python3 | python3.12 | …   the Python, 3.11 to 3.13, that .venv is made from
 
 DATASET ?= simulated

@@ -18,6 +18,7 @@ from galaxy_utils.files import write_atomically
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.training import (
     CLASSIFICATION,
+    CONDITION,
     RECONSTRUCTION,
     TARGETS,
     TrainingRun,
@@ -84,6 +85,9 @@ class _Conductor(keras.callbacks.Callback):
         self.batches, self.recipe, self.seed = batches, recipe, seed
         self.state, self.save, self.bar = state, save, bar
 
+    def on_train_begin(self, logs=None):
+        self.good_weights = self.model.get_weights()
+
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
         self.bar.set_description_str(f"Training {self.model.name}, epoch {epoch + 1}/{self.recipe.epochs}")
@@ -103,10 +107,13 @@ class _Conductor(keras.callbacks.Callback):
         for name, value in {**logs, "learning_rate": rate}.items():
             history.setdefault(name, []).append(float(value))
         if not math.isfinite(history["loss"][-1]):
+            kept = f"those after epoch {epoch}" if epoch else "those before training"
             raise FloatingPointError(
                 f"The training loss of epoch {epoch + 1} is {history['loss'][-1]}: the training diverged. "
-                f"Lower the recipe's learning rate ({self.recipe.learning_rate}) or set its clip_norm."
+                f"Lower the recipe's learning rate ({self.recipe.learning_rate}) or set its clip_norm. "
+                f"The network's weights are {kept}."
             )
+        self.good_weights = self.model.get_weights()
         losses = history["val_loss"]
         if self.recipe.restore_best_weights and best_epoch(losses) == len(losses):
             state.best_weights = self.model.get_weights()
@@ -138,9 +145,18 @@ class _State:
     seconds: float = 0.0
 
 
-def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets, checkpoint, identity, progress):
+def train(
+    model, dataset, train_rows, validation_rows, recipe, *, seed, targets, checkpoint, identity, callbacks, progress
+):
     """Compile and train, from the checkpoint if there is one. The arguments are those of `training.fit`, checked."""
     outputs = TARGETS[targets]
+    if CONDITION in outputs and type(model).compute_loss is keras.Model.compute_loss:
+        raise ConfigurationError(
+            f"With targets={targets!r} a network has to bring its own loss.",
+            where=model.name,
+            expected="a class of networks with a method compute_loss, such as those of conditional_gan",
+            found=type(model).__name__,
+        )
     model.compile(
         optimizer=keras.optimizers.Adam(
             recipe.learning_rate, recipe.beta_1, recipe.beta_2, global_clipnorm=recipe.clip_norm
@@ -168,15 +184,20 @@ def train(model, dataset, train_rows, validation_rows, recipe, *, seed, targets,
         total = (recipe.epochs - resumed_from) * len(train_rows)
         description = f"Training {model.name}"
         with progress_bar(total, description, show_count=False) if progress else tqdm(disable=True) as bar:
-            model.fit(
-                batches,
-                validation_data=validation_batches,
-                initial_epoch=resumed_from,
-                epochs=recipe.epochs,
-                callbacks=[_Conductor(batches, recipe, seed, state, save, bar)],
-                shuffle=False,
-                verbose=0,
-            )
+            conductor = _Conductor(batches, recipe, seed, state, save, bar)
+            try:
+                model.fit(
+                    batches,
+                    validation_data=validation_batches,
+                    initial_epoch=resumed_from,
+                    epochs=recipe.epochs,
+                    callbacks=[*callbacks, conductor],
+                    shuffle=False,
+                    verbose=0,
+                )
+            except FloatingPointError:
+                model.set_weights(conductor.good_weights)
+                raise
     if state.best_weights is not None:
         model.set_weights(state.best_weights)
     return TrainingRun(
@@ -200,7 +221,7 @@ def _losses(recipe, outputs):
     }
     metrics = {CLASSIFICATION: [keras.metrics.CategoricalAccuracy(name="accuracy")]}
     if len(outputs) == 1:
-        return {"loss": losses[outputs[0]], "metrics": metrics.get(outputs[0])}
+        return {"loss": losses.get(outputs[0]), "metrics": metrics.get(outputs[0])}
     weights = {RECONSTRUCTION: recipe.reconstruction_weight, CLASSIFICATION: recipe.classification_weight}
     # Keras reports each output's loss, too, but on TensorFlow it lets a last batch of one galaxy count as much as a
     # full one. These averages are over galaxies and take that report's place in the history.

@@ -215,6 +215,42 @@ PAPER_2_CNN = Recipe(
     source="paper 2, section 3.2",
 )
 
+# Section 3.4 gives learning rate 0.001 and batch size 6 for the same network as section 4.3, from which these are.
+PAPER_2_GAN = Recipe(
+    "paper_2_gan",
+    epochs=100,
+    batch_size=16,
+    learning_rate=1e-4,
+    beta_1=0.5,
+    beta_2=0.999,
+    inferred=("optimizer",),
+    source="paper 2, section 4.3",
+)
+
+# Paper 2 states the epochs of its super-resolution network and nothing else.
+SUPER_RESOLUTION = Recipe(
+    "super_resolution",
+    epochs=100,
+    batch_size=16,
+    learning_rate=2e-3,
+    learning_rate_schedule="cosine",
+    inferred=("optimizer", "batch_size", "learning_rate", "learning_rate_schedule", "beta_1", "beta_2"),
+    source="paper 2, section 3.3",
+)
+
+# Not from a paper: with few steps a generator has to move fast, and a mean gradient from before its opponent's last
+# move points the wrong way.
+STEADY_GAN = Recipe(
+    "steady_gan",
+    epochs=150,
+    batch_size=16,
+    learning_rate=8e-4,
+    beta_1=0.0,
+    beta_2=0.99,
+    learning_rate_schedule="cosine",
+    source="this book, chapter 9",
+)
+
 # The papers' denoising and variational autoencoders for augmentation come without any hyper-parameters.
 AUGMENTATION_AUTOENCODER = Recipe(
     "augmentation_autoencoder",

@@ -16,6 +16,8 @@ from galaxy_utils.wording import counted
 
 # The two outputs that a network can be trained towards. A network with both returns a dictionary with these keys.
 CLASSIFICATION, RECONSTRUCTION = "classification", "reconstruction"
+# What stands in their place for a network that is told the classes and brings a loss of its own.
+CONDITION = "condition"
 
 # What a network can be trained towards, with the outputs that it needs for that.
 TARGETS = {
@@ -23,6 +25,7 @@ TARGETS = {
     "votes": (CLASSIFICATION,),
     "images": (RECONSTRUCTION,),
     "images and labels": (RECONSTRUCTION, CLASSIFICATION),
+    "conditions": (CONDITION,),
 }
 
 
@@ -63,6 +66,8 @@ class TrainingRun:
         return len(self.history["loss"])
 
     def __str__(self):
+        if "discriminator_loss" in self.history:
+            return self._adversarial_text()
         shown, digits = ("accuracy", 3) if "accuracy" in self.history else ("loss", 5)
         training, validation = self.history[shown], self.history[f"val_{shown}"]
         best = validation[self.best_epoch - 1]
@@ -74,8 +79,23 @@ class TrainingRun:
             f"{' (these weights were restored)' if self.restored_best else ''}"
         )
 
+    def _adversarial_text(self):
+        # Two networks that train against each other have no lowest loss that would mean anything.
+        lines = [
+            f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {counted(self.epochs, 'epochs')} in "
+            f"{self.seconds:.0f} s"
+        ]
+        for part, before in (("training", ""), ("validation", "val_")):
+            values = {
+                name: self.history[before + name][-1]
+                for name in ("discriminator_loss", "generator_loss", "told_apart")
+                if before + name in self.history
+            }
+            lines.append(f"  {part + ':':<12}" + ", ".join(f"{n.replace('_', ' ')} {v:.3f}" for n, v in values.items()))
+        return "\n".join(lines)
 
-def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labels", progress=True):
+
+def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labels", callbacks=(), progress=True):
     """Train a network.
 
     Images stream from the dataset as 8-bit batches; no larger array of them is made. The order of each epoch depends
@@ -88,6 +108,8 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
     - `"images"`: the mean squared error against the input itself, scaled to [0, 1]: an autoencoder.
     - `"images and labels"`: both, each times its weight in the recipe. The network returns a dictionary with the keys
       `"reconstruction"` and `"classification"`.
+    - `"conditions"`: whatever the network's own `compute_loss` says, which is given the images as the network returns
+      them and the one-hot labels: a generator that draws galaxies of a class.
 
     What a network adds by itself counts too: losses of its layers (`add_loss`), such as the divergence of a variational
     autoencoder, or a `compute_loss` of its own. A class of networks or layers whose settings change the training names
@@ -108,7 +130,9 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
         recipe: A `Recipe`.
         seed: Non-negative integer.
         checkpoint: Path of the checkpoint file, a NumPy `.npz`; `None` writes none.
-        targets: `"labels"`, `"votes"`, `"images"` or `"images and labels"`.
+        targets: `"labels"`, `"votes"`, `"images"`, `"images and labels"` or `"conditions"`.
+        callbacks: Keras callbacks that watch the training. No checkpoint holds what they remember; they are called
+            before it is written, so that one which writes files has written them when the training goes on.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -117,7 +141,8 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
     Raises:
         ConfigurationError: Arguments that do not fit together, or a checkpoint of another run.
         DataError: Rows that the dataset does not have, or a damaged checkpoint.
-        FloatingPointError: The loss stopped being a finite number.
+        FloatingPointError: The loss stopped being a finite number. The network has its last good weights: those with
+            which the last epoch with a finite loss ended, or this call began. A checkpoint holds them, too.
     """
     if not isinstance(recipe, Recipe):
         raise ConfigurationError("Training follows a recipe.", where="recipe", expected="a Recipe", found=repr(recipe))
@@ -166,6 +191,7 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
             targets=targets,
             checkpoint=path,
             identity=identity,
+            callbacks=callbacks,
             progress=progress,
         )
 
@@ -344,7 +370,7 @@ def _check_fits(model, dataset, outputs):
                 found=" and ".join(map(repr, model.output)) if isinstance(model.output, dict) else "a single output",
             )
         gives = tuple(found[name].shape[1:])
-        wanted = {CLASSIFICATION: (dataset.num_classes,), RECONSTRUCTION: images}[name]
+        wanted = (dataset.num_classes,) if name == CLASSIFICATION else images
         if gives != wanted:
             raise ConfigurationError(
                 "The network is built for another number of classes."

@@ -1,4 +1,4 @@
-"""More training images than were taken: by geometry, by a denoising and by a variational autoencoder."""
+"""More training images than were taken: by geometry, by autoencoders, by adversarial networks, by repetition."""
 
 import importlib
 
@@ -6,12 +6,25 @@ import importlib
 _PUBLIC = {
     "SyntheticImages": "synthetic",
     "add_synthetic": "synthetic",
+    "conditional_gan": "conditional_gan",
     "denoising_autoencoder": "autoencoders",
+    "draw_galaxies": "conditional_gan",
+    "draw_synthetic": "conditional_gan",
     "make_synthetic": "synthetic",
+    "missing_images": "balance",
+    "oversample": "balance",
+    "rare_classes": "balance",
+    "read_film": "conditional_gan",
+    "sample_film": "conditional_gan",
+    "steady_gan": "conditional_gan",
+    "super_resolution_gan": "super_resolution",
+    "upscale": "super_resolution",
     "variational_autoencoder": "autoencoders",
     "walk_between": "synthetic",
+    "with_classes": "balance",
     "RandomFlipsAndTurns": "geometric",
     "RandomRotationZoomShift": "geometric",
+    "RandomShiftAndBrightness": "geometric",
 }
 
 __all__ = list(_PUBLIC)

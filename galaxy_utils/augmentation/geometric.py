@@ -114,6 +114,50 @@ class RandomRotationZoomShift(_RandomLayer):
         return {**super().get_config(), "rotation": self.rotation, "zoom": self.zoom, "shift": self.shift}
 
 
+@keras.saving.register_keras_serializable("galaxy_utils")
+class RandomShiftAndBrightness(_RandomLayer):
+    """Shift each image by whole pixels and make it brighter or darker, by amounts drawn at random.
+
+    Gradients pass through, so that a generator can learn from a discriminator that sees its images through this layer.
+    What comes in at a border repeats the border.
+
+    Args:
+        shift: Largest shift along each axis, as a share of the side.
+        brightness: Largest change of brightness either way, in units of the images.
+        seed: Seed of the draws.
+
+    Input and output: images, shape (n, side, side, channels), float; values are not clipped.
+    """
+
+    def __init__(self, shift=0.0625, brightness=0.1, seed=1, **options):
+        super().__init__(seed, **options)
+        for name, value, largest in (("shift", shift, 0.5), ("brightness", brightness, math.inf)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= largest:
+                raise ConfigurationError(
+                    f"Images cannot be changed with this {name}.",
+                    where=name,
+                    expected=f"a number from 0 to {largest}" if largest < math.inf else "a number, at least 0",
+                    found=repr(value),
+                )
+        self.shift, self.brightness = float(shift), float(brightness)
+
+    def transform(self, images):
+        num_images, side = ops.shape(images)[0], images.shape[1]
+        pixels = round(self.shift * side)
+        if pixels:
+            drawn = keras.random.randint((2, num_images, 1), -pixels, pixels + 1, seed=self.generator)
+            sources = ops.clip(ops.arange(side, dtype="int32")[None, None] + drawn, 0, side - 1)
+            # Matrices that pick rows and columns: their gradient is a matrix product, too, and quick on every backend.
+            rows, columns = ops.one_hot(sources[0], side), ops.one_hot(sources[1], side)
+            images = ops.einsum("nij,njkc->nikc", rows, images)
+            images = ops.einsum("nij,nkjc->nkic", columns, images)
+        change = keras.random.uniform((num_images, 1, 1, 1), -1.0, 1.0, seed=self.generator)
+        return images + self.brightness * change
+
+    def get_config(self):
+        return {**super().get_config(), "shift": self.shift, "brightness": self.brightness}
+
+
 def move_images(images, angle, size, right, down):
     """Rotate, enlarge and shift images about their centres, in one bilinear interpolation.
 

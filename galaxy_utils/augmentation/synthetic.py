@@ -1,4 +1,4 @@
-"""Extra training images from a trained autoencoder, with their source's label, made from the training part alone."""
+"""Extra training images from a trained network, with labels, made from the training part alone."""
 
 import hashlib
 import math
@@ -18,22 +18,27 @@ IMAGES_AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class SyntheticImages:
-    """Images that an autoencoder made from training galaxies.
+    """Images that a network made after training galaxies.
 
     Attributes:
-        images: Shape (k, height, width, 3), uint8, memory-mapped from the cache folder.
-        source_rows: Shape (k,), int64: the galaxy that each was made from; its label goes with it.
+        images: Shape (k, height, width, 3), uint8.
+        labels: Shape (k,), int64: the class of each.
+        learned_from: Rows of the galaxies that the network was trained on, int64.
         share: Share of the training images that are to be synthetic.
-        made_by: Name of the autoencoder.
+        made_by: Name of the network.
+        source_rows: Shape (k,), int64: the galaxy that each is a copy of; everything known about it goes with the copy.
+            `None` where no single galaxy stands behind an image.
     """
 
     images: np.ndarray
-    source_rows: np.ndarray
+    labels: np.ndarray
+    learned_from: np.ndarray
     share: float
     made_by: str
+    source_rows: np.ndarray | None = None
 
     def __len__(self):
-        return len(self.source_rows)
+        return len(self.labels)
 
 
 def make_synthetic(model, dataset, split, share=0.5, seed=1):
@@ -69,25 +74,34 @@ def make_synthetic(model, dataset, split, share=0.5, seed=1):
     random = np.random.default_rng(seed)
     passes = [random.permutation(train) for _ in range(math.ceil(count / len(train)))]
     sources = np.concatenate([*passes, train[:0]])[:count].astype(np.int64)
-    return SyntheticImages(_images_of(model, dataset, sources, seed), sources, float(share), model.name)
+    return SyntheticImages(
+        images=_images_of(model, dataset, sources, seed),
+        labels=np.asarray(dataset.labels)[sources],
+        learned_from=train,
+        share=float(share),
+        made_by=model.name,
+        source_rows=sources,
+    )
 
 
 def add_synthetic(dataset, split, synthetic):
     """Return the dataset and split with synthetic images among the training galaxies, and nowhere else.
 
-    The synthetic images stand behind the dataset's rows, so that every galaxy keeps its own; each belongs to the sky
-    group of its source. Validation and test are the same rows as before.
+    The synthetic images stand behind the dataset's rows, so that every galaxy keeps its own. A copy belongs to the sky
+    group of its source; an image without a source has no coordinates and is a group of its own. Validation and test are
+    the same rows as before.
 
     Args:
         dataset: The `GalaxyDataset` that the images were made from.
-        split: The `Split` they were made with.
-        synthetic: `SyntheticImages`.
+        split: The `Split` they were made with, or one with more training galaxies.
+        synthetic: `SyntheticImages`. Add several kinds one after the other.
 
     Returns:
         `(dataset, split)` for `gu.fit`. Without synthetic images these are the two that were given.
 
     Raises:
-        ConfigurationError: Images of another size, or made from galaxies that are not in this training part.
+        ConfigurationError: Images of another size, or made by a network that has seen galaxies outside this training
+            part.
     """
     if not len(synthetic):
         return dataset, split
@@ -98,32 +112,39 @@ def add_synthetic(dataset, split, synthetic):
             expected=f"images of shape {tuple(dataset.images.shape[1:])}",
             found=f"images of shape {synthetic.images.shape[1:]}",
         )
-    if strangers := len(np.setdiff1d(synthetic.source_rows, split.train)):
+    if strangers := len(np.setdiff1d(synthetic.learned_from, split.train)):
         raise ConfigurationError(
-            "Some synthetic images were made from galaxies outside the training part: the test would leak.",
-            where="synthetic.source_rows",
+            "The synthetic images were learned from galaxies outside the training part: the test would leak.",
+            where="synthetic.learned_from",
             expected="rows of split.train",
             found=f"{strangers} other rows",
             remedy="make them with the split that they are added to",
         )
     num_original, sources = len(dataset), synthetic.source_rows
 
-    def extended(column):
-        return None if column is None else np.concatenate([column, np.asarray(column)[sources]])
+    def extended(column, without_source=np.nan):
+        if column is None:
+            return None
+        if sources is not None:
+            return np.concatenate([column, np.asarray(column)[sources]])
+        return np.concatenate([column, np.broadcast_to(without_source, (len(synthetic), *column.shape[1:]))])
 
-    columns = ("labels", "ra", "dec", "redshift", "pixel_scale", "vote_fractions")
     longer = dataset.replace(
         name=f"{dataset.name} and synthetic images",
         provenance=f"{dataset.provenance}; training images also from a {synthetic.made_by.replace('_', ' ')}",
         images=_ImagesOnEnd(dataset.images, synthetic.images),
-        **{name: extended(getattr(dataset, name)) for name in columns},
+        labels=np.concatenate([dataset.labels, synthetic.labels]),
+        vote_fractions=extended(
+            dataset.vote_fractions, np.eye(dataset.num_classes, dtype=np.float32)[synthetic.labels]
+        ),
+        **{name: extended(getattr(dataset, name)) for name in ("ra", "dec", "redshift", "pixel_scale")},
     )
     original_rows = split.train if synthetic.share < 1 else split.train[:0]
     return longer, Split(
-        train=np.concatenate([original_rows, num_original + np.arange(len(sources))]),
+        train=np.concatenate([original_rows, num_original + np.arange(len(synthetic))]),
         validation=split.validation,
         test=split.test,
-        groups=extended(split.groups),
+        groups=extended(split.groups, 1 + split.groups.max() + np.arange(len(synthetic))),
         radius=split.radius,
         fractions=split.fractions,
         seed=split.seed,

@@ -1,6 +1,6 @@
 """How good predictions are, with intervals, beside what no learning at all would reach."""
 
-from galaxy_utils.evaluation import latent
+from galaxy_utils.evaluation import latent, resolution
 from galaxy_utils.evaluation.classification import (
     Evaluation,
     accuracy_difference,
@@ -12,6 +12,16 @@ from galaxy_utils.evaluation.classification import (
 )
 from galaxy_utils.evaluation.controls import averaged_pixels, control_rows
 from galaxy_utils.evaluation.features import FeatureAnswers, linear_probe, nearest_neighbours
+from galaxy_utils.evaluation.generation import (
+    SampleScores,
+    features_and_answers,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    nearest_real,
+    score_samples,
+)
+from galaxy_utils.evaluation.shapes import shape_distances, shape_statistics
 from galaxy_utils.evaluation.significance import (
     Estimate,
     galaxies_needed,
@@ -26,21 +36,31 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "FeatureAnswers",
+    "SampleScores",
     "accuracy_difference",
     "averaged_pixels",
     "control_rows",
     "evaluate",
+    "features_and_answers",
+    "frechet_distance",
     "galaxies_needed",
     "galaxy_divergences",
+    "inception_score",
+    "kernel_distance",
     "label_entropy",
     "latent",
     "linear_probe",
     "mean_over_seeds",
     "mean_with_interval",
     "nearest_neighbours",
+    "nearest_real",
     "paired_difference",
     "power_of_comparison",
     "predict_eight_views",
+    "resolution",
+    "score_samples",
+    "shape_distances",
+    "shape_statistics",
     "smooth_labels",
     "smoothing_from_entropy",
 ]

@@ -1,0 +1,135 @@
+"""Unequal classes: which are rare, how many images they lack, and two ways to fill them up without a generator.
+
+A third way, class weights in the loss, is part of a recipe: `recipe.replace(balanced_classes=True)`.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from galaxy_utils.classes import OFFICIAL_CLASS_COUNTS
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.wording import counted
+
+# Paper 2, section 3.4, calls classes with fewer images than this underrepresented, out of 17,736 in the official file.
+PAPER_2_THRESHOLD = 1750
+
+
+def rare_classes(dataset, threshold=PAPER_2_THRESHOLD):
+    """Return the classes that paper 2 calls underrepresented: with fewer than 1,750 of 17,736 images.
+
+    For a dataset of another size the threshold is the same share of it, 9.87 %.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        threshold: Images in the official file's numbers.
+
+    Returns:
+        Labels, ascending, int64. Classes without a single galaxy are not among them: nothing can be learned about them.
+
+    Raises:
+        ConfigurationError: A threshold that is none.
+        DataError: No class lies under it.
+    """
+    official = sum(OFFICIAL_CLASS_COUNTS)
+    if not 0 < threshold <= official:
+        raise ConfigurationError(
+            "This is no threshold.",
+            where="threshold",
+            expected=f"images of a class in the official file, above 0 and at most {official:,}",
+            found=repr(threshold),
+        )
+    counts = dataset.class_counts
+    limit = threshold * len(dataset) / official
+    rare = np.flatnonzero((counts > 0) & (counts < limit))
+    if not len(rare):
+        smallest = int(np.argmin(np.where(counts > 0, counts, len(dataset) + 1)))
+        raise DataError(
+            "No class is rare.",
+            where=dataset.name,
+            expected=f"a class with fewer than {limit:,.1f} of {counted(len(dataset), 'galaxies')}",
+            found=f"the smallest, {dataset.class_names[smallest]}, has {counts[smallest]:,}",
+            remedy="raise the threshold, or name the classes yourself",
+        )
+    return rare
+
+
+def with_classes(dataset, split, classes, at_least=20):
+    """Return the split with the training and validation galaxies of some classes only; the test part stays whole.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        split: Its `Split`.
+        classes: Labels.
+        at_least: Training images that each of these classes must have. With fewer, a generator learns them by heart.
+
+    Returns:
+        A `Split`.
+
+    Raises:
+        DataError: A class has too few training images, or none for validation.
+    """
+    labels = np.asarray(dataset.labels)
+    for label in classes:
+        found = int(np.sum(labels[split.train] == label))
+        if found < at_least:
+            raise DataError(
+                f"Class {dataset.class_names[label]!r} has too few images to learn from.",
+                where=f"training part of {dataset.name}",
+                expected=f"at least {at_least}",
+                found=f"{found}",
+                remedy="leave the class out, add galaxies to it, or lower at_least and look for copies",
+            )
+    parts = {part: getattr(split, part) for part in ("train", "validation")}
+    chosen = {part: rows[np.isin(labels[rows], classes)] for part, rows in parts.items()}
+    return dataclasses.replace(split, **chosen)
+
+
+def missing_images(dataset, split, target=None, classes=None):
+    """Return how many training images each class lacks.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        split: Its `Split`.
+        target: Training images that each class is to have; `None` for as many as the largest has.
+        classes: Labels that are to be filled up; `None` for all that occur.
+
+    Returns:
+        Shape (number of classes,), int64; 0 for classes that have enough and for those that are not to be filled up.
+    """
+    counts = np.bincount(np.asarray(dataset.labels)[split.train], minlength=dataset.num_classes)
+    target = counts.max() if target is None else target
+    wanted = np.where(counts > 0, np.maximum(target - counts, 0), 0)
+    if classes is not None:
+        wanted[np.setdiff1d(np.arange(len(counts)), classes)] = 0
+    return wanted.astype(np.int64)
+
+
+def oversample(dataset, split, counts, seed=1):
+    """Return the split with training galaxies of some classes listed several times.
+
+    Args:
+        dataset: A `GalaxyDataset`.
+        split: Its `Split`.
+        counts: How many entries to add to each class, shape (number of classes,), usually from `missing_images`.
+        seed: Seed of the choice. Each galaxy of a class is repeated once before any is repeated again.
+
+    Returns:
+        A `Split` with the same validation and test parts.
+
+    Raises:
+        DataError: Entries are asked for in a class without training galaxies.
+    """
+    labels, random = np.asarray(dataset.labels)[split.train], np.random.default_rng(seed)
+    added = [split.train]
+    for label in np.flatnonzero(counts):
+        members = split.train[labels == label]
+        if not len(members):
+            raise DataError(
+                f"Class {dataset.class_names[label]!r} has no training galaxy to repeat.",
+                where=f"training part of {dataset.name}",
+            )
+        passes = -(-int(counts[label]) // len(members))
+        order = np.concatenate([random.permutation(members) for _ in range(passes)])
+        added.append(order[: counts[label]])
+    return dataclasses.replace(split, train=np.sort(np.concatenate(added)))

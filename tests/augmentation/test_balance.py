@@ -1,0 +1,83 @@
+"""Which classes are rare, and what fills them up."""
+
+import numpy as np
+import pytest
+from toy_galaxies import toy_galaxies
+
+import galaxy_utils as gu
+from galaxy_utils.augmentation import missing_images, oversample, rare_classes, with_classes
+from galaxy_utils.classes import CLASS_NAMES, OFFICIAL_CLASS_COUNTS
+from galaxy_utils.errors import ConfigurationError, DataError
+
+
+def galaxies_with(counts, **changes):
+    """Galaxies without pictures worth looking at, so many of each class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = np.broadcast_to(np.zeros((1, 8, 8, 3), np.uint8), (len(labels), 8, 8, 3))
+    names = CLASS_NAMES if len(counts) == 10 else tuple(f"class {label}" for label in range(len(counts)))
+    columns = {"images": images, "labels": labels, "class_names": names, "vote_fractions": None}
+    return toy_galaxies().replace(**{**columns, **changes})
+
+
+def test_the_papers_rare_classes_are_not_the_ones_it_names():
+    rare = [CLASS_NAMES[label] for label in rare_classes(galaxies_with(OFFICIAL_CLASS_COUNTS))]
+    assert rare == ["Disturbed", "Cigar Shaped Smooth", "Edge-on without Bulge"]
+    # The paper names this one, which has 1,873.
+    assert "Edge-on with Bulge" not in rare
+
+
+def test_the_threshold_is_a_share_of_other_datasets():
+    tenth = [count // 10 for count in OFFICIAL_CLASS_COUNTS]
+    np.testing.assert_array_equal(rare_classes(galaxies_with(tenth)), [0, 4, 8])
+    np.testing.assert_array_equal(rare_classes(galaxies_with([90, 5, 0, 5]), threshold=1000), [1, 3])
+
+
+def test_no_rare_class_is_an_error_that_says_how_small_the_smallest_is():
+    with pytest.raises(DataError, match="(?s)9.9 of 100 galaxies.*class 1, has 20"):
+        rare_classes(galaxies_with([30, 20, 25, 25]))
+    with pytest.raises(ConfigurationError, match="found: 0"):
+        rare_classes(galaxies_with([30, 20, 25, 25]), threshold=0)
+
+
+@pytest.fixture
+def split():
+    galaxies = galaxies_with([60, 20, 40], ra=np.linspace(0, 300, 120), dec=np.zeros(120))
+    return galaxies, gu.split(galaxies, fractions=(0.5, 0.25, 0.25))
+
+
+def test_a_split_of_some_classes_keeps_its_test_part(split):
+    galaxies, parts = split
+    fewer = with_classes(galaxies, parts, [1, 2], at_least=10)
+    assert set(galaxies.labels[fewer.train]) == set(galaxies.labels[fewer.validation]) == {1, 2}
+    assert np.isin(fewer.train, parts.train).all() and fewer.hash != parts.hash
+    np.testing.assert_array_equal(fewer.test, parts.test)
+    with pytest.raises(DataError, match="(?s)'class 1'.*at least 11.*found: 10"):
+        with_classes(galaxies, parts, [1, 2], at_least=11)
+
+
+def test_missing_images_fill_up_to_the_largest_class(split):
+    galaxies, parts = split
+    np.testing.assert_array_equal(np.bincount(galaxies.labels[parts.train]), [30, 10, 20])
+    np.testing.assert_array_equal(missing_images(galaxies, parts), [0, 20, 10])
+    np.testing.assert_array_equal(missing_images(galaxies, parts, target=15), [0, 5, 0])
+    np.testing.assert_array_equal(missing_images(galaxies, parts, classes=[1]), [0, 20, 0])
+
+
+def test_oversampling_repeats_training_galaxies_evenly(split):
+    galaxies, parts = split
+    fuller = oversample(galaxies, parts, missing_images(galaxies, parts))
+    np.testing.assert_array_equal(np.bincount(galaxies.labels[fuller.train]), [30, 30, 30])
+    np.testing.assert_array_equal(np.unique(fuller.train), parts.train)
+    uses = np.bincount(fuller.train, minlength=len(galaxies))
+    assert (uses[parts.train][galaxies.labels[parts.train] == 1] == 3).all()
+    assert set(uses[parts.train][galaxies.labels[parts.train] == 2]) == {1, 2}
+    for part in ("validation", "test"):
+        np.testing.assert_array_equal(fuller.part(part), parts.part(part))
+    again = oversample(galaxies, parts, missing_images(galaxies, parts))
+    assert again.hash == fuller.hash
+
+
+def test_a_class_without_training_galaxies_cannot_be_repeated(split):
+    galaxies, parts = split
+    with pytest.raises(DataError, match="'class 1'"):
+        oversample(galaxies, with_classes(galaxies, parts, [0, 2]), np.array([0, 3, 0]))
