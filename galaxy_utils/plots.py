@@ -82,7 +82,7 @@ def show(figure, caption=""):
 
 
 def show_warning(title, text):
-    """Display a banner in a notebook: a warning box in the book, plain bold text elsewhere.
+    """Display a banner in a notebook.
 
     Args:
         title: What to be warned of.
@@ -92,8 +92,9 @@ def show_warning(title, text):
 
     from IPython.display import display
 
-    box = f"""<div class="admonition warning"><p class="admonition-title"><strong>{escape(title)}</strong></p>
-        <p>{escape(text)}</p></div>"""
+    # Colours of its own: themes give HTML output a background of their choice, in dark mode a light one.
+    style = f"background: {PAPER}; color: {INK}; border-left: 0.3rem solid #BB5566; padding: 0.6rem 1rem"
+    box = f'<div role="note" style="{style}"><strong>{escape(title)}</strong><br>{escape(text)}</div>'
     display({"text/html": box, "text/plain": f"WARNING. {title}. {text}"}, raw=True)
 
 
