@@ -1087,13 +1087,7 @@ def accuracy_by_cost(rungs, provenance=None):
     panels[0].set_xticks([0, 1e4, 1e5, 1e6, *([1e7] if max(r["parameters"] for r in rungs.values()) > 3e6 else [])])
     panels[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     panels[1].set(xscale="log", xlabel="seconds, features included")
-    seconds = [rung["seconds"] for rung in rungs.values()]
-    panels[1].set_xlim(min(seconds) / 1.6, max(seconds) * 1.6)
-    if max(seconds) / min(seconds) < 30:
-        # On less than about a decade the logarithmic axis would be left without a number.
-        panels[1].xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        panels[1].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    panels[1].xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    _log_axis(panels[1], [rung["seconds"] for rung in rungs.values()])
     for axes in panels:
         axes.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=11)
@@ -1341,21 +1335,25 @@ def accuracy_against_cost(rows, cost="training_seconds", provenance=None):
         amount = f"{row[cost]:,.0f}" if cost == "parameters" else f"{row[cost]:,.3g} s"
         spoken.append(f"{row['round']}: {amount}, accuracy {row['accuracy']:.3f}, {words}")
     axes.set(xscale="log", xlabel=titles[cost], ylabel="accuracy")
-    costs = [row[cost] for row in rows]
-    axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
-    if max(costs) / min(costs) < 30:
-        # On less than about a decade the logarithmic axis would be left without a number.
-        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.xaxis.set_major_formatter(
-        matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
-    )
+    _log_axis(axes, [row[cost] for row in rows])
     axes.grid(alpha=0.3)
     _verdict_legend(figure, rows)
     listed = [f"{row['number']} {row['round']}" for row in rows]
     key = "   ".join(entry.replace(" ", "\u00a0") for entry in listed)
     axes.set_title(textwrap.fill(key, 78), fontsize=10, loc="left")
     return _finish(figure, f"Accuracy against {titles[cost]}. {'; '.join(spoken)}.", provenance)
+
+
+def _log_axis(axes, values):
+    """Give a logarithmic horizontal axis room around its values, and numbers as people write them."""
+    axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
+    if max(values) / min(values) < 30:
+        # On less than about a decade the axis would be left without a number.
+        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.xaxis.set_major_formatter(
+        matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
+    )
 
 
 def _verdict_legend(figure, rows):

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from galaxy_utils.augmentation._adversarial import AdversarialModel, layer_seeds
+from galaxy_utils.augmentation._adversarial import AdversarialModel
 from galaxy_utils.augmentation.super_resolution import DISCRIMINATOR_FILTERS, FACTOR
 from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.models.cnn import layer_seeds
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")

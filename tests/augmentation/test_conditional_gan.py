@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from toy_galaxies import WatchedImages, toy_galaxies
+from toy_galaxies import WatchedImages
 
 import galaxy_utils as gu
 from galaxy_utils.augmentation import (
@@ -27,16 +27,6 @@ from galaxy_utils.errors import ConfigurationError, DataError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 QUICK = gu.Recipe("quick", epochs=3, batch_size=16, learning_rate=1e-3, beta_1=0.5)
-
-
-@pytest.fixture(scope="module")
-def galaxies():
-    return toy_galaxies(noise=20)
-
-
-@pytest.fixture(scope="module")
-def split(galaxies):
-    return gu.split(galaxies, fractions=(0.6, 0.2, 0.2))
 
 
 def train(gan, galaxies, split, recipe=QUICK, **options):

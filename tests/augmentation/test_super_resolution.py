@@ -23,11 +23,6 @@ def galaxies():
 
 
 @pytest.fixture(scope="module")
-def split(galaxies):
-    return gu.split(galaxies, fractions=(0.6, 0.2, 0.2))
-
-
-@pytest.fixture(scope="module")
 def classifier():
     return gu.models.paper_1_cnn(32, 4, pooling="average")
 
