@@ -56,7 +56,7 @@ def paper_1_cnn(
     )
 
 
-def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1):
+def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentation=None):
     """Build the network of paper 2 (augmentation by adversarial networks), section 3.2.
 
     Three convolutions with 32, 64 and 128 filters, each followed by pooling; 512 neurons; softmax.
@@ -68,6 +68,7 @@ def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1):
         image_size: Side of the square images, in pixels; at least 8.
         num_classes: Number of classes.
         seed: Seed of the initial weights: the same seed gives the same network.
+        augmentation: As in `paper_1_cnn`.
 
     Returns:
         A `keras.Model` with the input and output of `paper_1_cnn`.
@@ -84,7 +85,7 @@ def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1):
         dropout=0.0,
         block_dropout=0.0,
         pooling="flatten",
-        augmentation=None,
+        augmentation=augmentation,
         seed=seed,
     )
 
