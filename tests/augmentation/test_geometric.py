@@ -77,9 +77,10 @@ def test_layers_survive_saving(layer, tmp_path):
     np.testing.assert_array_equal(network.predict(images(), verbose=0), restored.predict(images(), verbose=0))
 
 
-def test_augmentation_changes_nothing_else_in_the_network():
-    plain = gu.models.paper_1_cnn(16)
-    augmented = gu.models.paper_1_cnn(16, augmentation=[RandomFlipsAndTurns(), RandomRotationZoomShift()])
+@pytest.mark.parametrize("build", [gu.models.paper_1_cnn, gu.models.paper_2_cnn, gu.models.small_cnn])
+def test_augmentation_changes_nothing_else_in_the_network(build):
+    plain = build(16)
+    augmented = build(16, augmentation=[RandomFlipsAndTurns(), RandomRotationZoomShift()])
     assert [layer.name for layer in augmented.layers if not isinstance(layer, LAYERS)] == [
         layer.name for layer in plain.layers
     ]
