@@ -132,7 +132,7 @@ class SampleScores:
         images: Images in each of the three sets.
         images_by_class: `{class name: images}`, the same in the three sets.
         features: Numbers in a feature vector.
-        judge: Name of the classifier.
+        judge: Name of the network whose features the distances compare.
     """
 
     generated: dict
@@ -169,7 +169,9 @@ class SampleScores:
         return "\n".join(lines)
 
 
-def score_samples(classifier, images, labels, dataset, split, *, part="test", subsets=100, seed=1):
+def score_samples(
+    classifier, images, labels, dataset, split, *, feature_network=None, part="test", subsets=100, seed=1
+):
     """Compare generated images with real ones, and real ones with real ones, by the features of a classifier.
 
     Three sets of equal size and equal classes are drawn: generated, real from `part`, real from the training part. The
@@ -183,6 +185,8 @@ def score_samples(classifier, images, labels, dataset, split, *, part="test", su
         labels: The class each was asked to be, shape (n,).
         dataset: A `GalaxyDataset` of the same image size.
         split: Its `Split`.
+        feature_network: A Keras model from images, values 0–255, to feature vectors, such as one of
+            `models.backbone_features`, whose features the distances compare in place of the classifier's.
         part: `"test"` or `"validation"`.
         subsets: Subsets behind the kernel distance.
         seed: Seed of the draws.
@@ -220,6 +224,8 @@ def score_samples(classifier, images, labels, dataset, split, *, part="test", su
     for name, which in chosen.items():
         several = images[which] if name == "generated" else np.asarray(dataset.images[which])
         features[name], answers[name] = features_and_answers(classifier, several)
+        if feature_network is not None:
+            features[name] = np.asarray(feature_network.predict(several, verbose=0), np.float64)
     wanted = {"generated": labels[chosen["generated"]], "train": everyone[chosen["train"]]}
 
     def compare(name):
@@ -239,7 +245,7 @@ def score_samples(classifier, images, labels, dataset, split, *, part="test", su
         images=len(chosen["real"]),
         images_by_class=by_class,
         features=features["real"].shape[1],
-        judge=classifier.name,
+        judge=(feature_network or classifier).name,
     )
 
 

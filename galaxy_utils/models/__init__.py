@@ -5,6 +5,7 @@ from galaxy_utils.models.cnn import paper_1_cnn, paper_2_cnn, small_cnn
 from galaxy_utils.models.transfer import (
     BACKBONES,
     backbone_classifier,
+    backbone_features,
     find_weights,
     imagenet_weights,
     random_weights,
@@ -13,6 +14,7 @@ from galaxy_utils.models.transfer import (
 __all__ = [
     "BACKBONES",
     "backbone_classifier",
+    "backbone_features",
     "classifier_alone",
     "find_weights",
     "imagenet_weights",

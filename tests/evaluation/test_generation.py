@@ -1,5 +1,6 @@
 """Scores of generated images: against independent computations, on cases whose answer is known, and for bad input."""
 
+import keras
 import numpy as np
 import pytest
 from toy_galaxies import toy_galaxies
@@ -98,6 +99,22 @@ def test_real_images_reach_the_floor_and_noise_does_not(judged):
     assert bad.generated["frechet"] > 10 * bad.floor["frechet"]
     assert bad.generated["kernel_low"] > bad.floor["kernel_high"]
     assert "FID" in str(bad) and f"{bad.floor['frechet']:.3f}" in str(bad)
+
+
+def test_the_distances_may_use_another_network_s_eyes(judged):
+    galaxies, split, network = judged
+    fresh = toy_galaxies(num_galaxies=160, noise=20, seed=9)
+    pixels = keras.Input((16, 16, 3))
+    eyes = keras.Model(pixels, keras.layers.AveragePooling2D(8)(pixels), name="eyes")
+    eyes = keras.Model(pixels, keras.layers.Flatten()(eyes(pixels)), name="eyes")
+    own, others = (
+        score_samples(network, fresh.images, fresh.labels, galaxies, split, subsets=5, feature_network=each)
+        for each in (None, eyes)
+    )
+    assert (own.judge, others.judge, others.features) == (network.name, "eyes", 12)
+    assert others.generated["frechet"] != own.generated["frechet"]
+    # What needs answers is the classifier's all the same.
+    assert others.generated["recognised"] == own.generated["recognised"]
 
 
 def test_the_three_sets_have_equal_classes_and_sizes(judged):

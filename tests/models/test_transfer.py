@@ -17,6 +17,7 @@ from galaxy_utils.evaluation import evaluate
 from galaxy_utils.models import (
     BACKBONES,
     backbone_classifier,
+    backbone_features,
     find_weights,
     imagenet_weights,
     random_weights,
@@ -95,6 +96,15 @@ def test_it_is_the_network_of_keras_applications_with_its_own_scaling(backbone, 
     expected = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities(model, images()), expected, atol=2e-4)
+
+
+def test_features_are_what_the_classifier_pools():
+    network = small(0, head_units=0, dropout=0.0)
+    features = np.asarray(backbone_features("resnet18", SIDE, None)(images()))
+    kernel, bias = network.get_layer("trained_part").get_layer("class_scores").get_weights()
+    scores = features @ kernel + bias
+    answers = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(answers, probabilities(network, images()), atol=1e-5)
 
 
 def test_resnet18_has_the_parameters_of_its_paper():
