@@ -450,7 +450,8 @@ official = 10.0
             "by the distance alone": """
 def verdict(images, labels):
     distance = frechet(features(images), features(real))
-    return KINDS[int(np.searchsorted([1.0, 1.5, 2.2, 3.0], distance))]
+    order = ("mislabelled", "copies", "honest", "blurred", "collapsed")
+    return order[int(np.searchsorted([1.0, 1.2, 2.5, 4.5], distance))]
 """,
             "never looks for copies": """
 old = verdict
