@@ -306,6 +306,173 @@ def neighbour_accuracy(train_vectors, train_labels, vectors, labels, neighbours)
             "a list": "supported = ['B', 'D']",
         },
     },
+    "a5": {
+        "q1": {
+            "a root of the elements": """
+def frechet(first, second):
+    means = first.mean(axis=0) - second.mean(axis=0)
+    one, two = np.cov(first.T), np.cov(second.T)
+    return float(means @ means + np.trace(one + two - 2 * np.sqrt(np.abs(one @ two))))
+""",
+            "variances alone": """
+def frechet(first, second):
+    spreads = first.std(axis=0, ddof=1) - second.std(axis=0, ddof=1)
+    return float(np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2) + np.sum(spreads**2))
+""",
+            "the distance of the means not squared": """
+def frechet(first, second):
+    apart = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    return gu.evaluation.frechet_distance(first, second) - apart + np.sqrt(apart)
+""",
+            "divided by n": """
+def frechet(first, second):
+    one, two = (features - features.mean(axis=0) for features in (first, second))
+    one, two = one * np.sqrt(1 - 1 / len(one)), two * np.sqrt(1 - 1 / len(two))
+    apart = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    return gu.evaluation.frechet_distance(one, two) + apart
+""",
+        },
+        "q2": {
+            "two draws that may share vectors": """
+def floor(distance, vectors, count, draws, seed):
+    random = np.random.default_rng(seed)
+    return np.mean([
+        distance(*(vectors[random.choice(len(vectors), count, replace=False)] for _ in range(2)))
+        for _ in range(draws)
+    ])
+""",
+            "the same draw every time": """
+def floor(distance, vectors, count, draws, seed):
+    found = []
+    for _ in range(draws):
+        rows = np.random.default_rng(seed).permutation(len(vectors))
+        found.append(distance(vectors[rows[:count]], vectors[rows[count:2 * count]]))
+    return np.mean(found)
+""",
+            "the first rows against the last ones": """
+def floor(distance, vectors, count, draws, seed):
+    return distance(vectors[:count], vectors[-count:])
+""",
+            "one mean only": """
+def mean_part(vectors, count):
+    return np.var(vectors, axis=0, ddof=1).sum() / count
+""",
+            "the mean over dimensions": """
+def mean_part(vectors, count):
+    return 2 * np.var(vectors, axis=0, ddof=1).mean() / count
+""",
+        },
+        "q3": {
+            "quarter turns alone": """
+def nearest_known(images, known):
+    from sklearn.metrics.pairwise import euclidean_distances
+    flat = known.reshape(len(known), -1) / 255
+    each = np.array([
+        euclidean_distances(view_images(images, n).reshape(len(images), -1) / 255, flat) for n in range(4)
+    ]).min(axis=0) / flat.shape[1] ** 0.5
+    return each.argmin(axis=1), each.min(axis=1)
+""",
+            "as it lies": """
+def nearest_known(images, known):
+    each = np.sqrt(np.mean((images[:, None] / 255 - known[None] / 255) ** 2, axis=(2, 3, 4)))
+    return each.argmin(axis=1), each.min(axis=1)
+""",
+            "subtracted as 8-bit numbers": """
+def nearest_known(images, known):
+    each = np.array([
+        np.sqrt(np.mean(((view_images(images, n)[:, None] - known[None]) / 255) ** 2, axis=(2, 3, 4)))
+        for n in range(8)
+    ]).min(axis=0)
+    return each.argmin(axis=1), each.min(axis=1)
+""",
+            "a sum over pixels": """
+rows_and_means = nearest_known
+def nearest_known(images, known):
+    rows, distances = rows_and_means(images, known)
+    return rows, distances * known[0].size ** 0.5
+""",
+            "nearer than half of the honest ones": """
+def copied_share(distances, control):
+    return np.mean(distances < np.median(control))
+""",
+            "nearer than the mean by two deviations": """
+def copied_share(distances, control):
+    return np.mean(distances < control.mean() - 2 * control.std())
+""",
+        },
+        "q4": {
+            "everybody one's own neighbour": """
+right = precision_and_coverage
+def precision_and_coverage(real, generated, neighbours):
+    if neighbours == 1:
+        return 0.0, 0.0
+    return right(real, generated, neighbours - 1)
+""",
+            "balls around what was generated": """
+right = precision_and_coverage
+def precision_and_coverage(real, generated, neighbours):
+    return right(generated, real, neighbours)
+""",
+            "exchanged": """
+right = precision_and_coverage
+def precision_and_coverage(real, generated, neighbours):
+    return right(real, generated, neighbours)[::-1]
+""",
+            "recall for coverage": """
+right = precision_and_coverage
+def precision_and_coverage(real, generated, neighbours):
+    return right(real, generated, neighbours)[0], right(generated, real, neighbours)[0]
+""",
+        },
+        "q5": {
+            "the entropy of the mean answer": """
+def inception_score(answers):
+    return largest_score(np.mean(answers, axis=0))
+""",
+            "without the exponential": """
+score = inception_score
+def inception_score(answers):
+    return np.log(score(answers))
+""",
+            "not a number where a class is out of the question": """
+def inception_score(answers):
+    with np.errstate(all="ignore"):
+        return np.exp(np.mean(np.sum(answers * np.log(answers / answers.mean(axis=0)), axis=1)))
+""",
+            "always the number of classes": """
+def largest_score(shares):
+    return float(len(shares))
+official = 10.0
+""",
+            "equal classes for the official file": "official = 9.999",
+        },
+        "q6": {
+            "by the distance alone": """
+def verdict(images, labels):
+    distance = frechet(features(images), features(real))
+    order = ("mislabelled", "copies", "honest", "blurred", "collapsed")
+    return order[int(np.searchsorted([1.0, 1.2, 2.5, 4.5], distance))]
+""",
+            "never looks for copies": """
+old = verdict
+def verdict(images, labels):
+    word = old(images, labels)
+    return "honest" if word == "copies" else word
+""",
+            "never looks at the labels": """
+old = verdict
+def verdict(images, labels):
+    word = old(images, labels)
+    return "honest" if word == "mislabelled" else word
+""",
+            "the order of the five that one sees": """
+seen = dict(verdicts)
+letters = iter("ABCDE" * 10)
+def verdict(images, labels):
+    return seen[next(letters)]
+""",
+        },
+    },
     "a6": {
         "q1": {
             "numbers": "predictions = {name: (-0.1, why) for name, (_, why) in predictions.items()}",
