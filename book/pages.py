@@ -1,0 +1,278 @@
+"""Make Jupyter Book's pages self-contained, light and accessible, then check them.
+
+Jupyter Book writes pages that fetch MathJax from another host, offer to fetch thebe, and hold pictures as heavy PNG
+files without sizes. `finish_pages` rewrites them in place, after the rendering and before anybody sees them:
+
+- equations become MathML, which browsers draw themselves: nothing is fetched, and screen readers can read it;
+- scripts that only serve MathJax, thebe or icons are taken out (the theme's style sheet draws the same icons);
+- the other scripts no longer hold up the first sight of the page;
+- pictures become WebP, have their sizes written beside them, and are fetched when they come into view;
+- roles that contradict what is in the element are taken off, so that screen readers are not misled;
+- each page gets a description.
+
+`check_pages` refuses a book in which a page, an alternative text or the target of a link is missing.
+"""
+
+import re
+from functools import cached_property
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from bs4 import BeautifulSoup
+from math_core import LatexError, LatexToMathML
+from PIL import Image
+
+from galaxy_utils.errors import GalaxyUtilsError
+
+# Scripts of other hosts, scripts that only wait to fetch from them, and 1.5 MB of icons that the style sheet has too.
+UNWANTED_SOURCES = ("mathjax", "thebe", "fontawesome.js")
+UNWANTED_CODE = ("window.MathJax", "THEBE_JS_URL", "kernelName =")
+# Pages that Sphinx adds to those of the table of contents.
+ADDED_PAGES = ("genindex", "search")
+# What Sphinx writes for MathJax: \(…\) in a line, \[…\] in a paragraph of its own.
+EQUATION = re.compile(r"\s*\\([(\[])(.*)\\[)\]]\s*", re.DOTALL)
+LARGEST_LOSSLESS = 200_000  # bytes; above, the difference from a picture of quality 90 is seen in the waiting only
+LEAST_WORDS = 6  # an alternative text with fewer hardly says more than 'a plot'
+
+
+class PageError(GalaxyUtilsError):
+    """The rendered book is not fit to be read."""
+
+
+class Page:
+    """One HTML file of the book.
+
+    Attributes:
+        path: The file.
+        name: Its path in the book, without the ending, such as `"notebooks/01_meet_the_galaxies"`.
+    """
+
+    def __init__(self, path, html):
+        self.path = path
+        self.name = path.relative_to(html).with_suffix("").as_posix()
+
+    @cached_property
+    def soup(self):
+        """The parsed page."""
+        return BeautifulSoup(self.path.read_text(encoding="utf-8"), "html.parser")
+
+    @property
+    def article(self):
+        """The part that the author wrote; the search page has none of it."""
+        return self.soup.find("article") or self.soup.new_tag("article")
+
+    def write(self):
+        """Write the page back."""
+        self.path.write_text(str(self.soup), encoding="utf-8")
+
+
+def read_pages(html):
+    """Return every `Page` of a folder, in the order of their names."""
+    return [Page(path, html) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
+
+
+def finish_pages(html):
+    """Rewrite all pages of a rendered book in place.
+
+    Args:
+        html: Folder with Jupyter Book's pages.
+
+    Raises:
+        PageError: An equation is not valid LaTeX, or uses a command that cannot become MathML.
+    """
+    pages = read_pages(html)
+    problems, pictures = [], {}
+    for page in pages:
+        remove_scripts(page.soup)
+        defer_scripts(page.soup)
+        problems += [f"{page.name}: {problem}" for problem in draw_equations(page.soup)]
+        lighten_pictures(page, html, pictures)
+        mend_roles(page.soup)
+        describe(page)
+        page.write()
+    if problems:
+        raise PageError("Some equations cannot be drawn.", where=html, found="\n    ".join(problems))
+    for original, lightened in pictures.items():
+        if original != lightened:
+            original.unlink()
+
+
+def remove_scripts(soup):
+    """Take out what would fetch something from another host, and what the pages do not use."""
+    for script in soup.find_all("script"):
+        source, code = script.get("src", ""), script.get_text()
+        if (
+            any(name in source for name in UNWANTED_SOURCES)
+            or any(name in code for name in UNWANTED_CODE)
+            or script.get("type") == "text/x-thebe-config"
+        ):
+            script.decompose()
+    for link in soup.find_all("link", href=re.compile("thebe")):
+        link.decompose()
+
+
+def defer_scripts(soup):
+    """Let scripts of the head run, in their order, when the page is there; inline code needs the one that stays."""
+    for script in soup.head.find_all("script", src=True):
+        if "documentation_options.js" not in script["src"]:
+            script["defer"] = "defer"
+
+
+def draw_equations(soup):
+    """Replace the LaTeX that Sphinx leaves for MathJax by MathML.
+
+    Returns:
+        A list of the equations that are not valid, each with what is wrong.
+    """
+    converter = LatexToMathML(fancy_error=False)
+    problems = []
+    for text in soup.find_all(string=EQUATION):
+        if "math" not in text.parent.get("class", ()):
+            continue
+        kind, latex = EQUATION.fullmatch(text).groups()
+        # Sphinx puts equations of several lines into an environment that means the same as this one.
+        latex = latex.strip().replace("{split}", "{aligned}")
+        try:
+            mathml = converter.convert_with_local_state(latex, displaystyle=kind == "[")
+        except LatexError as error:
+            problems.append(f"{latex}: {error}")
+        else:
+            text.replace_with(BeautifulSoup(mathml, "html.parser"))
+    return problems
+
+
+def lighten_pictures(page, html, done):
+    """Turn pictures into WebP, say how large they are, and fetch those further down only when they are seen.
+
+    Args:
+        page: The `Page`.
+        html: Folder of the book.
+        done: {original file: light file}, filled here: several pages may show one picture.
+    """
+    for position, image in enumerate(page.article.find_all("img")):
+        image["decoding"] = "async"
+        if position > 0:
+            image["loading"] = "lazy"
+        original = (page.path.parent / unquote(image["src"])).resolve()
+        if original.suffix not in (".png", ".jpg") or not (original in done or original.is_file()):
+            continue  # such as one of another host, or one that is missing: `check_pages` says so
+        if original not in done:
+            done[original] = _as_webp(original)
+        light = done[original]
+        with Image.open(light) as picture:
+            # The browser keeps the room free before the picture arrives: nothing on the page jumps.
+            image["width"], image["height"] = picture.size
+        image["src"] = image["src"].removesuffix(original.name) + light.name
+        if image.parent.name == "a" and image.parent.get("href", "").endswith(original.name):
+            image.parent["href"] = image["src"]
+
+
+def _as_webp(original):
+    """Write a picture beside the original as WebP; return the path of the smaller of the two."""
+    light = original.with_suffix(".webp")
+    with Image.open(original) as picture:
+        # Drawings stay exactly as they are. Many galaxies in one picture are a photograph, and heavy.
+        picture.save(light, lossless=True)
+        if original.suffix == ".jpg" or light.stat().st_size > LARGEST_LOSSLESS:
+            picture.save(light, quality=90)
+    if light.stat().st_size < original.stat().st_size:
+        return light
+    light.unlink()
+    return original
+
+
+def mend_roles(soup):
+    """Take off roles with which the bibliography breaks the rules of ARIA: a list whose children are no items."""
+    for element in soup.find_all(role=["list", "doc-biblioentry"]):
+        del element["role"]
+
+
+def describe(page):
+    """Give a page the description that search engines show: its first sentences."""
+    for paragraph in page.article.find_all("p"):
+        text = " ".join(paragraph.get_text().split())
+        if len(text.split()) >= 12:
+            description = text if len(text) <= 200 else text[:200].rsplit(" ", 1)[0] + " …"
+            page.soup.head.append(page.soup.new_tag("meta", attrs={"name": "description", "content": description}))
+            return
+
+
+def check_pages(html, source):
+    """Refuse a book in which something is missing, or that would fetch something from another host.
+
+    Args:
+        html: Folder with the finished pages.
+        source: Folder from which Jupyter Book made them: the table of contents is in it.
+
+    Raises:
+        PageError: A page or notebook is missing or was not asked for, a picture has no alternative text, a link
+            leads nowhere, headings skip a level, a cell failed, or something would come from another host.
+    """
+    expected = {*_listed_pages(source), *ADDED_PAGES}
+    notebooks = {path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.ipynb")}
+    pages = {page.name: page for page in read_pages(html)}
+    problems = [f"{name}: the page is missing" for name in sorted(expected - set(pages))]
+    problems += [f"{name}: the page is not in the table of contents" for name in sorted(set(pages) - expected)]
+    problems += [f"{name}: the notebook is not in the table of contents" for name in sorted(notebooks - expected)]
+    targets = {page.path.resolve(): _targets(page) for page in pages.values()}
+    for page in pages.values():
+        found = [*_silent_pictures(page), *_foreign_addresses(page), *_dead_links(page, targets)]
+        found += [*_skipped_headings(page), *_failures(page)]
+        problems += [f"{page.name}: {problem}" for problem in found]
+    if problems:
+        raise PageError("The rendered book is not complete.", where=html, found="\n    ".join(problems))
+
+
+def _listed_pages(source):
+    """Names of the pages that the table of contents lists."""
+    contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
+    entries = [entry for part in contents.get("parts", [contents]) for entry in part.get("chapters", ())]
+    return [contents["root"], *(entry["file"] for entry in entries)]
+
+
+def _silent_pictures(page):
+    for image in page.article.find_all("img"):
+        alternative = image.get("alt", "")
+        # Without metadata, Jupyter Book 1 takes the hashed name of the file as alternative text.
+        if len(alternative.split()) < LEAST_WORDS:
+            yield f"{image.get('src')} has no alternative text that tells what it shows: {alternative!r}"
+
+
+def _foreign_addresses(page):
+    """Whatever a browser fetches by itself; links that a reader may follow are none of it."""
+    for element in page.soup.find_all(["script", "link", "img", "iframe", "source", "video", "audio", "object"]):
+        address = element.get("src") or element.get("href") or element.get("data") or ""
+        if urlsplit(address).netloc and element.get("rel") != ["canonical"]:
+            yield f"{address} would be fetched from another host"
+
+
+def _targets(page):
+    return {element["id"] for element in page.soup.find_all(id=True)}
+
+
+def _dead_links(page, targets):
+    """Links and files that are not there, within the book."""
+    for element in page.soup.find_all(href=True) + page.soup.find_all(src=True):
+        address = element.get("href") or element.get("src")
+        link = urlsplit(address)
+        if link.scheme or link.netloc:
+            continue
+        path = (page.path.parent / unquote(link.path)).resolve() if link.path else page.path.resolve()
+        # "#" alone is the top of the page.
+        known = targets.get(path, set()) | {""}
+        if not path.is_file() or (path in targets and unquote(link.fragment) not in known):
+            yield f"{address} leads nowhere"
+
+
+def _skipped_headings(page):
+    levels = [int(heading.name[1]) for heading in page.article.find_all(re.compile("^h[1-6]$"))]
+    if page.article.contents and levels.count(1) != 1:
+        yield f"it has {levels.count(1)} headings of the first level instead of one"
+    for before, after in zip(levels, levels[1:], strict=False):
+        if after > before + 1:
+            yield f"a heading of level {after} follows one of level {before}"
+
+
+def _failures(page):
+    for failure in page.article.select(".output.traceback, .output.stderr, .admonition.error"):
+        yield f"an error is shown: {failure.get_text().strip()[:200]}"

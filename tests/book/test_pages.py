@@ -1,0 +1,135 @@
+"""What is done to Jupyter Book's pages before they are published, and what is refused, on a book of two pages."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from galaxy_utils.errors import GalaxyUtilsError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEAD = """<script src="_static/documentation_options.js"></script><script src="_static/doctools.js"></script>
+<script>window.MathJax = {}</script><script src="https://elsewhere.example/mathjax@3/tex.js" defer="defer"></script>
+<script>const THEBE_JS_URL = "https://elsewhere.example"</script><link href="_static/sphinx-thebe.css"/>"""
+ALTERNATIVE = "Four galaxies: two smooth, two with spiral arms."
+ARTICLE = """<h1 id="top">Galaxies<a href="#top">#</a></h1><h2>Equations</h2>
+<p>With <span class="math notranslate">\\(\\varepsilon = 0.1\\)</span> a label says less than everything.</p>
+<div class="math notranslate"><span class="eqno">(1)</span>
+\\[\\begin{split}a &amp;= b \\\\ c &amp;= d\\end{split}\\]</div>
+<p>This is the first paragraph that is long enough to tell what the whole page is about.</p>
+<img alt="ALTERNATIVE" src="_images/drawing.png"/><img alt="ALTERNATIVE" src="_images/sky.png"/>
+<a href="search.html">Search</a> <a href="https://elsewhere.example">elsewhere</a>""".replace(
+    "ALTERNATIVE", ALTERNATIVE
+)
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """The module `book/pages.py`."""
+    return runpy.run_path(str(REPOSITORY / "book" / "pages.py"))
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A function that writes a book of one chapter with this article; returns its HTML and its source."""
+    html, source = tmp_path / "html", tmp_path / "source"
+
+    def write(article=ARTICLE):
+        for folder in (html / "_static", html / "_images", source):
+            folder.mkdir(parents=True, exist_ok=True)
+        (source / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+        for name in ("documentation_options.js", "doctools.js"):
+            (html / "_static" / name).touch()
+        drawing = np.zeros((40, 60, 3), np.uint8)
+        drawing[10:20] = 200
+        Image.fromarray(drawing).save(html / "_images" / "drawing.png")
+        noise = np.random.default_rng(1).integers(0, 256, (400, 500, 3), np.uint8)
+        Image.fromarray(noise).save(html / "_images" / "sky.png")
+        page = "<!DOCTYPE html>\n<html><head>{}</head><body><article>{}</article></body></html>"
+        (html / "index.html").write_text(page.format(HEAD, article))
+        for name in ("search", "genindex"):
+            (html / f"{name}.html").write_text(page.format("", ""))
+        return html, source
+
+    return write
+
+
+def finished(pages, html):
+    pages["finish_pages"](html)
+    return pages["read_pages"](html)[1].soup
+
+
+def test_a_sound_book_passes_and_fetches_nothing(pages, book):
+    html, source = book()
+    soup = finished(pages, html)
+    pages["check_pages"](html, source)
+    assert [script["src"] for script in soup.find_all("script")] == [
+        "_static/documentation_options.js",
+        "_static/doctools.js",
+    ]
+    assert soup.find("link") is None
+    assert soup.find("meta", {"name": "description"})["content"].startswith("This is the first paragraph")
+
+
+def test_equations_become_mathml(pages, book):
+    html, _ = book()
+    soup = finished(pages, html)
+    inline, block = soup.find_all("math")
+    assert inline.get_text() == "ε=0.1"
+    assert block["display"] == "block" and len(block.find_all("mtr")) == 2
+    assert soup.find(class_="eqno").get_text() == "(1)"
+    assert "\\" not in soup.article.get_text()
+
+
+@pytest.mark.parametrize("latex", [r"\(\nosuchcommand\)", r"\(\frac{1}\)", r"\(x^\)"])
+def test_a_wrong_equation_is_named(pages, book, latex):
+    html, _ = book(f'<h1>One</h1><span class="math notranslate">{latex}</span>')
+    with pytest.raises(GalaxyUtilsError, match="index: ") as error:
+        pages["finish_pages"](html)
+    assert latex[2:-2] in str(error.value)
+
+
+def test_pictures_become_light_and_keep_room_for_themselves(pages, book):
+    html, _ = book()
+    with Image.open(html / "_images" / "drawing.png") as picture:
+        original = np.asarray(picture)
+    drawing, sky = finished(pages, html).find_all("img")
+    assert (drawing["src"], drawing["width"], drawing["height"]) == ("_images/drawing.webp", "60", "40")
+    assert "loading" not in drawing.attrs and sky["loading"] == "lazy"
+    assert not list(html.rglob("*.png"))
+    with Image.open(html / "_images" / "drawing.webp") as picture:
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), original)
+    assert (html / "_images" / "sky.webp").stat().st_size < 300_000  # 600 kB of noise without loss
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (ALTERNATIVE, "0123abcd", "no alternative text"),
+        ("search.html", "serach.html", "serach.html leads nowhere"),
+        ("#top", "#toop", "#toop leads nowhere"),
+        ("_images/sky.png", "https://elsewhere.example/sky.png", "from another host"),
+        ("h2>", "h3>", "a heading of level 3 follows one of level 1"),
+        ("h2>", "h1>", "2 headings of the first level"),
+        ("<h2>", '<div class="output traceback">ValueError</div><h2>', "ValueError"),
+    ],
+)
+def test_what_is_missing_is_named(pages, book, before, after, message):
+    html, source = book(ARTICLE.replace(before, after))
+    pages["finish_pages"](html)
+    with pytest.raises(GalaxyUtilsError, match=f"index: .*{message}"):
+        pages["check_pages"](html, source)
+
+
+def test_pages_and_notebooks_are_those_of_the_table_of_contents(pages, book):
+    html, source = book()
+    pages["finish_pages"](html)
+    (html / "search.html").rename(html / "stray.html")
+    (source / "01_forgotten.ipynb").touch()
+    with pytest.raises(GalaxyUtilsError) as error:
+        pages["check_pages"](html, source)
+    assert "search: the page is missing" in str(error.value)
+    assert "stray: the page is not in the table of contents" in str(error.value)
+    assert "01_forgotten: the notebook is not in the table of contents" in str(error.value)
