@@ -1,11 +1,16 @@
 """Fixtures for all tests: nothing is read from or written to the user's own folders."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -57,3 +62,69 @@ def write_galaxy10(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def common_folder(tmp_path_factory):
+    """A temporary folder that all processes of one test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def run_build(common_folder):
+    """A function that runs the build of a checkout in a process of its own, as `make book` does.
+
+    All builds share one cache, so that the survey is rendered once.
+    """
+
+    def run(checkout, *options):
+        return subprocess.run(
+            [sys.executable, checkout / "book" / "build.py", *map(str, options)],
+            capture_output=True,
+            text=True,
+            timeout=900,
+            env={**os.environ, "GALAXY_UTILS_CACHE": str(common_folder / "cache_of_builds")},
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def copy_checkout():
+    """A function that copies what the build reads into a folder, so that a test may edit it; returns the folder."""
+
+    def copy(folder, notebooks=True):
+        ignored = shutil.ignore_patterns("__pycache__", "*checkpoints")
+        for name in ("book", "galaxy_utils", "notebooks"):
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+        for name in ("_config.yml", "requirements.lock"):
+            shutil.copy(REPOSITORY / name, folder / name)
+        if not notebooks:
+            shutil.rmtree(folder / "notebooks")
+            (folder / "notebooks").mkdir()
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def first_build(common_folder, run_build, copy_checkout):
+    """The whole book in the smoke profile, built once for all processes: a dictionary.
+
+    `checkout` and `options` are for building again; `status` and `output` are those of the first build; `html` holds
+    a copy of its pages that no later build changes.
+    """
+    folder = common_folder / "smoke_book"
+    with FileLock(common_folder / "smoke_book.lock"):
+        if not (folder / "result.json").exists():
+            checkout = copy_checkout(folder)
+            options = ("--profile", "smoke", "--output", str(checkout / "_build"))
+            result = run_build(checkout, *options)
+            if result.returncode == 0:
+                shutil.copytree(checkout / "_build" / "html", folder / "first_html")
+            done = {"status": result.returncode, "output": result.stdout + result.stderr, "options": options}
+            (folder / "result.json").write_text(json.dumps(done), encoding="utf-8")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return {**result, "checkout": folder, "html": folder / "first_html"}

@@ -2,10 +2,8 @@
 
 import http.server
 import json
-import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,39 +20,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
-@pytest.fixture(scope="session")
-def run_build(tmp_path_factory):
-    """A function that runs the build of a checkout in a process of its own, as `make book` does.
-
-    All builds of this file share one cache, so that the survey is rendered once.
-    """
-    cache = tmp_path_factory.mktemp("cache")
-
-    def run(checkout, *options):
-        return subprocess.run(
-            [sys.executable, checkout / "book" / "build.py", *map(str, options)],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            env={**os.environ, "GALAXY_UTILS_CACHE": str(cache)},
-            check=False,
-        )
-
-    return run
-
-
-def _copy_checkout(folder, notebooks=True):
-    """A copy of what the build reads, so that a test may edit it."""
-    for name in ("book", "galaxy_utils", "notebooks"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*checkpoints"))
-    for name in ("_config.yml", "requirements.lock"):
-        shutil.copy(REPOSITORY / name, folder / name)
-    if not notebooks:
-        shutil.rmtree(folder / "notebooks")
-        (folder / "notebooks").mkdir()
-    return folder
-
-
 def _write_notebook(folder, name, *cells, parameters='dataset_source = "simulated"\nprofile_name = "demo"\nseed = 1'):
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
     notebook.cells = [nbformat.v4.new_markdown_cell(f"# {name}")]
@@ -64,24 +29,22 @@ def _write_notebook(folder, name, *cells, parameters='dataset_source = "simulate
 
 
 @pytest.fixture(scope="session")
-def smoke_book(tmp_path_factory, run_build):
-    """The whole book in the smoke profile: (checkout, options, result of the first build)."""
-    checkout = _copy_checkout(tmp_path_factory.mktemp("checkout"))
-    options = ("--profile", "smoke", "--output", checkout / "_build")
-    return checkout, options, run_build(checkout, *options)
+def smoke_book(first_build):
+    """The whole book in the smoke profile: (checkout, options)."""
+    return first_build["checkout"], first_build["options"]
 
 
-def test_book_is_built_and_says_where_it_is(smoke_book):
-    checkout, _, result = smoke_book
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert str(checkout / "_build" / "html" / "index.html") in result.stdout
+def test_book_is_built_and_says_where_it_is(first_build):
+    checkout, output = first_build["checkout"], first_build["output"]
+    assert first_build["status"] == 0, output
+    assert str(checkout / "_build" / "html" / "index.html") in output
     for notebook in (checkout / "notebooks").glob("*.ipynb"):
-        assert re.search(rf"{notebook.stem} +[0-9.]+ s", result.stdout)
+        assert re.search(rf"{notebook.stem} +[0-9.]+ s", output)
         assert (checkout / "_build" / "html" / "notebooks" / f"{notebook.stem}.html").exists()
 
 
 def test_every_figure_says_what_it_shows(smoke_book):
-    checkout, _, _ = smoke_book
+    checkout, _ = smoke_book
     alternatives = []
     for page in (checkout / "_build" / "html" / "notebooks").glob("*.html"):
         article = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").find("article")
@@ -94,7 +57,7 @@ def test_every_figure_says_what_it_shows(smoke_book):
 
 
 def test_answers_to_quick_questions_are_folded_with_their_explanations(smoke_book):
-    checkout, _, _ = smoke_book
+    checkout, _ = smoke_book
     page = (checkout / "_build" / "html" / "notebooks" / "01_meet_the_galaxies.html").read_text(encoding="utf-8")
     article = BeautifulSoup(page, "html.parser").find("article")
     answers = [folded for folded in article.find_all("details") if folded.summary and folded.find("p", recursive=False)]
@@ -104,14 +67,14 @@ def test_answers_to_quick_questions_are_folded_with_their_explanations(smoke_boo
 
 
 def test_reports_are_written(smoke_book):
-    checkout, _, _ = smoke_book
+    checkout, _ = smoke_book
     reports = [read_report(path) for path in (checkout / "_build" / "artifacts").rglob("report.json")]
     assert len(reports) >= 3
     assert all(report["data"]["is_simulated"] and report["profile"]["name"] == "smoke" for report in reports)
 
 
 def test_nothing_is_run_twice(smoke_book, run_build):
-    checkout, options, _ = smoke_book
+    checkout, options = smoke_book
     again = run_build(checkout, *options)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Running" not in again.stdout and "Rendering" not in again.stdout
@@ -119,7 +82,7 @@ def test_nothing_is_run_twice(smoke_book, run_build):
 
 
 def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book, run_build):
-    checkout, options, _ = smoke_book
+    checkout, options = smoke_book
     path = checkout / "notebooks" / "02_preprocessing_and_an_honest_split.ipynb"
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"].append(nbformat.v4.new_markdown_cell("One more sentence."))
@@ -170,8 +133,8 @@ def test_an_unknown_value_stops_at_once_with_the_valid_ones(options, listed):
     assert all(name in result.stderr for name in listed)
 
 
-def test_a_failing_cell_fails_the_build_and_says_where(tmp_path, run_build):
-    checkout = _copy_checkout(tmp_path, notebooks=False)
+def test_a_failing_cell_fails_the_build_and_says_where(tmp_path, run_build, copy_checkout):
+    checkout = copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_broken", "radius = 0", "1 / radius")
     result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
@@ -181,8 +144,8 @@ def test_a_failing_cell_fails_the_build_and_says_where(tmp_path, run_build):
     assert not list((tmp_path / "out").rglob("01_broken.json"))
 
 
-def test_a_warning_fails_the_build(tmp_path, run_build):
-    checkout = _copy_checkout(tmp_path, notebooks=False)
+def test_a_warning_fails_the_build(tmp_path, run_build, copy_checkout):
+    checkout = copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_loud", "quiet = 1", "import warnings\nwarnings.warn('look here')")
     result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
@@ -190,8 +153,8 @@ def test_a_warning_fails_the_build(tmp_path, run_build):
     assert "cell 4 of the notebook, which begins: import warnings" in result.stderr
 
 
-def test_the_seed_reaches_the_notebooks(tmp_path, run_build):
-    checkout = _copy_checkout(tmp_path, notebooks=False)
+def test_the_seed_reaches_the_notebooks(tmp_path, run_build, copy_checkout):
+    checkout = copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_seeded", "assert seed == 1, f'the seed is {seed}'")
     result = run_build(checkout, "--profile", "smoke", "--seed", "7", "--output", tmp_path / "out")
     assert "the seed is 7" in result.stderr
@@ -206,7 +169,7 @@ def test_a_build_that_waits_for_another_says_so(tmp_path):
 
 
 def test_the_page_about_this_copy_names_the_device_of_the_reports(smoke_book, tmp_path):
-    checkout, _, _ = smoke_book
+    checkout, _ = smoke_book
     page = (checkout / "_build" / "html" / "this_copy.html").read_text(encoding="utf-8")
     paths = sorted((checkout / "_build" / "artifacts").rglob("report.json"))
     report = read_report(paths[0])
@@ -221,9 +184,9 @@ def test_the_page_about_this_copy_names_the_device_of_the_reports(smoke_book, tm
 
 
 @pytest.mark.parametrize("parameters", ['dataset_source = "simulated"\nprofile = "demo"\nseed = 1', "x = 1"])
-def test_a_mistyped_parameter_is_refused(tmp_path, parameters, run_build):
+def test_a_mistyped_parameter_is_refused(tmp_path, parameters, run_build, copy_checkout):
     """papermill alone would run such a notebook with its own values and exit with 0."""
-    checkout = _copy_checkout(tmp_path, notebooks=False)
+    checkout = copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_typo", parameters=parameters)
     result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1

@@ -1,0 +1,215 @@
+"""The book as a reader meets it: every page in a real browser, at three widths, in both themes, without a network."""
+
+import re
+from dataclasses import dataclass, field
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+WIDTHS = (390, 1280, 1920)  # a phone, a laptop, a wide screen
+THEMES = ("light", "dark")
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+MOST_BYTES = 1_500_000
+CHAPTER = "notebooks/01_meet_the_galaxies.html"
+# Whatever sticks out to the right and cannot be reached by scrolling inside something that scrolls.
+CUT_OFF = """
+() => [...document.querySelectorAll("article *")].filter(element => {
+  if (element.getBoundingClientRect().right <= innerWidth + 1 || !element.checkVisibility()) return false;
+  for (let box = element; box.tagName !== "ARTICLE"; box = box.parentElement)
+    if (["auto", "scroll"].includes(getComputedStyle(box).overflowX)) return false;
+  return !element.closest("math");
+}).map(element => element.outerHTML.slice(0, 120))
+"""
+SEE_ALL_PICTURES = """
+async () => {
+  for (const image of document.images) image.loading = "eager";
+  await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
+}
+"""
+# The largest contentful paint, in milliseconds, and how far things jumped, both as browsers define them.
+WATCH = """
+window.seen = {paint: 0, shift: 0};
+new PerformanceObserver(list => { for (const entry of list.getEntries()) seen.paint = entry.startTime; })
+  .observe({type: "largest-contentful-paint", buffered: true});
+new PerformanceObserver(list => { for (const entry of list.getEntries()) seen.shift += entry.value; })
+  .observe({type: "layout-shift", buffered: true});
+"""
+
+
+@dataclass
+class Visit:
+    """What a browser saw on one page."""
+
+    addresses: list = field(default_factory=list)
+    errors: list = field(default_factory=list)
+    sticking_out: list = field(default_factory=list)
+    violations: list = field(default_factory=list)
+    missing_pictures: list = field(default_factory=list)
+    bytes_before_interaction: int = 0
+
+
+@pytest.fixture(scope="module")
+def visits(chromium, site, pages):
+    """{page: `Visit`}: each page is loaded once, and looked at in all widths and themes."""
+    return {name: _visit(chromium, site, name) for name in pages}
+
+
+def _visit(chromium, site, name):
+    visit = Visit()
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.on("request", lambda request: visit.addresses.append(request.url))
+    page.on("response", lambda response: response.ok or visit.errors.append(f"{response.status} {response.url}"))
+    page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and visit.errors.append(message.text))
+    network = context.new_cdp_session(page)
+    network.send("Network.enable")
+    arrived = []
+    network.on("Network.loadingFinished", lambda event: arrived.append(event["encodedDataLength"]))
+    page.goto(site + name, wait_until="networkidle")
+    visit.bytes_before_interaction = int(sum(arrived))
+    page.evaluate("document.querySelectorAll('article details').forEach(details => details.open = true)")
+    page.evaluate(SEE_ALL_PICTURES)
+    visit.missing_pictures = page.evaluate(
+        "[...document.images].filter(image => !image.naturalWidth).map(image => image.src)"
+    )
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_selector(f"html[data-theme={theme}]", timeout=5000)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            if wider > 0:
+                visit.sticking_out.append(f"{theme}, {width} px: the page scrolls sideways by {wider} px")
+            visit.sticking_out += [f"{theme}, {width} px: {element}" for element in page.evaluate(CUT_OFF)]
+            # Both themes and both layouts, the phone's and the laptop's, in two runs instead of six.
+            if (theme, width) in (("light", 390), ("dark", 1280)):
+                visit.violations += [f"{theme}, {width} px: {violation}" for violation in _violations(page)]
+    context.close()
+    return visit
+
+
+def _violations(page):
+    """What axe-core finds, one line for each rule, with the first elements."""
+    for violation in Axe().run(page, options={"runOnly": WCAG}).response["violations"]:
+        elements = "; ".join(node["html"][:120] for node in violation["nodes"][:3])
+        yield f"{violation['id']}, {len(violation['nodes'])} times: {violation['help']}: {elements}"
+
+
+def _all(visits, attribute):
+    """What was found on any page, with the page's name."""
+    return [f"{name}: {found}" for name, visit in visits.items() for found in getattr(visit, attribute)]
+
+
+def test_nothing_comes_from_another_host(visits, site):
+    assert len(visits) >= 10
+    foreign = [address for visit in visits.values() for address in visit.addresses if not address.startswith(site)]
+    assert [address for address in foreign if not address.startswith("data:")] == []
+
+
+def test_no_file_is_missing_and_no_script_fails(visits):
+    assert _all(visits, "errors") == []
+    assert _all(visits, "missing_pictures") == []
+
+
+def test_nothing_is_cut_off_at_any_width_in_either_theme(visits):
+    assert _all(visits, "sticking_out") == []
+
+
+def test_axe_finds_no_violation_of_wcag(visits):
+    assert _all(visits, "violations") == []
+
+
+def test_pages_are_light(visits):
+    heavy = {name: visit.bytes_before_interaction for name, visit in visits.items()}
+    assert min(heavy.values()) > 50_000  # the measurement works
+    assert {name: size for name, size in heavy.items() if size > MOST_BYTES} == {}
+
+
+def test_axe_would_find_a_violation(open_page):
+    page = open_page("index.html")
+    page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<img src=none.png>')")
+    assert any(violation.startswith("image-alt") for violation in _violations(page))
+
+
+def test_what_is_cut_off_would_be_found(open_page):
+    page = open_page("index.html", width=390)
+    page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=width:500px>wide')")
+    assert [found[:8] for found in page.evaluate(CUT_OFF)] == ["<p style"]
+
+
+def test_the_keyboard_opens_and_closes_an_answer(open_page):
+    page = open_page(CHAPTER)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to main content"
+    page.keyboard.press("Enter")
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('article details > summary')"):
+            break
+    answer = page.locator("article details", has=page.locator("summary:focus"))
+    assert answer.get_attribute("open") is None
+    page.keyboard.press("Enter")
+    assert answer.get_attribute("open") is not None
+    assert answer.locator("p").first.is_visible()
+    page.keyboard.press("Space")
+    assert answer.get_attribute("open") is None
+
+
+def test_focus_can_be_seen(open_page):
+    page = open_page(CHAPTER)
+    page.locator("article details > summary").first.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+def test_search_finds_a_word_without_a_network(open_page):
+    page = open_page("index.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("redshift")
+    page.keyboard.press("Enter")
+    results = page.locator("#search-results li a")
+    results.first.wait_for()
+    results.first.click()
+    page.wait_for_load_state()
+    assert "redshift" in page.locator("article").inner_text().lower()
+
+
+@pytest.mark.parametrize("name", ["index.html", CHAPTER])
+def test_pages_appear_quickly_and_nothing_jumps(open_page, site, name):
+    """On a slow line: 1.6 Mbit/s, 150 ms from request to answer, as phones are commonly simulated."""
+    measured = []
+    for _ in range(3):  # other work on this machine slows a page down, nothing makes it faster
+        page = open_page("search.html", width=390)
+        network = page.context.new_cdp_session(page)
+        network.send("Network.enable")
+        network.send("Network.clearBrowserCache")
+        speed = {"downloadThroughput": 200_000, "uploadThroughput": 100_000, "latency": 150, "offline": False}
+        network.send("Network.emulateNetworkConditions", speed)
+        page.add_init_script(WATCH)
+        page.goto(site + name, wait_until="networkidle")
+        measured.append(page.evaluate("window.seen"))
+    assert all(seen["paint"] > 0 for seen in measured)
+    assert max(seen["shift"] for seen in measured) < 0.01
+    assert min(seen["paint"] for seen in measured) <= 1500
+
+
+def test_equations_pictures_and_answers_need_no_scripts(open_page):
+    page = open_page("notebooks/02_preprocessing_and_an_honest_split.html", java_script_enabled=False)
+    equation = page.locator("math[display=block]").first
+    equation.scroll_into_view_if_needed()
+    box = equation.bounding_box()
+    assert box["width"] > 100 and box["height"] > 15
+    answer = page.locator("article details").first
+    answer.locator("summary").click()
+    assert answer.locator(":scope > :not(summary)").first.is_visible()
+
+
+def test_printed_pages_show_every_picture_and_no_navigation(open_page):
+    page = open_page(CHAPTER)
+    page.emulate_media(media="print")
+    assert not page.locator(".bd-sidebar-primary").is_visible()
+    assert not page.locator(".bd-sidebar-secondary").is_visible()
+    pdf = page.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 5
