@@ -338,6 +338,8 @@ def render(source, state, settings):
     fresh = settings.output / "html.new"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(work / "_build" / "html", fresh, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
+    # Sphinx copies style sheets only when it also has a page to write.
+    shutil.copytree(source / "_static", fresh / "_static", dirs_exist_ok=True)
     finish_pages(fresh)
     check_pages(fresh, source)
     shutil.rmtree(html, ignore_errors=True)

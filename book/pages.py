@@ -136,8 +136,11 @@ def draw_equations(soup):
             mathml = converter.convert_with_local_state(latex, displaystyle=kind == "[")
         except LatexError as error:
             problems.append(f"{latex}: {error}")
-        else:
-            text.replace_with(BeautifulSoup(mathml, "html.parser"))
+            continue
+        if kind == "[":
+            # On a phone, a long one scrolls: the keyboard must reach it for that.
+            text.parent["tabindex"] = "0"
+        text.replace_with(BeautifulSoup(mathml, "html.parser"))
     return problems
 
 

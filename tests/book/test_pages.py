@@ -79,6 +79,7 @@ def test_equations_become_mathml(pages, book):
     inline, block = soup.find_all("math")
     assert inline.get_text() == "ε=0.1"
     assert block["display"] == "block" and len(block.find_all("mtr")) == 2
+    assert block.find_parent("div")["tabindex"] == "0"  # a long one scrolls on a phone
     assert soup.find(class_="eqno").get_text() == "(1)"
     assert "\\" not in soup.article.get_text()
 
