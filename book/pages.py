@@ -8,6 +8,7 @@ files without sizes. `finish_pages` rewrites them in place, after the rendering 
 - the other scripts no longer hold up the first sight of the page;
 - pictures become WebP, have their sizes written beside them, and are fetched when they come into view;
 - roles that contradict what is in the element are taken off, so that screen readers are not misled;
+- the first bold mention of a word of the glossary leads there;
 - each page gets a description.
 
 `check_pages` refuses a book in which a page, an alternative text or the target of a link is missing.
@@ -31,6 +32,7 @@ UNWANTED_CODE = ("window.MathJax", "THEBE_JS_URL", "kernelName =")
 ADDED_PAGES = ("genindex", "search")
 # What Sphinx writes for MathJax: \(…\) in a line, \[…\] in a paragraph of its own.
 EQUATION = re.compile(r"\s*\\([(\[])(.*)\\[)\]]\s*", re.DOTALL)
+GLOSSARY = "glossary"
 LARGEST_LOSSLESS = 200_000  # bytes; above, the difference from a picture of quality 90 is seen in the waiting only
 LEAST_WORDS = 6  # an alternative text with fewer hardly says more than 'a plot'
 
@@ -82,12 +84,14 @@ def finish_pages(html):
     """
     pages = read_pages(html)
     problems, pictures = [], {}
+    terms = read_terms(pages)
     for page in pages:
         remove_scripts(page.soup)
         defer_scripts(page.soup)
         problems += [f"{page.name}: {problem}" for problem in draw_equations(page.soup)]
         lighten_pictures(page, html, pictures)
         mend_roles(page.soup)
+        link_terms(page, terms)
         describe(page)
         page.write()
     if problems:
@@ -188,6 +192,26 @@ def mend_roles(soup):
     """Take off roles with which the bibliography breaks the rules of ARIA: a list whose children are no items."""
     for element in soup.find_all(role=["list", "doc-biblioentry"]):
         del element["role"]
+
+
+def read_terms(pages):
+    """Return {word in small letters: id of its entry} of the glossary, if the book has one."""
+    entries = [entry for page in pages if page.name == GLOSSARY for entry in page.article.select("dl.glossary dt[id]")]
+    # The first text of an entry is the word; the sign that links to the entry follows.
+    return {entry.find(string=True).strip().lower(): entry["id"] for entry in entries}
+
+
+def link_terms(page, terms):
+    """Let the first bold mention of each word of the glossary lead to its entry: chapters explain words in bold."""
+    if page.name == GLOSSARY:
+        return
+    glossary = "../" * page.name.count("/") + GLOSSARY + ".html"
+    linked = set()
+    for bold in page.article.find_all("strong"):
+        word = " ".join(bold.get_text().split()).lower()
+        if word in terms and word not in linked and not bold.find_parent("a"):
+            linked.add(word)
+            bold.wrap(page.soup.new_tag("a", href=f"{glossary}#{terms[word]}", attrs={"class": "glossary-term"}))
 
 
 def describe(page):

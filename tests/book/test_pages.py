@@ -105,6 +105,16 @@ def test_pictures_become_light_and_keep_room_for_themselves(pages, book):
     assert (html / "_images" / "sky.webp").stat().st_size < 300_000  # 600 kB of noise without loss
 
 
+def test_the_first_bold_mention_of_a_term_leads_to_the_glossary(pages, book):
+    html, _ = book("<h1>One</h1><p><strong>Bands</strong>, <strong>bands</strong> and <strong>arms</strong></p>")
+    entry = '<dl class="glossary"><dt id="term-bands">bands<a class="headerlink" href="#term-bands">#</a></dt></dl>'
+    (html / "glossary.html").write_text(f"<html><head></head><body><article>{entry}</article></body></html>")
+    pages["finish_pages"](html)
+    index = next(page for page in pages["read_pages"](html) if page.name == "index")
+    (link,) = index.soup.select("a")
+    assert (link["href"], link.get_text()) == ("glossary.html#term-bands", "Bands")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
