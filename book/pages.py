@@ -6,7 +6,7 @@ files without sizes. `finish_pages` rewrites them in place, after the rendering 
 - equations become MathML, which browsers draw themselves: nothing is fetched, and screen readers can read it;
 - scripts that only serve MathJax, thebe or icons are taken out (the theme's style sheet draws the same icons);
 - the other scripts no longer hold up the first sight of the page;
-- pictures become WebP, have their sizes written beside them, and are fetched when they come into view;
+- pictures become WebP, have their sizes written beside them, and are fetched when they come near the window;
 - roles that contradict what is in the element are taken off, so that screen readers are not misled;
 - the first bold mention of a word of the glossary leads there;
 - each page gets a description.
@@ -120,6 +120,9 @@ def defer_scripts(soup):
     for script in soup.head.find_all("script", src=True):
         if "documentation_options.js" not in script["src"]:
             script["defer"] = "defer"
+    # The theme asks for some early, ahead of the style sheets without which nothing is shown.
+    for link in soup.head.find_all("link", rel="preload"):
+        link.decompose()
 
 
 def draw_equations(soup):
@@ -149,17 +152,17 @@ def draw_equations(soup):
 
 
 def lighten_pictures(page, html, done):
-    """Turn pictures into WebP, say how large they are, and fetch those further down only when they are seen.
+    """Turn pictures into WebP, say how large they are, and let them be fetched when they are nearly seen.
 
     Args:
         page: The `Page`.
         html: Folder of the book.
         done: {original file: light file}, filled here: several pages may show one picture.
     """
-    for position, image in enumerate(page.article.find_all("img")):
+    for image in page.article.find_all("img"):
         image["decoding"] = "async"
-        if position > 0:
-            image["loading"] = "lazy"
+        # The first one, too: it lies below the first screen, and must not hold up the style sheets.
+        image["loading"] = "lazy"
         original = (page.path.parent / unquote(image["src"])).resolve()
         if original.suffix not in (".png", ".jpg") or not (original in done or original.is_file()):
             continue  # such as one of another host, or one that is missing: `check_pages` says so

@@ -98,7 +98,7 @@ def test_pictures_become_light_and_keep_room_for_themselves(pages, book):
         original = np.asarray(picture)
     drawing, sky = finished(pages, html).find_all("img")
     assert (drawing["src"], drawing["width"], drawing["height"]) == ("_images/drawing.webp", "60", "40")
-    assert "loading" not in drawing.attrs and sky["loading"] == "lazy"
+    assert drawing["loading"] == sky["loading"] == "lazy"
     assert not list(html.rglob("*.png"))
     with Image.open(html / "_images" / "drawing.webp") as picture:
         np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), original)
