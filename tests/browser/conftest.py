@@ -16,6 +16,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Milliseconds: a machine that also trains networks is slow, and no test is about that.
+PATIENCE = 120_000
 TEXT = (".html", ".js", ".css", ".json", ".svg")
 
 
@@ -93,6 +95,7 @@ def open_page(chromium, site):
     def open_it(name, width=1280, theme="light", **options):
         context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **options)
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.goto(site + name, wait_until="load")
         return page

@@ -75,6 +75,7 @@ def visits(chromium, site, pages):
 def _visit(chromium, site, name):
     visit = Visit()
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.on("request", lambda request: visit.addresses.append(request.url))
     page.on("response", lambda response: response.ok or visit.errors.append(f"{response.status} {response.url}"))
@@ -93,7 +94,7 @@ def _visit(chromium, site, name):
     )
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
-        page.wait_for_selector(f"html[data-theme={theme}]", timeout=5000)
+        page.wait_for_selector(f"html[data-theme={theme}]")
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -205,7 +206,7 @@ def test_pages_appear_quickly_and_nothing_jumps(open_page, site, name):
     speed = {"downloadThroughput": BYTES_PER_SECOND, "uploadThroughput": BYTES_PER_SECOND, "latency": LATENCY * 1000}
     network.send("Network.emulateNetworkConditions", {**speed, "offline": False})
     page.add_init_script(WATCH)
-    page.goto(site + name, wait_until="load", timeout=120_000)
+    page.goto(site + name, wait_until="load")
     page.wait_for_timeout(1000)
     seen, size = page.evaluate("window.seen"), page.evaluate(BYTES_BEFORE_PAINT)
     assert seen["paint"] > 0
@@ -228,10 +229,14 @@ def test_equations_pictures_and_answers_need_no_scripts(open_page):
     assert answer.locator(":scope > :not(summary)").first.is_visible()
 
 
-def test_printed_pages_show_every_picture_and_no_navigation(open_page):
+def test_printed_pages_show_all_pictures_and_answers_and_no_navigation(open_page):
     page = open_page(CHAPTER)
+    pictures = page.locator("article img").count()
+    assert not page.locator("article details > p").first.is_visible()
     page.emulate_media(media="print")
     assert not page.locator(".bd-sidebar-primary").is_visible()
     assert not page.locator(".bd-sidebar-secondary").is_visible()
+    assert page.locator("article details > p").first.is_visible()
     pdf = page.pdf(format="A4")
+    assert len(re.findall(rb"/Subtype\s*/Image", pdf)) >= pictures >= 5
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 5
