@@ -83,7 +83,7 @@ def run_build(common_folder):
             [sys.executable, checkout / "book" / "build.py", *map(str, options)],
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=1800,
             env={**os.environ, "GALAXY_UTILS_CACHE": str(common_folder / "cache_of_builds")},
             check=False,
         )
