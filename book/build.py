@@ -326,7 +326,8 @@ def render(source, state, settings):
     log = settings.output / "jupyter-book.log"
     work = settings.output / "jupyter-book"
     print("Rendering the pages", flush=True)
-    if _run_jupyter_book(source, work, log, "--warningiserror", "--keep-going") != 0:
+    # All pages: otherwise those that did not change keep the old navigation and the old style sheets.
+    if _run_jupyter_book(source, work, log, "--all", "--warningiserror", "--keep-going") != 0:
         raise BuildError(
             "Jupyter Book reported errors or warnings.",
             where=log,
@@ -338,8 +339,6 @@ def render(source, state, settings):
     fresh = settings.output / "html.new"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(work / "_build" / "html", fresh, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
-    # Sphinx copies style sheets only when it also has a page to write.
-    shutil.copytree(source / "_static", fresh / "_static", dirs_exist_ok=True)
     finish_pages(fresh)
     check_pages(fresh, source)
     shutil.rmtree(html, ignore_errors=True)

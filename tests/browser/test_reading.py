@@ -197,9 +197,12 @@ def test_search_finds_a_word_without_a_network(open_page):
     assert "smoothing" in page.locator("article").inner_text().lower()
 
 
-@pytest.mark.parametrize("name", ["index.html", CHAPTER])
-def test_pages_appear_quickly_and_nothing_jumps(open_page, site, name):
-    page = open_page("search.html", width=390)
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("index.html", 390), (CHAPTER, 390), (CHAPTER, 1280), ("notebooks/05_autoencoder_and_classifier.html", 1280)],
+)
+def test_pages_appear_quickly_and_nothing_jumps(open_page, site, name, width):
+    page = open_page("search.html", width=width)
     network = page.context.new_cdp_session(page)
     network.send("Network.enable")
     network.send("Network.clearBrowserCache")
