@@ -18,8 +18,8 @@ def super_resolution_gan(
     *,
     feature_layer=None,
     pixel_weight=1.0,
-    feature_weight=0.1,
-    adversarial_weight=1e-3,
+    feature_weight=1e-3,
+    adversarial_weight=3e-4,
     channels=24,
     seed=1,
 ):
