@@ -54,7 +54,7 @@ def test_the_small_image_is_kept_whatever_the_weights_are(classifier):
     generator.set_weights([random.normal(0, 0.1, weights.shape) for weights in generator.get_weights()])
     small = random.random((3, 16, 20, 3), np.float32)
     large = np.asarray(generator(small))
-    assert np.std(large) > 2 * np.std(small)
+    assert np.std(large) > 1.5 * np.std(small)
     np.testing.assert_allclose(large.reshape(3, 16, 2, 20, 2, 3).mean(axis=(2, 4)), small, atol=1e-4)
 
 
