@@ -1110,6 +1110,121 @@ def label_curves(curves, provenance=None):
     return _finish(figure, f"Accuracy against labels, with 95 % intervals. {'; '.join(spoken)}.", provenance)
 
 
+# --- Chapters 8 to 10: generated galaxies -----------------------------------------------------------------------------
+
+
+@_styled(CHART_STYLE)
+def detail_curves(images, pixel_scale=None, provenance=None):
+    """Draw radial profiles and power spectra of several versions of the same galaxies.
+
+    Args:
+        images: Dictionary from a name to images, shape (n, side, side, 3), uint8; the first is the one to compare with.
+        pixel_scale: Arcseconds per pixel, for the axes; `None` counts in pixels.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    from galaxy_utils.evaluation.resolution import power_spectrum, radial_profile
+
+    scale, unit = (1.0, "pixels") if pixel_scale is None else (float(pixel_scale), "arcsec")
+    figure = Figure(figsize=(WIDTH, 3.9))
+    left, right = figure.subplots(1, 2)
+    spoken, reference = [], None
+    for (name, version), colour, style in zip(images.items(), SERIES_COLOURS, ("-", "--", ":", "-."), strict=False):
+        radii, profile = radial_profile(version)
+        frequencies, power = power_spectrum(version)
+        reference = power if reference is None else reference
+        left.plot(radii * scale, profile, color=colour, linestyle=style, label=name)
+        right.plot(frequencies / scale, power, color=colour, linestyle=style)
+        shares = [power[place] / reference[place] for place in (len(power) // 4, len(power) // 2, -1)]
+        spoken.append(f"{name} {', '.join(f'{share:.0%}' for share in shares)}")
+    left.set(xlabel=f"radius [{unit}]", ylabel="mean brightness, 0 to 255")
+    right.set(yscale="log", xlabel=f"spatial frequency [1/{unit.removesuffix('s')}]", ylabel="power")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(images))
+    alt_text = f"""Radial profiles and power spectra of {len(version)} galaxies. Power as a share of that of
+        {next(iter(images))}, at a quarter, half and all of the highest spatial frequency: {"; ".join(spoken)}."""
+    return _finish(figure, alt_text, provenance)
+
+
+@_styled(CHART_STYLE)
+def adversarial_curves(history, provenance=None):
+    """Draw the two losses of an adversarial training, and how often real and drawn images are told apart.
+
+    Args:
+        history: `TrainingRun.history` of a training with a discriminator.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    figure = Figure(figsize=(WIDTH, 5.2))
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    epochs = np.arange(1, len(history["told_apart"]) + 1)
+    for name, colour in (("discriminator", SERIES_COLOURS[0]), ("generator", SERIES_COLOURS[1])):
+        upper.plot(epochs, history[f"{name}_loss"], color=colour, label=name)
+    for name, part in (("told_apart", "train"), ("val_told_apart", "validation")):
+        lower.plot(epochs, history[name], color=PART_COLOURS[part], label=f"{part} galaxies")
+    lower.axhline(0.5, color=FAINT, linestyle=":", linewidth=1.8)
+    upper.set(ylabel="loss")
+    lower.set(xlabel="epoch", ylabel="told apart", ylim=(0, 1.02))
+    lower.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    for axes in (upper, lower):
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    alt_text = f"""Losses of generator and discriminator over {len(epochs)} epochs, in the last
+        {history["generator_loss"][-1]:.2f} and {history["discriminator_loss"][-1]:.2f}. Real galaxies told apart from
+        drawn ones in the last epoch: training {history["told_apart"][-1]:.0%}, validation
+        {history["val_told_apart"][-1]:.0%}; half would be chance."""
+    return _finish(figure, alt_text, provenance)
+
+
+@_styled(CHART_STYLE)
+def value_histograms(panels, columns=2, provenance=None):
+    """Draw histograms of several sets of values over each other, one panel a quantity.
+
+    Args:
+        panels: Dictionary from a quantity to `{set: values}`; the same sets in each. What is not finite is left out.
+        columns: Panels in a row.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(WIDTH, 2.5 * rows + 0.7))
+    spoken = []
+    for number, (quantity, sets) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        finite = {name: np.asarray(values)[np.isfinite(values)] for name, values in sets.items()}
+        # Single far-off values would press all others into one bin.
+        ends = np.percentile(np.concatenate(list(finite.values())), [0.5, 99.5])
+        edges = np.linspace(*ends, 21)
+        for (name, values), colour, style in zip(finite.items(), SERIES_COLOURS, ("-", "--", ":"), strict=False):
+            weights = np.full(len(values), 1 / max(len(values), 1))
+            axes.hist(
+                values, edges, weights=weights, histtype="step", color=colour, linestyle=style, linewidth=2, label=name
+            )
+        axes.set(xlabel=quantity, ylabel="share" if (number - 1) % columns == 0 else "")
+        medians = _spoken(finite, [np.median(values) for values in finite.values()], "{:.3g}")
+        spoken.append(f"{quantity}: {medians}")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(finite))
+    return _finish(figure, f"Histograms. Medians of {'; of '.join(spoken)}.", provenance)
+
+
+@_styled(CHART_STYLE)
+def balance_bars(class_names, parts, provenance=None):
+    """Draw the training images of each class, stacked by where they come from.
+
+    Args:
+        class_names: Names of the classes.
+        parts: Dictionary from an origin ("real", "generated") to counts by class, shape (number of classes,).
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    names, _, _ = _look_of(class_names)
+    figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 1.3))
+    axes = figure.add_subplot()
+    left, spoken = np.zeros(len(names)), []
+    for (origin, counts), colour, hatch in zip(parts.items(), SERIES_COLOURS, ("", "///", "..."), strict=False):
+        axes.barh(names, counts, left=left, color=colour, hatch=hatch, edgecolor=PAPER, label=origin)
+        left = left + counts
+        spoken.append(f"{origin}: {_spoken(names, np.asarray(counts))}")
+    axes.invert_yaxis()
+    axes.set(xlabel="training images")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=len(parts))
+    return _finish(figure, f"Training images of each class, {'; '.join(spoken)}.", provenance)
+
+
 # --- Chapter 11: progressive iteration --------------------------------------------------------------------------------
 
 _VERDICT_LOOKS = {  # verdict: colour, marker, whether it is filled, words of the legend

@@ -247,6 +247,7 @@ STEADY_GAN = Recipe(
     learning_rate=8e-4,
     beta_1=0.0,
     beta_2=0.99,
+    learning_rate_schedule="cosine",
     source="this book, chapter 9",
 )
 

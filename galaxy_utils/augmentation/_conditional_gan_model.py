@@ -80,7 +80,8 @@ class ConditionalGAN(AdversarialModel):
         drawn = self.generator(inputs, training=training)
         shown = ops.concatenate([ops.cast(y_pred, drawn.dtype), drawn], axis=0)
         for layer in self.augmentation:
-            shown = layer(shown, training=training)
+            # Validation galaxies, too: the discriminator knows no others.
+            shown = layer(shown, training=True)
         real, drawn = shown[:num_images], shown[num_images:]
         # Scored in one batch: twice as quick as two, and a discriminator without batch statistics does not mind.
         scores = self.discriminator(
@@ -167,9 +168,9 @@ class SampleFilm(keras.callbacks.Callback):
         write_film(self.path, {**frames, number: draw_galaxies(self.model, self.labels, self.seed)})
 
 
-def _filters(side):
+def _filters(side, width=1024):
     """Channels of the feature maps of one side: most where there are fewest pixels."""
-    return int(np.clip(1024 // side, 16, 128))
+    return int(np.clip(width // side, 16, 128))
 
 
 def _generator(image_size, smallest, num_classes, latent_dim, grain, seeds):
@@ -224,7 +225,7 @@ def _discriminator(image_size, num_classes, spectral_normalisation, seeds):
         side = -(-side // 2)
         x = normalised(
             layers.Conv2D(
-                _filters(side), 5 if 2 * side >= image_size else 4, strides=2, padding="same",
+                _filters(side, 512), 5 if 2 * side >= image_size else 4, strides=2, padding="same",
                 kernel_initializer=keras.initializers.HeNormal(next(seeds)), name=f"to_{side}_pixels",
             )
         )(x)  # fmt: skip

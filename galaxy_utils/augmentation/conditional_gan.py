@@ -7,6 +7,7 @@ import numpy as np
 
 from galaxy_utils.augmentation.synthetic import SyntheticImages
 from galaxy_utils.classes import NUM_CLASSES
+from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.views import NUM_VIEWS, view_images
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import write_atomically
@@ -207,16 +208,18 @@ def draw_galaxies(gan, labels, seed=1):
     return images
 
 
-def draw_synthetic(gan, dataset, split, counts, seed=1):
+def draw_synthetic(gan, dataset, split, counts, seed=1, alone=False):
     """Draw training images of some classes, for `add_synthetic`.
 
     Args:
         gan: A network from `conditional_gan`, trained with this dataset and split (or with some classes of it).
-        dataset: The `GalaxyDataset`.
+        dataset: The `GalaxyDataset`. Where its images are smaller than those of the network, drawn ones are averaged
+            down as real ones were.
         split: The `Split`. Its training rows are noted, so that the images can only be added to a training part that
             holds them all.
         counts: How many images of each class, shape (number of classes,), usually from `missing_images`.
         seed: Seed of the draws.
+        alone: Whether they are to take the place of the real training images instead of joining them.
 
     Returns:
         `SyntheticImages` without source galaxies.
@@ -242,12 +245,14 @@ def draw_synthetic(gan, dataset, split, counts, seed=1):
             expected="at least one training galaxy of each class that is to be drawn",
         )
     labels = np.repeat(np.arange(dataset.num_classes), counts)
-    total = len(labels) + len(split.train)
+    images = draw_galaxies(gan, labels, seed)
+    if len(images) and images.shape[1] > dataset.image_size:
+        images = area_average(images, dataset.image_size)
     return SyntheticImages(
-        images=draw_galaxies(gan, labels, seed),
+        images=images,
         labels=labels,
         learned_from=np.asarray(split.train),
-        share=len(labels) / total,
+        share=1.0 if alone else len(labels) / (len(labels) + len(split.train)),
         made_by=gan.name,
     )
 

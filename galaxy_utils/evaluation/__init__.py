@@ -14,6 +14,7 @@ from galaxy_utils.evaluation.controls import averaged_pixels, control_rows
 from galaxy_utils.evaluation.features import FeatureAnswers, linear_probe, nearest_neighbours
 from galaxy_utils.evaluation.generation import (
     SampleScores,
+    features_and_answers,
     frechet_distance,
     inception_score,
     kernel_distance,
@@ -40,6 +41,7 @@ __all__ = [
     "averaged_pixels",
     "control_rows",
     "evaluate",
+    "features_and_answers",
     "frechet_distance",
     "galaxies_needed",
     "galaxy_divergences",

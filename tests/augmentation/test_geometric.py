@@ -10,7 +10,12 @@ import pytest
 from scipy import ndimage
 
 import galaxy_utils as gu
-from galaxy_utils.augmentation.geometric import RandomFlipsAndTurns, RandomRotationZoomShift, move_images
+from galaxy_utils.augmentation.geometric import (
+    RandomFlipsAndTurns,
+    RandomRotationZoomShift,
+    RandomShiftAndBrightness,
+    move_images,
+)
 from galaxy_utils.errors import ConfigurationError
 
 LAYERS = (RandomFlipsAndTurns, RandomRotationZoomShift)
@@ -214,3 +219,38 @@ def test_layers_and_autoencoders_train_on_jax_and_move_images_alike(tmp_path):
     image = np.random.default_rng(1).integers(0, 256, (1, 17, 17, 3)).astype("float32")
     here = np.asarray(move_images(image, *numbers(0.5, 1.2, 0.1, -0.05)))
     np.testing.assert_allclose(np.load(tmp_path / "moved.npy"), here, atol=0.05)
+
+
+def test_shifts_move_whole_pixels_and_brightness_adds():
+    layer = RandomShiftAndBrightness(shift=0.25, brightness=0.1)
+    image = np.random.default_rng(1).random((8, 8, 3)).astype(np.float32)
+    moved = np.asarray(layer(np.stack([image] * 200), training=True))
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    seen = set()
+    for each in moved:
+        offsets = [
+            (row, column)
+            for row in range(5)
+            for column in range(5)
+            if np.ptp(each - padded[row : row + 8, column : column + 8]) < 1e-5
+        ]
+        assert len(offsets) == 1
+        seen.update(offsets)
+    assert len(seen) == 25  # every shift of up to a quarter of 8 pixels along each axis
+    assert 0.05 < np.abs(moved.mean(axis=(1, 2, 3)) - image.mean()).max() < 0.25
+    np.testing.assert_array_equal(layer(image[None], training=False), image[None])
+    with pytest.raises(ConfigurationError, match="found: -1"):
+        RandomShiftAndBrightness(brightness=-1)
+
+
+def test_gradients_pass_through_shifts():
+    import tensorflow as tf
+
+    layer = RandomShiftAndBrightness(shift=0.25)
+    images = tf.random.normal((4, 8, 8, 3), seed=1)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        # Pixels that were shifted out count nothing, border pixels several times; together they count once each.
+        total = tf.reduce_sum(layer(images, training=True))
+    gradient = tape.gradient(total, images).numpy()
+    np.testing.assert_allclose(gradient.sum(axis=(1, 2, 3)), 8 * 8 * 3, rtol=1e-5)
