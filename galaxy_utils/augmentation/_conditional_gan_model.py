@@ -8,6 +8,7 @@ from galaxy_utils.augmentation._adversarial import AdversarialModel, layer_seeds
 from galaxy_utils.augmentation.conditional_gan import draw_galaxies, read_film, write_film
 
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
+SKY_NOISE = 0.03  # Scatter of the sky in images of 64 px, as a share of the full brightness range; only a beginning.
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -185,24 +186,28 @@ def _generator(image_size, smallest, num_classes, latent_dim, grain, seeds):
     x = layers.Reshape((side, side, _filters(side)), name="reshape")(x)
     x = _normalised(x, side)
     while side < image_size:
-        side *= 2
-        # Kernels of 4 with stride 2 reach each pixel equally often; kernels of 3 would weave a chequered pattern.
-        x = layers.Conv2DTranspose(
-            _filters(side), 4, strides=2, padding="same", use_bias=False, name=f"to_{side}_pixels",
+        x = layers.Conv2D(
+            _filters(2 * side), 3, padding="same", use_bias=False, name=f"at_{side}_pixels",
             kernel_initializer=keras.initializers.HeNormal(next(seeds)),
         )(x)  # fmt: skip
+        side *= 2
+        # Transposed convolutions, the usual way, weave a chequered pattern into the dark sky.
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"to_{side}_pixels")(x)
         x = _normalised(x, side)
-    inputs = [vectors, classes]
-    if grain:
-        inputs.append(keras.Input((image_size, image_size, 3), name="grain"))
-        x = layers.Concatenate(name="with_grain")([x, inputs[-1]])
     # float32 also under mixed precision, like every output of this package.
-    x = layers.Conv2D(
+    image = layers.Conv2D(
         3, 5, padding="same", activation="sigmoid", dtype="float32",
         bias_initializer=keras.initializers.Constant(SKY),
         kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), name="image",
     )(x)  # fmt: skip
-    return keras.Model(inputs, x, name="generator")
+    if not grain:
+        return keras.Model([vectors, classes], image, name="generator")
+    pixels = keras.Input((image_size, image_size, 3), name="grain")
+    noise = layers.Dense(
+        3, use_bias=False, dtype="float32", kernel_initializer=keras.initializers.Identity(SKY_NOISE), name="noise"
+    )(pixels)
+    image = layers.Add(dtype="float32", name="image_with_noise")([image, noise])
+    return keras.Model([vectors, classes, pixels], image, name="generator")
 
 
 def _normalised(x, side):

@@ -35,10 +35,11 @@ def conditional_gan(
 
     The defaults are paper 2's recipe as far as it is stated: binary cross-entropy, both networks conditioned on the
     class (section 3.4). Architecture and conditioning are not stated and inferred here. Generator: a random vector
-    and the class, through a dense layer to 4×4 pixels, then transposed convolutions with batch normalisation and leaky
-    ReLU that double the side until `image_size`; a last convolution with a sigmoid. Discriminator: convolutions with
-    stride 2 and leaky ReLU on the image and one map for each class, all 1 for the class and all 0 for the others; a
-    dense layer. It has no batch normalisation, through which real and drawn images would see each other.
+    and the class, through a dense layer to 4×4 pixels, then convolutions, each with a bilinear enlargement, batch
+    normalisation and leaky ReLU, that double the side until `image_size`; a last convolution with a sigmoid.
+    Discriminator: convolutions with stride 2 and leaky ReLU on the image and one map for each class, all 1 for the
+    class and all 0 for the others; a dense layer. It has no batch normalisation, through which real and drawn
+    images would see each other.
 
     The other arguments make training steadier; `steady_gan` is the combination that this book uses.
 
@@ -61,8 +62,8 @@ def conditional_gan(
         one_view: Whether each real galaxy is shown in that one of its eight exact views whose long axis points between
             right and lower right. A galaxy has no up: the generator then need not learn every galaxy eight times, and
             `draw_galaxies` turns what it draws at random.
-        grain: Whether the generator's last layer is given random pixels too, to make the noise of the sky from. Without
-            them it has to weave noise from its smooth feature maps, and a pattern comes out.
+        grain: Whether the generator is given random pixels too, which it mixes and adds to its image as the noise of
+            the sky. Without them it has to weave noise from its smooth feature maps, and a pattern comes out.
         spectral_normalisation: Whether each layer of the discriminator is divided by its largest singular value
             (Miyato et al. 2018).
         latent_dim: Length of the random vector.
