@@ -4,6 +4,13 @@
 # make scores    take the scores of a finished build into the book's score page
 # make lint      formatting and static checks alone
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
+# make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
+# make grade     grade a folder of submissions of one assignment into one table; again only what changed
+# make class     measure how long sixty submissions take to grade
+# make stick     the book, all packages and the survey into a folder, for machines without a network
+# make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
+# make links     ask every web address that the book names whether it still answers; builds the book first
+# make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
 # make lock      pin new versions after a change of the requirements (maintainers; needs uv)
 # make clean     delete what builds and tests made; keeps .venv and the cache of galaxies
 #
@@ -11,21 +18,46 @@
 #   DATASET=simulated | galaxy10 | a Galaxy10-like .h5 file | a folder with one sub-folder of images per class
 #   PROFILE=demo | smoke (a quick check that everything runs) | full (the papers' size, for a GPU)
 #   SEED=1 | any whole number: another survey, another split, other first weights
+# For `make colab`:
+#   CHAPTERS= | 02_ | … only chapters whose names begin so
+#   COLAB_PYTHON= | /usr/bin/python3 | … a Python to rehearse on, such as that of Colab's image
+# What to assign and grade, for `make assignments` and `make grade`:
+#   MASTERS=notebooks/assignments | a private folder with masters of your own
+#   ASSIGNMENT=all | a1 | a2 | … one of them; `make grade` needs one
+#   SUBMISSIONS=submissions | the folder of notebooks that were handed in
+#   JOBS=1 | how many submissions are graded at once
+# For `make stick`:
+#   STICK=_build/stick | /media/usb | … where it goes
 # For all targets:
+#   TENSORFLOW= | 2.18 | newest | … instead of the locked versions, in an environment of its own
 #   PYTHON=python3 | python3.12 | …   the Python, 3.11 to 3.13, that .venv is made from
 
 DATASET ?= simulated
 PROFILE ?= demo
 SEED ?= 1
+CHAPTERS ?=
+COLAB_PYTHON ?=
+TENSORFLOW ?=
+MASTERS ?= notebooks/assignments
+ASSIGNMENT ?= all
+SUBMISSIONS ?= submissions
+JOBS ?= 1
+STICK ?= _build/stick
 PYTHON ?= python3
 
-BIN := .venv/bin
-INSTALLED := .venv/installed
+ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
+BIN := $(ENVIRONMENT)/bin
+INSTALLED := $(ENVIRONMENT)/installed
+EXTRAS := assignments,book,test
+LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
+# Without a floor, "newest" would be an older one: some releases ask for less than the newest of other packages.
+WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book scores test lint install lock clean check-python check-settings
+.PHONY: help book scores test lint install colab links address lock assignments grade class stick clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -41,13 +73,17 @@ check-settings: | check-python
 
 # Several `make` at once on a fresh clone: one installs, the others wait and then find it done.
 install: | check-python
-	@$(PYTHON) book/take_turns.py .venv/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
+	@$(PYTHON) book/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@echo "Installing exact versions into .venv (once, a few minutes)"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
+	@$(PYTHON) -m venv $(ENVIRONMENT)
+ifeq ($(TENSORFLOW),)
+	@$(PIP) --require-hashes -r requirements.lock
+else
+	@$(PIP) "setuptools>=77" "$(WANTED)" --editable ".[$(EXTRAS)]"
+endif
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
 
 book: check-settings
@@ -65,9 +101,32 @@ scores: check-settings
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+colab: install
+	@$(BIN)/python book/rehearse_colab.py --chapters '$(CHAPTERS)' --python '$(COLAB_PYTHON)'
+
+links: check-settings
+	@$(MAKE) --no-print-directory install
+	@$(BIN)/python book/build.py --links --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+
+address: | check-python
+	@$(PYTHON) book/address.py
+
 lock:  # maintainers: needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --upgrade --custom-compile-command "make lock" --output-file requirements.lock
+
+assignments: install
+	@$(BIN)/python book/assignments.py --masters '$(MASTERS)' --only '$(ASSIGNMENT)'
+
+grade: install
+	@$(BIN)/python book/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
+	  --submissions '$(SUBMISSIONS)' --jobs '$(JOBS)'
+
+class: install
+	@$(BIN)/python benchmarks/grading_speed.py --jobs '$(JOBS)'
+
+stick: install
+	@sh book/stick.sh '$(STICK)' $(BIN)/python
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

@@ -18,9 +18,9 @@ import galaxy_utils as gu
 from galaxy_utils.augmentation import (
     RandomFlipsAndTurns,
     RandomShiftAndBrightness,
-    conditional_gan,
     draw_galaxies,
     rare_classes,
+    steady_gan,
     with_classes,
 )
 from galaxy_utils.errors import DataError
@@ -28,35 +28,24 @@ from galaxy_utils.evaluation import score_samples
 from galaxy_utils.files import artifacts_folder, write_json
 
 WHOLE = "the steady recipe"
-STEADY = {"loss": "relativistic", "averaging": 0.98, "one_view": True, "grain": True, "augmentation": "shift"}
 
 # What each variant changes: of the network, or of the recipe.
 VARIANTS = {
     WHOLE: {},
     "paper 2's recipe": {
-        "loss": "cross_entropy", "averaging": 0.0, "one_view": False, "grain": False, "augmentation": None,
+        "loss": "cross_entropy", "averaging": 0.0, "one_view": False, "grain": False, "augmentation": (),
         "recipe": gu.recipes.PAPER_2_GAN,
     },
     "cross-entropy instead of the relativistic loss": {"loss": "cross_entropy"},
     "without averaged weights": {"averaging": 0.0},
-    "eight views instead of one": {"one_view": False, "augmentation": "views and shift"},
+    "eight views instead of one": {
+        "one_view": False, "augmentation": (RandomFlipsAndTurns, RandomShiftAndBrightness),
+    },
     "without grain": {"grain": False},
-    "without augmentation before the discriminator": {"augmentation": None},
+    "without augmentation before the discriminator": {"augmentation": ()},
     "with spectral normalisation": {"spectral_normalisation": True},
     "with the paper's learning rate and momentum": {"recipe": gu.recipes.PAPER_2_GAN},
 }  # fmt: skip
-
-
-def build(image_size, num_classes, seed, augmentation, **settings):
-    """Return the network of a variant."""
-    layers = {
-        None: [],
-        "shift": [RandomShiftAndBrightness(seed=seed, name="shift")],
-        "views and shift": [
-            RandomFlipsAndTurns(seed, name="views"), RandomShiftAndBrightness(seed=seed, name="shift"),
-        ],
-    }[augmentation]  # fmt: skip
-    return conditional_gan(image_size, num_classes, augmentation=layers, seed=seed, **settings)
 
 
 def main():
@@ -85,11 +74,13 @@ def main():
     for name, changes in VARIANTS.items():
         if options.only and options.only not in name:
             continue
-        settings = STEADY | changes
+        settings = dict(changes)
         recipe = settings.pop("recipe", gu.recipes.STEADY_GAN).replace(epochs=options.epochs)
         rows = []
         for seed in range(1, options.seeds + 1):
-            gan = build(64, galaxies.num_classes, seed, **settings)
+            if "augmentation" in settings:
+                settings["augmentation"] = [layer(seed=seed) for layer in VARIANTS[name]["augmentation"]]
+            gan = steady_gan(64, galaxies.num_classes, seed=seed, **settings)
             path = folder / f"{name.replace(' ', '_')}_{options.epochs}_{seed}.npz"
             run = gu.fit(gan, galaxies, few, recipe, seed=seed, targets="conditions", checkpoint=path)
             # Each validation galaxy's class four times: as many drawn as can be compared, and spares.

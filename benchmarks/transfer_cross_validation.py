@@ -1,7 +1,7 @@
 """How good is a pretrained backbone on few real images: probed, with the paper's recipe, and fine-tuned as a whole?
 
     python benchmarks/transfer_cross_validation.py REAL_FOLDER [--backbone mobilenetv2] [--weights FILE]
-        [--variants NAME ...] [--image-size 160] [--crop-fraction 0.7] [--folds 5] [--output FILE]
+        [--variants NAME ...] [--image-size 128] [--crop-fraction 0.5] [--folds 5] [--output FILE]
 
 REAL_FOLDER holds one sub-folder of real images per class. The folds are those of small_recipe_cross_validation.py: the
 same galaxies, the same seed, each galaxy tested once by a network that never saw its patch of sky. Variants that choose
@@ -27,26 +27,75 @@ from galaxy_utils.frozen_features import cache_frozen_features, fit_on_frozen_fe
 
 PROBE = "probe"
 
-# What each variant does. `kind` decides about the procedure; the rest are settings of it.
+# What each variant does. `title` is its name in the book, `kind` decides about the procedure; the rest are settings.
 VARIANTS = {
-    PROBE: {"kind": "features", "classify": linear_probe, "views": 1},
-    "probe-8": {"kind": "features", "classify": linear_probe, "views": 8},
-    "neighbours": {"kind": "features", "classify": nearest_neighbours, "views": 8},
+    PROBE: {"title": "linear probe", "kind": "features", "classify": linear_probe, "views": 1},
+    "probe-8": {"title": "linear probe, eight views", "kind": "features", "classify": linear_probe, "views": 8},
+    "neighbours": {
+        "title": "nearest neighbours, eight views",
+        "kind": "features",
+        "classify": nearest_neighbours,
+        "views": 8,
+    },
     # Paper 1 compares its fine-tuned network with one that is not: the same head, trained by the same recipe.
-    "paper-head-only": {"kind": "frozen", "trainable_layers": 0},
-    "paper": {"kind": "frozen", "trainable_layers": 20},
-    "paper-two-stages": {"kind": "frozen", "trainable_layers": 20, "head_first": True},
-    "paper-two-stages-flips": {"kind": "frozen", "trainable_layers": 20, "head_first": True, "flips": True},
-    "fine-tuning": {"kind": "whole"},
+    "paper-head-only": {"title": "paper's recipe, head only", "kind": "frozen", "trainable_layers": 0},
+    "paper": {"title": "paper's recipe, last 20 layers", "kind": "frozen", "trainable_layers": 20},
+    # A few hundred images make few steps: the same with larger ones.
+    "paper-rate-1e-4": {
+        "title": "paper's recipe, rate 1e-4",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "learning_rate": 1e-4,
+    },
+    "paper-rate-1e-3": {
+        "title": "paper's recipe, rate 1e-3",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "learning_rate": 1e-3,
+    },
+    "paper-two-stages": {
+        "title": "paper's recipe, head first",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "head_first": True,
+    },
+    "paper-two-stages-flips": {
+        "title": "paper's recipe, head first, flips",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "head_first": True,
+        "flips": True,
+    },
+    # Batch normalisation that keeps the statistics of photographs, in training as well.
+    "paper-kept-statistics": {
+        "title": "paper's recipe, kept statistics",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "momentum": None,
+    },
+    "paper-two-stages-kept-statistics": {
+        "title": "paper's recipe, head first, kept",
+        "kind": "frozen",
+        "trainable_layers": 20,
+        "head_first": True,
+        "momentum": None,
+    },
+    "fine-tuning": {"title": "all layers, with augmentation", "kind": "whole"},
     # What could be wrong with fine-tuning, one thing at a time.
-    "fine-tuning-slow-statistics": {"kind": "whole", "momentum": 0.999},
-    "fine-tuning-kept-statistics": {"kind": "whole", "momentum": None},
-    "fine-tuning-no-head-first": {"kind": "whole", "head_first": False},
-    "fine-tuning-rate-1e-4": {"kind": "whole", "learning_rate": 1e-4},
-    "fine-tuning-rate-1e-3": {"kind": "whole", "learning_rate": 1e-3},
-    "fine-tuning-flips-only": {"kind": "whole", "rotation": 0, "zoom": 0, "shift": 0},
-    "fine-tuning-last-100": {"kind": "whole", "trainable_layers": 100},
-    "fine-tuning-random-start": {"kind": "whole", "weights": None, "head_first": False, "learning_rate": 1e-3},
+    "fine-tuning-slow-statistics": {"title": "slow batch statistics", "kind": "whole", "momentum": 0.999},
+    "fine-tuning-kept-statistics": {"title": "kept batch statistics", "kind": "whole", "momentum": None},
+    "fine-tuning-no-head-first": {"title": "head not trained first", "kind": "whole", "head_first": False},
+    "fine-tuning-rate-1e-4": {"title": "learning rate 1e-4", "kind": "whole", "learning_rate": 1e-4},
+    "fine-tuning-rate-3e-4": {"title": "learning rate 3e-4", "kind": "whole", "learning_rate": 3e-4},
+    "fine-tuning-flips-only": {"title": "only flips and turns", "kind": "whole", "rotation": 0, "zoom": 0, "shift": 0},
+    "fine-tuning-last-100": {"title": "last 100 layers only", "kind": "whole", "trainable_layers": 100},
+    "fine-tuning-random-start": {
+        "title": "random weights at the start",
+        "kind": "whole",
+        "weights": None,
+        "head_first": False,
+        "learning_rate": 1e-3,
+    },
 }
 
 
@@ -74,10 +123,10 @@ class Experiment:
             seed=self.options.seed,
         )
 
-    def recipe(self, recipe, **changes):
-        """Return a recipe with as many epochs as were asked for on the command line."""
-        epochs = {} if self.options.epochs is None else {"epochs": min(recipe.epochs, self.options.epochs)}
-        return recipe.replace(**{**changes, **epochs})
+    def recipe(self, recipe, learning_rate=None):
+        """Return a recipe with another learning rate, if given, and no more epochs than the command line allows."""
+        epochs = recipe.epochs if self.options.epochs is None else min(recipe.epochs, self.options.epochs)
+        return recipe.replace(epochs=epochs, learning_rate=learning_rate or recipe.learning_rate)
 
     def head_first(self, fold, number, flips, folder, weights="given"):
         """Train the head on the frozen backbone; return the network."""
@@ -91,7 +140,7 @@ class Experiment:
 
     def run_fold(self, name, number):
         """Return the answers to a fold, those with eight views, the seconds of training, and what else to note."""
-        settings = dict(VARIANTS[name])
+        settings = {key: value for key, value in VARIANTS[name].items() if key != "title"}
         procedure = {"features": self.run_features, "frozen": self.run_frozen, "whole": self.run_whole}
         return procedure[settings.pop("kind")](name, number, **settings)
 
@@ -104,13 +153,15 @@ class Experiment:
         seconds = time.perf_counter() - started + features.seconds
         return answers.probabilities, None, seconds, {"setting": answers.setting}
 
-    def run_frozen(self, name, number, trainable_layers, head_first=False, flips=False):
+    def run_frozen(
+        self, name, number, trainable_layers, head_first=False, flips=False, learning_rate=None, momentum=0.9
+    ):
         """Train the top on stored features with paper 1's recipe, early stopping and all."""
         fold = hold_back_validation(self.folds[number - 1], self.galaxies, self.groups, self.options.seed)
         augmentation = gu.augmentation.RandomFlipsAndTurns(self.options.seed) if flips else None
         weights, seconds = self.head_first(fold, number, flips, name) if head_first else ("given", 0.0)
-        network = self.network(trainable_layers, weights, augmentation)
-        recipe = self.recipe(gu.recipes.PAPER_1_RESNET50)
+        network = self.network(trainable_layers, weights, augmentation, momentum)
+        recipe = self.recipe(gu.recipes.PAPER_1_RESNET50, learning_rate)
         features = cache_frozen_features(network, self.prepared, progress=False)
         run = gu.fit(
             trained_part_alone(network),
@@ -144,7 +195,7 @@ class Experiment:
         if rotation or zoom or shift:
             augmentation.append(gu.augmentation.RandomRotationZoomShift(rotation, zoom, shift, seed))
         network = self.network(trainable_layers, weights, augmentation, momentum)
-        recipe = self.recipe(gu.recipes.FINE_TUNING, **({"learning_rate": learning_rate} if learning_rate else {}))
+        recipe = self.recipe(gu.recipes.FINE_TUNING, learning_rate)
         run = gu.fit(
             network,
             self.prepared,
@@ -166,8 +217,8 @@ def main():
     parser.add_argument("real_folder", type=Path, nargs="?")
     parser.add_argument("--backbone", default="mobilenetv2")
     parser.add_argument("--weights", default="imagenet", help="'imagenet' or a file of the backbone without its top")
-    parser.add_argument("--image-size", type=int, default=160)
-    parser.add_argument("--crop-fraction", type=float, default=0.7)
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--crop-fraction", type=float, default=0.5)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only-folds", type=int, default=None, help="how many of the folds to run; all by default")
     parser.add_argument("--epochs", type=int, default=None, help="at most so many epochs in every training")
@@ -210,6 +261,7 @@ def main():
         reference = best if reference is None else reference
         difference = compare(reference, best, rows, experiment.galaxies, experiment.groups)
         results[name] = {
+            "title": VARIANTS[name]["title"],
             "folds": len(answers),
             "galaxies": len(rows),
             "accuracy_of_folds": accuracies,
@@ -217,6 +269,9 @@ def main():
             "interval": list(score.intervals["accuracy"]),
             "eight_views_accuracy": None if averaged[0] is None else with_views.accuracy,
             "eight_views_interval": None if averaged[0] is None else list(with_views.intervals["accuracy"]),
+            "eight_views_minus_one": None
+            if averaged[0] is None
+            else compare(np.concatenate(answers), best, rows, experiment.galaxies, experiment.groups),
             "seconds_of_folds": seconds,
             "notes_of_folds": notes,
             "minus_first_variant": difference,

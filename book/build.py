@@ -28,7 +28,8 @@ from galaxy_utils.profiles import get_profile  # noqa: E402
 
 PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
 # What the Makefile reads from its command line.
-MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON")
+MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON", "TENSORFLOW", "CHAPTERS", "COLAB_PYTHON")
+MAKE_VARIABLES += ("MASTERS", "ASSIGNMENT", "SUBMISSIONS", "JOBS", "STICK")
 # scikit-learn and TensorFlow take seeds of 32 bits.
 LARGEST_SEED = 2**31 - 1
 
@@ -82,13 +83,14 @@ class Chapter:
 
 
 def read_settings(arguments=None):
-    """Return `(Settings, check_only)` from the command line. An unknown value stops here, before any work."""
+    """Return `(Settings, options)` from the command line. An unknown value stops here, before any work."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="simulated", help="simulated, galaxy10, an HDF5 file or a folder")
     parser.add_argument("--profile", default="demo", help="smoke, demo or full")
     parser.add_argument("--seed", default="1", help=f"a whole number from 0 to {LARGEST_SEED:,}")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "_build")
     parser.add_argument("--check", action="store_true", help="only check the values, do no work")
+    parser.add_argument("--links", action="store_true", help="ask every web address in the book, draw no pages")
     parser.add_argument("--given", default="", help="names of the variables on make's command line, to be checked too")
     options = parser.parse_args(arguments)
     _check_make_variables(options.given.split())
@@ -96,7 +98,7 @@ def read_settings(arguments=None):
     seed = _parse_seed(options.seed)
     kind = identify_source(options.dataset)
     dataset = str(Path(options.dataset).expanduser().resolve()) if kind in ("file", "folder") else options.dataset
-    return Settings(dataset, options.profile, seed, options.output.resolve()), options.check
+    return Settings(dataset, options.profile, seed, options.output.resolve()), options
 
 
 def _check_make_variables(names):
@@ -298,7 +300,7 @@ def stage(chapters, settings, seconds):
     source = settings.output / "source"
     wanted = {}
     for path in (REPOSITORY / "book").rglob("*"):
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
+        if path.is_file() and path.suffix not in (".py", ".sh") and "__pycache__" not in path.parts:
             wanted[path.relative_to(REPOSITORY / "book")] = path.read_bytes()
     for chapter in chapters:
         wanted[Path("notebooks", chapter.path.name)] = (settings.run_folder / chapter.path.name).read_bytes()
@@ -324,21 +326,9 @@ def render(source, state, settings):
         return html
     stamp.unlink(missing_ok=True)
     log = settings.output / "jupyter-book.log"
-    # Jupyter Book adds its own `_build` to the output path, so it works in a folder of its own.
     work = settings.output / "jupyter-book"
-    program = Path(sys.executable).with_name("jupyter-book")
-    command = [program, "build", source, "--config", REPOSITORY / "_config.yml", "--path-output", work]
-    command += ["--warningiserror", "--keep-going", "--quiet"]
     print("Rendering the pages", flush=True)
-    with open(log, "w", encoding="utf-8") as file:
-        result = subprocess.run(
-            list(map(str, command)),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "NO_COLOR": "1"},
-            check=False,
-        )
-    if result.returncode != 0:
+    if _run_jupyter_book(source, work, log, "--warningiserror", "--keep-going") != 0:
         raise BuildError(
             "Jupyter Book reported errors or warnings.",
             where=log,
@@ -352,6 +342,45 @@ def render(source, state, settings):
     fresh.rename(html)
     _write_json(stamp, state)
     return html
+
+
+def _run_jupyter_book(source, work, log, *options):
+    """Run Jupyter Book; return its exit status. It adds its own `_build` to `work`, so that is a folder of its own."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", source, "--config", REPOSITORY / "_config.yml", "--path-output", work, "--quiet"]
+    with open(log, "w", encoding="utf-8") as file:
+        return subprocess.run(
+            list(map(str, [*command, *options])),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+            check=False,
+        ).returncode
+
+
+def check_links(source, settings):
+    """Ask every web address in the staged book whether it answers.
+
+    Returns:
+        How many do.
+
+    Raises:
+        BuildError: Some do not. Servers that only turn programs away (401, 403, 429) count as answering.
+    """
+    work, log = settings.output / "links", settings.output / "links.log"
+    _run_jupyter_book(source, work, log, "--builder", "linkcheck")
+    answers = work / "_build" / "html" / "output.json"  # Jupyter Book calls the folder so for this builder, too
+    if not answers.exists():
+        raise BuildError("The links could not be checked.", where=log, found=log.read_text(encoding="utf-8")[-2000:])
+    links = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    links = [link for link in links if link["uri"].startswith("http")]
+    # The reason begins with the server's status; the field `code` holds that of redirections alone.
+    broken = [link for link in links if link["status"] in ("broken", "timeout")]
+    dead = [link for link in broken if not link["info"].startswith(("401 ", "403 ", "429 "))]
+    if dead:
+        found = "\n    ".join(f"{link['filename']}: {link['uri']} ({link['info']})" for link in dead)
+        raise BuildError("Addresses do not answer.", where="the book", found=found)
+    return len(links)
 
 
 def check_pages(html, source):
@@ -461,15 +490,19 @@ def _digest(*parts):
     return digest.hexdigest()
 
 
-def build(settings):
-    """Build the whole book and say what took how long and where it lies."""
+def build(settings, only_links=False):
+    """Build the whole book and say what took how long and where it lies; or ask the addresses that it names."""
     from galaxy_utils.files import locked
 
     started = time.perf_counter()
     with locked(settings.output / "build", waiting=f"Waiting for another build that writes to {settings.output}"):
         chapters = find_chapters()
         seconds = run_chapters(chapters, settings)
-        html = render(*stage(chapters, settings, seconds), settings)
+        source, state = stage(chapters, settings, seconds)
+        if only_links:
+            print(f"{check_links(source, settings)} web addresses answer")
+            return
+        html = render(source, state, settings)
     width = max(len(chapter.name) for chapter in chapters)
     for name, (spent, ran) in seconds.items():
         print(f"  {name:<{width}}  {spent:6.1f} s{'' if ran else '  (unchanged, not run again)'}")
@@ -479,9 +512,9 @@ def build(settings):
 def main():
     """Command line: 0 when the book is there, 1 with a message when not."""
     try:
-        settings, check_only = read_settings()
-        if not check_only:
-            build(settings)
+        settings, options = read_settings()
+        if not options.check:
+            build(settings, only_links=options.links)
     except GalaxyUtilsError as error:
         kind = "Not a valid setting" if isinstance(error, ConfigurationError) else "The book was not built"
         print(f"{kind}: {error}", file=sys.stderr)

@@ -34,6 +34,8 @@ _PUBLIC = {
     "Rule": "iteration",
     "read_report": "report",
     "write_report": "report",
+    "set_up": "runtime",
+    "describe_machine": "runtime",
 }
 _MODULES = ("augmentation", "evaluation", "models", "plots", "recipes")
 

@@ -1,6 +1,7 @@
 """Where files live, and how they are written so that nothing is lost: temporary name first, rename last."""
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -49,12 +50,13 @@ def locked(path, waiting=None):
     """Hold the lock that belongs to `path`, across processes: one works, the others wait.
 
     Args:
-        path: What is locked; the lock itself is a hidden file beside it.
+        path: What is locked; the lock itself is a hidden file beside it, or one in the folder that the environment
+            variable `GALAXY_UTILS_LOCKS` names, where files lie on a disk that knows no locks.
         waiting: Line to print when another process holds the lock; `None` waits in silence.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(_lock_file(path))
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -65,6 +67,15 @@ def locked(path, waiting=None):
         yield
     finally:
         lock.release()
+
+
+def _lock_file(path):
+    elsewhere = os.environ.get("GALAXY_UTILS_LOCKS")
+    if not elsewhere:
+        return path.with_name(f".{path.name}.lock")
+    folder = Path(elsewhere)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()}.lock"
 
 
 def write_json(path, content):

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from galaxy_utils.classes import CLASS_COLOURS, CLASS_MARKERS, CLASS_NAMES, CLASSES, SHORT_CLASS_NAMES
+from galaxy_utils.wording import counted
 
 WIDTH = 7.0  # inches
 PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
@@ -78,6 +79,23 @@ def show(figure, caption=""):
     figure.savefig(image, format="png", dpi=130)
     content = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": figure.alt_text}
     display(content, raw=True, metadata={"image/png": {"alt": figure.alt_text, "caption": caption}})
+
+
+def show_warning(title, text):
+    """Display a banner in a notebook.
+
+    Args:
+        title: What to be warned of.
+        text: What follows from it.
+    """
+    from html import escape
+
+    from IPython.display import display
+
+    # Colours of its own: themes give HTML output a background of their choice, in dark mode a light one.
+    style = f"background: {PAPER}; color: {INK}; border-left: 0.3rem solid #BB5566; padding: 0.6rem 1rem"
+    box = f'<div role="note" style="{style}"><strong>{escape(title)}</strong><br>{escape(text)}</div>'
+    display({"text/html": box, "text/plain": f"WARNING. {title}. {text}"}, raw=True)
 
 
 def _finish(figure, alt_text, provenance=None):
@@ -577,8 +595,8 @@ def learning_curves(runs, provenance=None):
             axes.plot(epochs, validation, color=colour, linestyle="--", label=f"{name}: validation")
             axes.plot(best, validation[best - 1], "o", color=colour, markersize=9, markerfacecolor=PAPER)
         spoken.append(
-            f"{name} ends after {run.epochs} epochs at training accuracy {history['accuracy'][-1]:.2f} and validation "
-            f"accuracy {history['val_accuracy'][-1]:.2f}; its validation loss is lowest, "
+            f"{name} ends after {counted(run.epochs, 'epochs')} at training accuracy {history['accuracy'][-1]:.2f} and "
+            f"validation accuracy {history['val_accuracy'][-1]:.2f}; its validation loss is lowest, "
             f"{history['val_loss'][best - 1]:.2f} nats, in epoch {best}"
         )
     panels[0].set(ylabel="accuracy", ylim=(0, 1.02))
@@ -795,7 +813,7 @@ def joint_curves(runs, provenance=None):
                 ends.append(
                     f"{quantity.split('_')[0]} loss {history[quantity][-1]:{form}}, validation {validation[-1]:{form}}"
                 )
-        spoken.append(f"{name} after {run.epochs} epochs: {'; '.join(ends)}")
+        spoken.append(f"{name} after {counted(run.epochs, 'epochs')}: {'; '.join(ends)}")
     panels[0].set(ylabel="squared error", yscale="log")
     for which in ("major", "minor"):
         getattr(panels[0].yaxis, f"set_{which}_formatter")("{x:g}")
@@ -1065,15 +1083,11 @@ def accuracy_by_cost(rungs, provenance=None):
         )
     panels[0].set_xscale("symlog", linthresh=1000, linscale=0.5)
     panels[0].set(xlabel="trained parameters", ylabel="accuracy", xlim=(-250, None))
+    # Below a thousand the axis is linear and has no room for numbers but the zero.
+    panels[0].set_xticks([0, 1e4, 1e5, 1e6, *([1e7] if max(r["parameters"] for r in rungs.values()) > 3e6 else [])])
     panels[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     panels[1].set(xscale="log", xlabel="seconds, features included")
-    seconds = [rung["seconds"] for rung in rungs.values()]
-    panels[1].set_xlim(min(seconds) / 1.6, max(seconds) * 1.6)
-    if max(seconds) / min(seconds) < 30:
-        # On less than about a decade the logarithmic axis would be left without a number.
-        panels[1].xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        panels[1].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    panels[1].xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    _log_axis(panels[1], [rung["seconds"] for rung in rungs.values()])
     for axes in panels:
         axes.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=11)
@@ -1196,7 +1210,7 @@ def value_histograms(panels, columns=2, provenance=None):
                 values, edges, weights=weights, histtype="step", color=colour, linestyle=style, linewidth=2, label=name
             )
         axes.set(xlabel=quantity, ylabel="share" if (number - 1) % columns == 0 else "")
-        medians = _spoken(finite, [np.median(values) for values in finite.values()], "{:.3g}")
+        medians = _spoken(finite, [np.median(v) if len(v) else np.nan for v in finite.values()], "{:.3g}")
         spoken.append(f"{quantity}: {medians}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(finite))
     return _finish(figure, f"Histograms. Medians of {'; of '.join(spoken)}.", provenance)
@@ -1321,21 +1335,25 @@ def accuracy_against_cost(rows, cost="training_seconds", provenance=None):
         amount = f"{row[cost]:,.0f}" if cost == "parameters" else f"{row[cost]:,.3g} s"
         spoken.append(f"{row['round']}: {amount}, accuracy {row['accuracy']:.3f}, {words}")
     axes.set(xscale="log", xlabel=titles[cost], ylabel="accuracy")
-    costs = [row[cost] for row in rows]
-    axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
-    if max(costs) / min(costs) < 30:
-        # On less than about a decade the logarithmic axis would be left without a number.
-        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.xaxis.set_major_formatter(
-        matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
-    )
+    _log_axis(axes, [row[cost] for row in rows])
     axes.grid(alpha=0.3)
     _verdict_legend(figure, rows)
     listed = [f"{row['number']} {row['round']}" for row in rows]
     key = "   ".join(entry.replace(" ", "\u00a0") for entry in listed)
     axes.set_title(textwrap.fill(key, 78), fontsize=10, loc="left")
     return _finish(figure, f"Accuracy against {titles[cost]}. {'; '.join(spoken)}.", provenance)
+
+
+def _log_axis(axes, values):
+    """Give a logarithmic horizontal axis room around its values, and numbers as people write them."""
+    axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
+    if max(values) / min(values) < 30:
+        # On less than about a decade the axis would be left without a number.
+        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.xaxis.set_major_formatter(
+        matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
+    )
 
 
 def _verdict_legend(figure, rows):

@@ -255,6 +255,18 @@ def test_show_passes_image_alt_text_and_caption_on(monkeypatch):
     assert options["metadata"]["image/png"]["alt"] == content["text/plain"] == plots.decision_tree().alt_text
 
 
+def test_a_warning_is_readable_with_and_without_html(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda content, raw: shown.append(content))
+    plots.show_warning("Two < three", "Nothing & nobody.")
+    assert shown[0]["text/plain"] == "WARNING. Two < three. Nothing & nobody."
+    # Background and text colour come together, or the banner cannot be read in one of the themes.
+    assert "background: #FBF9F4; color: #22252B" in shown[0]["text/html"]
+    assert (
+        "<strong>Two &lt; three</strong>" in shown[0]["text/html"] and "Nothing &amp; nobody." in shown[0]["text/html"]
+    )
+
+
 def test_drawing_changes_nothing_outside_the_figure():
     import matplotlib.pyplot
 

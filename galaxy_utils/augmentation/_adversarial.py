@@ -1,7 +1,6 @@
 """What the two adversarial networks share. Importing this module loads Keras."""
 
 import keras
-import numpy as np
 from keras import ops
 
 
@@ -30,9 +29,3 @@ class AdversarialModel(keras.Model):
         """Let the averages know the losses of a batch, `{name: value}`."""
         for name, value in losses.items():
             self.means[name].update_state(value)
-
-
-def layer_seeds(seed, count=40):
-    """Give every layer a seed of its own, as in `models`."""
-    # Halved, because some backends keep seeds as signed 32-bit numbers.
-    return iter((np.random.SeedSequence(seed).generate_state(count) // 2).tolist())

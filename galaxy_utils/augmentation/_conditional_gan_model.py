@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from galaxy_utils.augmentation._adversarial import AdversarialModel, layer_seeds
+from galaxy_utils.augmentation._adversarial import AdversarialModel
 from galaxy_utils.augmentation.conditional_gan import draw_galaxies, read_film, write_film
+from galaxy_utils.models.cnn import layer_seeds
 
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
 SKY_NOISE = 0.03  # Scatter of the sky in images of 64 px, as a share of the full brightness range; only a beginning.

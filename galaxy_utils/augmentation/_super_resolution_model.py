@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from galaxy_utils.augmentation._adversarial import AdversarialModel, layer_seeds
+from galaxy_utils.augmentation._adversarial import AdversarialModel
 from galaxy_utils.augmentation.super_resolution import DISCRIMINATOR_FILTERS, FACTOR
 from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.models.cnn import layer_seeds
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -92,15 +93,19 @@ def _generator(channels, seeds):
         return layers.Conv2D(filters, kernel, padding="same", kernel_initializer=initializer, name=name)(x)
 
     small = keras.Input((None, None, 3), name="small_images")
-    x = first = layers.ReLU(name="first_relu")(convolution(small, channels, 5, "first"))
+    x = first = layers.LeakyReLU(0.2, name="first_leaky_relu")(convolution(small, channels, 5, "first"))
     for number in (1, 2):
-        block = layers.ReLU(name=f"block_{number}_relu")(convolution(x, channels, 3, f"block_{number}a"))
+        block = layers.LeakyReLU(0.2, name=f"block_{number}_leaky_relu")(
+            convolution(x, channels, 3, f"block_{number}a")
+        )
         x = layers.Add(name=f"block_{number}_add")([x, convolution(block, channels, 3, f"block_{number}b")])
     x = layers.Add(name="skip_add")([first, convolution(x, channels, 3, "closing")])
     x = layers.Conv2DTranspose(
-        channels, 4, strides=FACTOR, padding="same", activation="relu",
+        channels, 4, strides=FACTOR, padding="same",
         kernel_initializer=keras.initializers.HeNormal(next(seeds)), name="double",
     )(x)  # fmt: skip
+    # Leaky, because most pixels are dark sky and plain ones die on it.
+    x = layers.LeakyReLU(0.2, name="double_leaky_relu")(x)
     # Near 0 in the beginning, so that training starts from the bicubic image and not from noise.
     detail = convolution(x, 3, 5, "detail", keras.initializers.RandomNormal(stddev=1e-3, seed=next(seeds)))
     enlarged = BicubicEnlargement(name="bicubic")(small)

@@ -2,10 +2,8 @@
 
 from numbers import Real
 
-import numpy as np
-
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_integer
+from galaxy_utils.models.cnn import check_integer, layer_seeds
 
 # Three convolutions with stride 2 on the way in, three transposed ones on the way out.
 FILTERS = (32, 64, 64)
@@ -38,7 +36,7 @@ def denoising_autoencoder(image_size=64, latent_channels=16, noise=0.1, seed=1):
     import keras
     from keras import layers
 
-    seeds = _layer_seeds(seed)
+    seeds = layer_seeds(seed)
     images = keras.Input((image_size, image_size, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
     x = layers.GaussianNoise(noise, seed=next(seeds), name="added_noise")(x)
@@ -82,7 +80,7 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
 
     from galaxy_utils.augmentation.sampling import SampleLatent
 
-    seeds = _layer_seeds(seed)
+    seeds = layer_seeds(seed)
 
     def random_weights():
         return keras.initializers.GlorotUniform(next(seeds))
@@ -137,11 +135,6 @@ def _stage(x, convolution, channels, kernel, seed, name):
     # because a sigmoid near 0 lets no gradient through.
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_batch_normalisation")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _layer_seeds(seed):
-    # Halved, because some backends keep seeds as signed 32-bit numbers.
-    return iter((np.random.SeedSequence(seed).generate_state(16) // 2).tolist())
 
 
 def _check_sizes(image_size, latent_name, latent_size, seed):

@@ -115,7 +115,7 @@ def conditional_gan(
     )
 
 
-def steady_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1):
+def steady_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1, **changes):
     """Build the conditional GAN that this book uses: `conditional_gan` with what was found to help.
 
     Relativistic loss; shifts and changes of brightness before the discriminator; weights averaged over about 50 steps;
@@ -125,6 +125,7 @@ def steady_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1):
         image_size: As in `conditional_gan`.
         num_classes: Likewise.
         seed: Likewise.
+        changes: Other arguments of `conditional_gan`, which take the place of the combination's.
 
     Returns:
         A `keras.Model` as from `conditional_gan`.
@@ -135,16 +136,14 @@ def steady_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1):
     from galaxy_utils.augmentation.geometric import RandomShiftAndBrightness
 
     check_integer("seed", seed, 0, "seeds are counted from zero")
-    return conditional_gan(
-        image_size,
-        num_classes,
-        loss="relativistic",
-        augmentation=RandomShiftAndBrightness(seed=seed, name="random_shift_and_brightness"),
-        averaging=0.98,
-        one_view=True,
-        grain=True,
-        seed=seed,
-    )
+    settings = {
+        "loss": "relativistic",
+        "augmentation": RandomShiftAndBrightness(seed=seed),
+        "averaging": 0.98,
+        "one_view": True,
+        "grain": True,
+    }
+    return conditional_gan(image_size, num_classes, seed=seed, **(settings | changes))
 
 
 def smallest_side(image_size):

@@ -5,6 +5,7 @@ module loads Keras, so nothing imports it before one of its layers is asked for.
 """
 
 import math
+import re
 
 import keras
 import numpy as np
@@ -14,11 +15,13 @@ from galaxy_utils.errors import ConfigurationError
 
 
 class _RandomLayer(keras.layers.Layer):
-    """What both layers share: a seed, and doing nothing outside training."""
+    """What all of them share: a seed, a name, and doing nothing outside training."""
 
-    def __init__(self, seed=1, dtype="float32", **options):
+    def __init__(self, seed=1, dtype="float32", name=None, **options):
+        # A name that Keras made up would depend on what was built before, and a checkpoint needs names that stay.
+        name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
         # float32 also under mixed precision: brightness from 0 to 255 with fractions does not fit into 16 bits.
-        super().__init__(dtype=dtype, **options)
+        super().__init__(dtype=dtype, name=name, **options)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ConfigurationError(
                 "This is no seed.", where="seed", expected="an integer, at least 0", found=repr(seed)

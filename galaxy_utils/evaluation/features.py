@@ -123,12 +123,10 @@ def nearest_neighbours(features, split, *, part="test", neighbours=NEIGHBOURS):
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     # Between vectors of length 1, the Euclidean distance orders as the angle does.
+    known, asked = directions(train), [directions(part_rows) for part_rows in (validation, rows)]
     votes = {
         number: [
-            neighbour_probabilities(
-                directions(train), labels[train], directions(part_rows), number, features.num_classes
-            )
-            for part_rows in (validation, rows)
+            neighbour_probabilities(known, labels[train], vectors, number, features.num_classes) for vectors in asked
         ]
         for number in neighbours
         if number <= len(train)

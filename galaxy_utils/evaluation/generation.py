@@ -191,7 +191,7 @@ def score_samples(classifier, images, labels, dataset, split, *, part="test", su
         `SampleScores`.
 
     Raises:
-        DataError: Fewer than ten images that can be compared.
+        DataError: Fewer than four images that can be compared.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     random, everyone = np.random.default_rng(seed), np.asarray(dataset.labels)
@@ -209,11 +209,11 @@ def score_samples(classifier, images, labels, dataset, split, *, part="test", su
         for name, candidates in members.items():
             chosen[name].append(random.choice(candidates, count, replace=False))
     chosen = {name: np.concatenate(each).astype(int) for name, each in chosen.items()}
-    if len(chosen["real"]) < 10:
+    if len(chosen["real"]) < 4:
         raise DataError(
             "There are too few images to compare.",
             where=f"{part} part of {dataset.name}",
-            expected="at least 10 generated and 10 real images of the same classes",
+            expected="at least 4 generated and 4 real images of the same classes",
             found=f"{len(chosen['real'])}",
         )
     features, answers = {}, {}

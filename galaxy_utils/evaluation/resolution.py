@@ -3,9 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from galaxy_utils.augmentation.super_resolution import FACTOR
 from galaxy_utils.errors import DataError
-
-FACTOR = 2
 
 
 def halve(images):

@@ -4,8 +4,6 @@ import warnings
 
 import numpy as np
 
-from galaxy_utils.errors import DataError
-
 SHAPES = {
     "concentration": "concentration",
     "asymmetry": "asymmetry",
@@ -56,38 +54,28 @@ def shape_distances(first, second):
         second: Likewise, usually of real galaxies.
 
     Returns:
-        `{name: distance}`.
-
-    Raises:
-        DataError: A statistic was not measured in two or more images of each set.
+        `{name: distance}`; NaN for a statistic that was measured in fewer than two images of a set.
     """
     from scipy.stats import wasserstein_distance
 
     distances = {}
     for name in SHAPES:
         a, b = (np.asarray(values[name])[np.isfinite(values[name])] for values in (first, second))
-        if min(len(a), len(b)) < 2:
-            raise DataError(
-                f"There are too few galaxies whose {name} can be compared.",
-                where="first, second",
-                expected="at least 2 in each set",
-                found=f"{len(a)} and {len(b)}",
-                remedy="look at the images: is there a galaxy in the middle?",
-            )
-        distances[name] = float(wasserstein_distance(a, b) / max(b.std(), 1e-12))
+        enough = min(len(a), len(b)) >= 2
+        distances[name] = float(wasserstein_distance(a, b) / max(b.std(), 1e-12)) if enough else np.nan
     return distances
 
 
 def _measure(image):
-    from photutils.segmentation import SegmentationImage, SourceCatalog
-
     grey = image.astype(float).mean(axis=-1)
     galaxy, light = _find_galaxy(grey)
     if galaxy is None:
         return dict.fromkeys(SHAPES, np.nan)
     with warnings.catch_warnings():
-        # Galaxies that touch the border have no full Kron aperture; photutils says so each time.
+        # Its import warns where notebooks have no widgets; and each galaxy at the border, that its aperture is cut off.
         warnings.simplefilter("ignore")
+        from photutils.segmentation import SegmentationImage, SourceCatalog
+
         source = SourceCatalog(light, SegmentationImage(galaxy.astype(int)))
         inner, outer = (float(np.ravel(source.flux_radius(share))[0].value) for share in (0.2, 0.8))
         return {

@@ -30,7 +30,7 @@ class InputScaling(keras.layers.Layer):
         mode: `"caffe"`, `"tf"` or `"torch"`, as in `keras.applications.imagenet_utils.preprocess_input`: mean ImageNet
             colours subtracted from blue, green and red; [−1, 1]; mean colours subtracted and divided by their scatter.
 
-    Input and output: shape (n, height, width, 3); the output is float32, also under mixed precision.
+    Input and output: shape (n, height, width, 3); the output is float32, also for uint8 and under mixed precision.
     """
 
     def __init__(self, mode, dtype="float32", **options):
@@ -38,6 +38,7 @@ class InputScaling(keras.layers.Layer):
         self.mode = mode
 
     def call(self, images):
+        images = ops.cast(images, self.compute_dtype)
         return keras.applications.imagenet_utils.preprocess_input(images, data_format="channels_last", mode=self.mode)
 
     def get_config(self):

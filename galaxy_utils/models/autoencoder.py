@@ -4,7 +4,7 @@ import numpy as np
 
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_dropout, check_integer
+from galaxy_utils.models.cnn import check_dropout, check_integer, layer_seeds
 
 ENCODER_FILTERS = (32, 64, 128, 256)
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
@@ -89,7 +89,7 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
     from keras import layers
 
     # One seed for every layer, the decoder's last: the other parts start alike with and without it.
-    seeds = iter((np.random.SeedSequence(seed).generate_state(16) // 2).tolist())
+    seeds = layer_seeds(seed)
 
     def random_weights(before="relu", transposed=False):
         if before != "relu":

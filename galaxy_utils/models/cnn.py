@@ -123,7 +123,7 @@ def small_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=1,
     import keras
     from keras import layers
 
-    seeds = _layer_seeds(seed, 3 + 2 * len(SMALL_FILTERS))
+    seeds = layer_seeds(seed)
 
     def convolution(x, channels, kernel, strides, name):
         x = layers.Conv2D(
@@ -161,7 +161,7 @@ def _convolutional_network(
     import keras
     from keras import layers
 
-    seeds = _layer_seeds(seed, 2 * len(filters) + 4)
+    seeds = layer_seeds(seed)
 
     def random_weights():
         return keras.initializers.GlorotUniform(seed=next(seeds))
@@ -235,10 +235,17 @@ def _augmented(images, augmentation):
     return images
 
 
-def _layer_seeds(seed, count):
-    """Give every layer a seed of its own instead of Keras' global generator, which depends on what was built before."""
+def layer_seeds(seed):
+    """Give every layer a seed of its own instead of Keras' global generator, which depends on what was built before.
+
+    Args:
+        seed: Seed of the network.
+
+    Returns:
+        An iterator over more seeds than any network here has layers.
+    """
     # Halved, because some backends keep seeds as signed 32-bit numbers.
-    return iter((np.random.SeedSequence(seed).generate_state(count) // 2).tolist())
+    return iter((np.random.SeedSequence(seed).generate_state(64) // 2).tolist())
 
 
 def check_integer(name, value, smallest, reason):

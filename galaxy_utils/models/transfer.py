@@ -467,8 +467,11 @@ def _build_backbone(backbone, image_size):
     return build(include_top=False, weights=None, input_shape=(image_size, image_size, 3), **options)
 
 
-def _resnet18(image_size):
-    """Build ResNet18 without top: He et al. 2015 (arXiv:1512.03385), table 1, projections where the size changes."""
+def _resnet18(image_size, widths=(64, 128, 256, 512)):
+    """Build ResNet18 without top: He et al. 2015 (arXiv:1512.03385), table 1, projections where the size changes.
+
+    `widths` are the filters of its stages; tests build a narrower and shorter one.
+    """
     import keras
     from keras import layers
 
@@ -482,10 +485,10 @@ def _resnet18(image_size):
         return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
 
     images = keras.Input((image_size, image_size, 3), name="scaled_images")
-    x = layers.ReLU(name="conv1_relu")(convolve(images, 64, 7, 2, "conv1"))
+    x = layers.ReLU(name="conv1_relu")(convolve(images, widths[0], 7, 2, "conv1"))
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-    for stage, filters in enumerate((64, 128, 256, 512), start=2):
+    for stage, filters in enumerate(widths, start=2):
         for block in (1, 2):
             name = f"conv{stage}_block{block}"
             stride = 2 if block == 1 and stage > 2 else 1

@@ -19,16 +19,6 @@ BUILDERS = (denoising_autoencoder, variational_autoencoder)
 
 
 @pytest.fixture(scope="module")
-def galaxies():
-    return toy_galaxies(noise=20)
-
-
-@pytest.fixture(scope="module")
-def split(galaxies):
-    return gu.split(galaxies, fractions=(0.6, 0.2, 0.2))
-
-
-@pytest.fixture(scope="module")
 def trained(galaxies, split):
     """Both autoencoders, trained on the toy galaxies, with their runs."""
     pairs = {}

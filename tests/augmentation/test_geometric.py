@@ -254,3 +254,11 @@ def test_gradients_pass_through_shifts():
         total = tf.reduce_sum(layer(images, training=True))
     gradient = tape.gradient(total, images).numpy()
     np.testing.assert_allclose(gradient.sum(axis=(1, 2, 3)), 8 * 8 * 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [RandomFlipsAndTurns, RandomRotationZoomShift, RandomShiftAndBrightness])
+def test_names_do_not_depend_on_what_was_built_before(layer):
+    # A checkpoint would otherwise be refused by a program that has built another network first.
+    first, second = layer(), layer()
+    assert first.name == second.name
+    assert layer(name="mine").name == layer.from_config(layer(name="mine").get_config()).name == "mine"

@@ -1,5 +1,6 @@
 """The real build, from notebooks to pages: what runs, what does not run again, and what is refused."""
 
+import http.server
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import nbformat
@@ -89,6 +91,16 @@ def test_every_figure_says_what_it_shows(smoke_book):
     # An alt text that tells what is shown has words and, nearly always, the numbers.
     assert all(len(text.split()) >= 6 for text in alternatives)
     assert sum(bool(re.search(r"\d", text)) for text in alternatives) >= 0.8 * len(alternatives)
+
+
+def test_answers_to_quick_questions_are_folded_with_their_explanations(smoke_book):
+    checkout, _, _ = smoke_book
+    page = (checkout / "_build" / "html" / "notebooks" / "01_meet_the_galaxies.html").read_text(encoding="utf-8")
+    article = BeautifulSoup(page, "html.parser").find("article")
+    answers = [folded for folded in article.find_all("details") if folded.summary and folded.find("p", recursive=False)]
+    assert len(answers) == 9
+    assert all(folded.p.get_text().startswith(("Right.", "No.")) for folded in answers)
+    assert "galaxy_utils.set_up" not in article.get_text()  # for those who run the notebook, not for readers
 
 
 def test_reports_are_written(smoke_book):
@@ -216,3 +228,34 @@ def test_a_mistyped_parameter_is_refused(tmp_path, parameters, run_build):
     result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
     assert result.returncode == 1
     assert "profile_name" in result.stderr
+
+
+class _SomeAnswer(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(404 if self.path == "/gone" else 403 if self.path == "/for-people" else 200)
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *arguments):
+        """Say nothing: the test's own output is enough."""
+
+
+def test_addresses_that_do_not_answer_are_named(tmp_path):
+    """Jupyter Book's own link checker, asked about a server that runs here."""
+    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    settings = build["Settings"]("simulated", "smoke", 1, tmp_path)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    (tmp_path / "source" / "references.bib").touch()
+    page = tmp_path / "source" / "index.md"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _SomeAnswer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = f"http://127.0.0.1:{server.server_port}"
+        page.write_text(f"# Links\n\n[one]({here}/there) [two]({here}/for-people)\n")
+        assert build["check_links"](tmp_path / "source", settings) == 2
+        page.write_text(f"# Links\n\n[one]({here}/there) [two]({here}/gone)\n")
+        with pytest.raises(Exception, match="/gone") as error:
+            build["check_links"](tmp_path / "source", settings)
+        assert "/there" not in str(error.value)
+        server.shutdown()

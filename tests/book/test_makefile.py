@@ -91,3 +91,14 @@ def test_a_killed_installation_leaves_no_lock_and_a_failed_one_its_exit_status(t
         killed.send_signal(signal.SIGKILL)
     result = subprocess.run([*TAKE_TURNS, lock, "sh", "-c", "exit 3"], capture_output=True, timeout=20, check=False)
     assert result.returncode == 3 and result.stdout == b""
+
+
+def test_installing_from_a_stick_never_overwrites(tmp_path):
+    """The folder may hold a student's work."""
+    stick, target = tmp_path / "stick", tmp_path / "galaxies"
+    stick.mkdir(), target.mkdir()
+    (stick / "install.sh").write_bytes((REPOSITORY / "book" / "install_from_stick.sh").read_bytes())
+    (target / "mine.ipynb").write_text("work")
+    result = subprocess.run(["sh", stick / "install.sh", target], capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and "exists already" in result.stderr
+    assert [path.name for path in target.iterdir()] == ["mine.ipynb"]

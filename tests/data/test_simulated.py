@@ -82,6 +82,26 @@ def test_one_worker_and_two_give_the_same_values(tmp_path, columns):
             assert file[key][:].tobytes() == values.tobytes(), key
 
 
+# What galaxies of `survey` look like, by class: mean and scatter of the pixel values. A survey is kept in the cache
+# under its recipe version, so pictures that change under the same version would be mistaken for those of today.
+PICTURES_OF_VERSION = {
+    2: (
+        (60.1, 70.36, 64.67, 54.66, 57.05, 81.73, 65.93, 60.93, 72.03, 56.23),
+        (54.49, 59.71, 53.14, 47.21, 49.63, 73.61, 62.39, 55.82, 64.64, 50.44),
+    ),
+}
+
+
+def test_recipes_that_draw_other_pictures_have_another_version(columns):
+    assert galaxy_recipes.RECIPE_VERSION in PICTURES_OF_VERSION, "write down what the new version draws"
+    means, scatters = PICTURES_OF_VERSION[galaxy_recipes.RECIPE_VERSION]
+    pictures = [columns["images"][columns["ans"] == label] for label in range(NUM_CLASSES)]
+    advice = "raise RECIPE_VERSION, and write down its pictures here"
+    # Another GalSim or another processor may round a pixel the other way.
+    np.testing.assert_allclose([images.mean() for images in pictures], means, atol=0.02, err_msg=advice)
+    np.testing.assert_allclose([images.std() for images in pictures], scatters, atol=0.05, err_msg=advice)
+
+
 def test_another_seed_gives_other_galaxies():
     assert not np.array_equal(simulated.render_galaxy(5, 1, 64), simulated.render_galaxy(5, 2, 64))
     assert np.array_equal(simulated.render_galaxy(5, 1, 64), simulated.render_galaxy(5, 1, 64))

@@ -1,0 +1,194 @@
+"""The machine that a notebook runs on: prepare it where it is somebody else's, such as Colab's, and describe it."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+import galaxy_utils
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.files import artifacts_folder, cache_folder
+
+# Where Colab shows a user's Drive, and the folder in it that belongs to the book.
+DRIVE = Path("/content/drive")
+DRIVE_FOLDER = Path("MyDrive", "galaxy_book")
+# Parts of the cache that take long to get back. Prepared images do not, and are mapped into memory, which wants a disk.
+KEPT_ON_DRIVE = ("galaxy10", "simulated")
+# Packages whose module is called otherwise.
+MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
+
+
+def set_up(book_version, keep_on_drive=False, extra=""):
+    """Make a hosted machine ready for a chapter and say what it is. Does nothing on a machine that is ready.
+
+    On Colab and wherever the set-up cell has just installed the package: installs the requirements that are missing,
+    and prints versions, GPU and memory, how to get a GPU, and how to keep what the session makes.
+
+    Args:
+        book_version: Version of the package that the notebook was written for, such as `"0.1.0"`.
+        keep_on_drive: Whether data and results go to the user's Drive, on Colab; see `use_drive`.
+        extra: Name of the package's extra whose requirements are needed, too, such as `"assignments"`.
+
+    Raises:
+        ConfigurationError: A package that the machine brings is too old, or Drive was asked for where there is none.
+        subprocess.CalledProcessError: pip failed; its message is printed.
+    """
+    installed = install_missing(extra)
+    if keep_on_drive:
+        use_drive()
+    if galaxy_utils.__version__ != book_version:
+        print(
+            f"This notebook belongs to galaxy_utils {book_version}; {galaxy_utils.__version__} is installed. If it "
+            "does not run: %pip uninstall --yes galaxy_utils, restart the session, run this cell again."
+        )
+    if installed or on_colab():
+        print(describe_machine())
+        print(_advice(keep_on_drive))
+
+
+def on_colab():
+    """Whether this is a Colab session."""
+    try:
+        return importlib.util.find_spec("google.colab") is not None
+    except ModuleNotFoundError:  # there is no package `google` at all
+        return False
+
+
+def describe_machine():
+    """Return two lines for people: versions of Python, Keras and its backend; GPU, memory and free disk."""
+    from galaxy_utils.report import computing_device, software_versions
+
+    versions, device = software_versions(), computing_device()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    disk = shutil.disk_usage(Path.cwd()).free / 1e9
+    return (
+        f"galaxy_utils {versions['galaxy_utils']}, Python {versions['python']}, Keras {versions['keras']} on "
+        f"{versions['backend']} {versions['backend_version']}\n"
+        f"GPU: {device['accelerator'] or 'none'}, {device['cores']} CPU cores, {memory:.1f} GB of memory, "
+        f"{disk:.0f} GB of disk free"
+    )
+
+
+def install_missing(extra=""):
+    """Install what this package requires and the machine lacks; what is there stays as it is, TensorFlow above all.
+
+    Args:
+        extra: Name of an extra whose requirements count, too.
+
+    Returns:
+        The requirements that were installed now, as a list of strings, often empty.
+
+    Raises:
+        ConfigurationError: A package that the machine brings is too old.
+        subprocess.CalledProcessError: pip failed; its message is printed.
+    """
+    present, missing = {}, []
+    for requirement in _requirements(extra):
+        version = _installed_version(requirement.name)
+        if version is None:
+            missing.append(str(requirement))
+        elif version and not requirement.specifier.contains(version, prereleases=True):
+            raise ConfigurationError(
+                f"This machine's {requirement.name} is too old, and is not replaced: other packages rely on it.",
+                where=f"{requirement.name} {version}",
+                expected=str(requirement),
+                remedy="on Colab: Runtime → Change runtime type → the latest runtime version",
+            )
+        elif version:
+            present[requirement.name] = version
+    if missing:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+            constraints.writelines(f"{name}=={version}\n" for name, version in present.items())
+            constraints.flush()
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*command, "--constraint", constraints.name, *missing], check=True)
+        importlib.invalidate_caches()
+    return missing
+
+
+def _requirements(extra):
+    """Requirements of the package itself and of one of its extras."""
+    try:
+        lines = [Requirement(line) for line in importlib.metadata.requires("galaxy_utils") or ()]
+    except importlib.metadata.PackageNotFoundError:  # used from its folder, by somebody who knows what it needs
+        lines = []
+    return [line for line in lines if line.marker is None or line.marker.evaluate({"extra": extra})]
+
+
+def _installed_version(name):
+    """Version of an installed package, `""` where only its module is known, `None` where there is neither.
+
+    TensorFlow comes under several names: `tensorflow-cpu`, `tensorflow-tpu`, … bring the same module.
+    """
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "" if importlib.util.find_spec(MODULES.get(name, name)) else None
+
+
+def use_drive():
+    """Keep downloads, rendered surveys, checkpoints and reports on the user's Drive, for this session and the next.
+
+    Colab asks for permission once a session. Prepared images stay on the machine's own disk and are made again in
+    minutes. Lock files stay there, too: Drive does not promise that they work.
+
+    Raises:
+        ConfigurationError: This is no Colab session.
+    """
+    if not on_colab():
+        raise ConfigurationError(
+            "There is no Drive here.",
+            where="keep_on_drive",
+            expected="a Colab session",
+            found=platform.node() or "another machine",
+            remedy="leave keep_on_drive=False: files stay on this machine's own disk",
+        )
+    from google.colab import drive
+
+    drive.mount(str(DRIVE))
+    kept = DRIVE / DRIVE_FOLDER
+    for name in KEPT_ON_DRIVE:
+        _move_to(kept / "data" / name, cache_folder() / name)
+    _move_to(kept / "artifacts", artifacts_folder())
+    os.environ["GALAXY_UTILS_LOCKS"] = str(Path(tempfile.gettempdir(), "galaxy_utils_locks"))
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+
+
+def _move_to(kept, folder):
+    """Let `folder` be another name of the folder `kept`; what it held until now is moved there."""
+    kept.mkdir(parents=True, exist_ok=True)
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.copytree(folder, kept, dirs_exist_ok=True)
+        shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(kept, target_is_directory=True)
+
+
+def _advice(keep_on_drive):
+    """What the user may want to change before going on."""
+    from galaxy_utils.report import computing_device
+
+    lines = []
+    if not computing_device()["accelerator"]:
+        lines.append(
+            "No GPU. The demo profile does without. To get one on Colab: Runtime → Change runtime type → T4 GPU → "
+            "Save, then run this notebook again from its first cell."
+        )
+    if keep_on_drive:
+        lines.append(f"Data and results are kept in {DRIVE_FOLDER} on your Drive.")
+    elif on_colab():
+        lines.append(
+            "Files here are lost when the session ends. To keep data and results on your Drive, write "
+            "keep_on_drive=True in this cell and run it again."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,353 @@
+"""Plausible wrong answers: `{assignment: {question: {what is wrong: code that runs after the solution}}}`."""
+
+# A ledger with some of another's rounds, decided again from its answers.
+COPY_LEDGER = """
+def copied(ledger, name, rounds, reference=None):
+    other = gu.Ledger.create(name, galaxies, parts, seeds=ledger.seeds, rule=ledger.rule)
+    for one in rounds:
+        proposal = other.propose(one.name, one.recipe, reference=one.name == reference, **one.factors)
+        for measurement in ledger.measurements(one.name):
+            proposal.add(measurement)
+        proposal.decide()
+    return other
+"""
+
+WRONG_ANSWERS = {
+    "a1": {
+        "q1": {
+            "counts, not shares": "shares = np.bincount(labels)",
+            "shares of the largest class": "shares = np.bincount(labels) / np.bincount(labels).max()",
+            "guessing among ten classes": "majority_accuracy = 0.1",
+            "rarest over commonest": "imbalance = shares.min() / shares.max()",
+            "commonest class over all the others": "imbalance = shares.max() / (1 - shares.max())",
+        },
+        "q2": {
+            "accuracy": "def balanced_accuracy(labels, predictions): return np.mean(labels == predictions)",
+            "precision for recall": """
+def balanced_accuracy(labels, predictions):
+    right = labels == predictions
+    return np.mean([right[predictions == c].mean() for c in np.unique(labels) if (predictions == c).any()])
+""",
+            "absent classes count as zero": """
+def balanced_accuracy(labels, predictions):
+    right, classes = labels == predictions, range(max(labels.max(), predictions.max()) + 1)
+    return np.mean([right[labels == c].mean() if (labels == c).any() else 0 for c in classes])
+""",
+        },
+        "q3": {
+            "not normalised": """
+def class_weights(labels, num_classes):
+    counts = np.bincount(labels, minlength=num_classes)
+    return np.where(counts > 0, 1 / np.maximum(counts, 1), 0)
+""",
+            "divided by all classes, also absent ones": """
+def class_weights(labels, num_classes):
+    counts = np.bincount(labels, minlength=num_classes)
+    return np.where(counts > 0, len(labels) / (num_classes * np.maximum(counts, 1)), 1)
+""",
+            "mean over classes, not galaxies": """
+def class_weights(labels, num_classes):
+    counts = np.bincount(labels, minlength=num_classes)
+    weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0)
+    return weights / weights.mean()
+""",
+            "shares as weights": """
+def class_weights(labels, num_classes):
+    return np.bincount(labels, minlength=num_classes) / len(labels)
+""",
+        },
+        "q4": {
+            "pairs that the test touches": """
+def count_torn(pairs, test_rows):
+    return int(np.isin(pairs, test_rows).any(axis=1).sum())
+def expected_torn(num_pairs, fraction):
+    return num_pairs * (1 - (1 - fraction) ** 2)
+""",
+            "one direction only": """
+def count_torn(pairs, test_rows):
+    inside = np.isin(pairs, test_rows)
+    return int(np.sum(inside[:, 0] & ~inside[:, 1]))
+def expected_torn(num_pairs, fraction):
+    return num_pairs * fraction * (1 - fraction)
+""",
+        },
+        "q5": {
+            "galaxies drawn one by one": """
+def test_mask(labels, groups, fraction, seed):
+    return np.random.default_rng(seed).random(len(labels)) < fraction
+""",
+            "the last rows": """
+def test_mask(labels, groups, fraction, seed):
+    return np.arange(len(labels)) >= (1 - fraction) * len(labels)
+""",
+            "a share of the groups, not of the galaxies, always the same": """
+def test_mask(labels, groups, fraction, seed):
+    return groups < np.quantile(np.unique(groups), fraction)
+""",
+        },
+    },
+    "a2": {
+        "q1": {
+            "logarithms of base 2": """
+def entropy(probabilities):
+    p = np.asarray(probabilities)
+    return -np.sum(p * np.log2(np.where(p > 0, p, 1)), axis=1)
+""",
+            "no minus sign": """
+def entropy(probabilities):
+    p = np.asarray(probabilities)
+    return np.sum(p * np.log(np.where(p > 0, p, 1)), axis=1)
+""",
+            "not a number where a class never occurs": """
+def entropy(probabilities):
+    with np.errstate(all="ignore"):
+        return -np.sum(probabilities * np.log(probabilities), axis=1)
+""",
+            "one number for all rows": """
+def entropy(probabilities):
+    p = np.asarray(probabilities)
+    return -np.sum(p * np.log(np.where(p > 0, p, 1)))
+""",
+        },
+        "q2": {
+            "spread over the other classes only": """
+def smooth(labels, num_classes, epsilon):
+    others = np.full((len(labels), num_classes), epsilon / (num_classes - 1))
+    others[np.arange(len(labels)), labels] = 1 - epsilon
+    return others
+""",
+            "rows that do not add up to 1": """
+def smooth(labels, num_classes, epsilon):
+    return np.eye(num_classes)[labels] + epsilon / num_classes
+""",
+            "one-hot": "def smooth(labels, num_classes, epsilon): return np.eye(num_classes)[labels]",
+        },
+        "q3": {
+            "truth and answers exchanged": """
+def cross_entropy(truth, answers):
+    return -np.sum(answers * np.log(np.maximum(truth, FLOOR)), axis=1)
+def kl(truth, answers):
+    return cross_entropy(truth, answers) - entropy(answers)
+""",
+            "cross-entropy called KL": """
+def cross_entropy(truth, answers):
+    return -np.sum(truth * np.log(answers + 1e-3), axis=1)
+def kl(truth, answers):
+    return cross_entropy(truth, answers)
+""",
+        },
+        "q4": {
+            "the paper's 0.5003 taken for epsilon": """
+def find_epsilon(mean_cross_entropy, mean_kl, num_classes):
+    return mean_cross_entropy - mean_kl
+paper_epsilon = find_epsilon(1.0458, 0.5455, 10)
+""",
+            "ten classes always, and a coarse grid": """
+def find_epsilon(mean_cross_entropy, mean_kl, num_classes):
+    grid = np.arange(0, 0.8, 0.03)
+    floors = [entropy(smooth(np.array([0]), 10, e))[0] for e in grid]
+    return float(grid[np.argmin(np.abs(np.array(floors) - (mean_cross_entropy - mean_kl)))])
+paper_epsilon = find_epsilon(1.0458, 0.5455, 10)
+""",
+        },
+        "q5": {
+            "by cross-entropy": "ranking = 'ABC'",
+            "the other way round": "ranking = 'ACB'",
+            "a list": "ranking = ['B', 'C', 'A']",
+        },
+        "q6": {
+            "the answer 1/10 everywhere": "no_images = np.log(10)",
+            "the commonest class for sure": "no_images = 6.1",
+            "floor of a one-hot label": "floor = 0.0",
+            "entropy of the mean vote": "vote_entropy = entropy(votes.mean(axis=0, keepdims=True))[0]",
+        },
+    },
+    "a3": {
+        "q1": {
+            "no biases": """
+def conv_parameters(kernel, inputs, outputs):
+    return kernel**2 * inputs * outputs
+def dense_parameters(inputs, outputs):
+    return inputs * outputs
+paper_dense = dense_parameters(16 * 16 * 256, 512)
+""",
+            "kernels shared by the input channels": """
+def conv_parameters(kernel, inputs, outputs):
+    return kernel**2 * outputs + outputs if kernel > 1 else inputs * outputs + outputs
+paper_dense = dense_parameters(256, 512)
+""",
+        },
+        "q2": {
+            "flattened, over the budget": """
+def build(seed):
+    keras.utils.set_random_seed(seed)
+    images = keras.Input((32, 32, 3))
+    x = layers.Conv2D(16, 3, padding="same", activation="relu")(layers.Rescaling(1 / 255)(images))
+    x = layers.Dense(64, activation="relu")(layers.Flatten()(x))
+    return keras.Model(images, layers.Dense(10, activation="softmax")(x))
+""",
+            "pixels not scaled, seed ignored": """
+def build(seed):
+    images = keras.Input((32, 32, 3))
+    x = layers.Conv2D(16, 3, activation="relu")(images)
+    x = layers.Conv2D(32, 3, activation="relu")(x)
+    x = layers.GlobalMaxPooling2D()(x)
+    return keras.Model(images, layers.Dense(10, activation="softmax")(x))
+""",
+            "no softmax, always the same seed": """
+def build(seed):
+    keras.utils.set_random_seed(1)
+    images = keras.Input((32, 32, 3))
+    x = layers.Conv2D(16, 3, activation="relu")(layers.Rescaling(1 / 255)(images))
+    return keras.Model(images, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+""",
+        },
+        "q3": {
+            "a learning rate that does not arrive anywhere": """
+recipe = gu.recipes.SMALL_CNN.replace(epochs=2, learning_rate=1e-6)
+""",
+            "over the budget of epochs": "recipe = gu.recipes.SMALL_CNN.replace(epochs=60)",
+            "a dictionary": "recipe = {'epochs': 10, 'label_smoothing': 0.1}",
+        },
+        "q4": {
+            "the linear one's minus one's own": """
+gain, low, high = gu.evaluation.accuracy_difference(answers, linear_answers, truth, seed=1, groups=sky)
+""",
+            "in per cent": "gain, low, high = 100 * gain + 1, 100 * low + 1, 100 * high + 1",
+            "galaxies drawn singly and unpaired": """
+a = gu.evaluate(answers, truth, galaxies.class_names).intervals["accuracy"]
+b = gu.evaluate(linear_answers, truth, galaxies.class_names).intervals["accuracy"]
+low, high = a[0] - b[1], a[1] - b[0]
+""",
+        },
+        "q5": {
+            "the last batch forgotten": """
+def steps(num_images, batch_size, epochs):
+    return epochs * (num_images // batch_size)
+def fair_epochs(num_images, batch_size, budget):
+    return budget // steps(num_images, batch_size, 1)
+""",
+            "rounded after multiplying": """
+def steps(num_images, batch_size, epochs):
+    return int(np.ceil(num_images * epochs / batch_size))
+def fair_epochs(num_images, batch_size, budget):
+    return round(budget * batch_size / num_images)
+""",
+        },
+    },
+    "a4": {
+        "q1": {
+            "fitted to all galaxies": """
+components = PCA(10, random_state=1).fit(vectors)
+plane = components.transform(vectors[parts.validation])[:, :2]
+hidden = 1 - components.explained_variance_ratio_[:2].sum()
+""",
+            "what the plane shows, not what it hides": "hidden = components.explained_variance_ratio_[:2].sum()",
+            "the training galaxies": "plane = components.transform(vectors[parts.train])[:, :2]",
+        },
+        "q2": {
+            "the nearest mean": """
+def find_second_camera(vectors, known_first, known_second):
+    near = [np.linalg.norm(vectors - vectors[rows].mean(axis=0), axis=1) for rows in (known_first, known_second)]
+    return near[1] < near[0]
+second_camera = find_second_camera(vectors, known_first, known_second)
+""",
+            "only those that were known": """
+def find_second_camera(vectors, known_first, known_second):
+    return np.isin(np.arange(len(vectors)), known_second)
+second_camera = find_second_camera(vectors, known_first, known_second)
+""",
+            "rows, not a mask": "find_second_camera = lambda v, a, b: np.asarray(b)\nsecond_camera = known_second",
+        },
+        "q3": {
+            "each galaxy its own twin": """
+def find_twins(vectors, num_pairs):
+    return np.stack([np.arange(num_pairs), np.arange(num_pairs)], axis=1)
+""",
+            "every pair twice": """
+def find_twins(vectors, num_pairs):
+    from scipy.spatial.distance import squareform, pdist
+    distances = squareform(pdist(vectors)) + np.diag(np.full(len(vectors), np.inf))
+    order = np.argsort(distances, axis=None)[:num_pairs]
+    return np.stack(np.unravel_index(order, distances.shape), axis=1)
+""",
+            "near in the first component alone": """
+def find_twins(vectors, num_pairs):
+    from scipy.spatial.distance import pdist
+    first, second = np.triu_indices(len(vectors), k=1)
+    order = np.argsort(pdist(vectors[:, :1]), kind="stable")[:num_pairs]
+    return np.stack([first[order], second[order]], axis=1)
+""",
+        },
+        "q4": {
+            "galaxies vote on themselves": """
+def neighbour_accuracy(train_vectors, train_labels, vectors, labels, neighbours):
+    votes = gu.evaluation.latent.neighbour_votes(vectors, labels, vectors, neighbours=neighbours)
+    return np.mean(votes.argmax(axis=1) == labels)
+found = neighbour_accuracy(train, known, rest, asked, 10)
+""",
+            "the nearest one only, and training galaxies scored": """
+def neighbour_accuracy(train_vectors, train_labels, vectors, labels, neighbours):
+    votes = gu.evaluation.latent.neighbour_votes(train_vectors, train_labels, vectors, neighbours=1)
+    return np.mean(votes.argmax(axis=1) == labels)
+found = neighbour_accuracy(train, known, train, known, 10)
+""",
+            "no shuffling, and one neighbour fewer": """
+by_chance = found
+def neighbour_accuracy(train_vectors, train_labels, vectors, labels, neighbours):
+    votes = gu.evaluation.latent.neighbour_votes(
+        train_vectors, train_labels, vectors, neighbours=max(1, neighbours - 1))
+    return np.mean(votes.argmax(axis=1) == labels)
+""",
+        },
+        "q5": {
+            "clusters of training galaxies": "supported = 'ABD'",
+            "clouds are kinds": "supported = 'BCD'",
+            "a list": "supported = ['B', 'D']",
+        },
+    },
+    "a6": {
+        "q1": {
+            "numbers": "predictions = {name: (-0.1, why) for name, (_, why) in predictions.items()}",
+            "no reasons": "predictions = {name: (what, '') for name, (what, _) in predictions.items()}",
+            "one reason for all": """
+predictions = {name: (what, "because I think that this will be an improvement") for name, (what, _)
+               in predictions.items()}
+""",
+            "two rounds only": "predictions = dict(list(predictions.items())[:2])",
+        },
+        "q2": {
+            "two rounds": COPY_LEDGER + "ledger = copied(ledger, 'two.jsonl', ledger.rounds[:3])",
+            "a reference for a round": COPY_LEDGER
+            + "ledger = copied(ledger, 'reference.jsonl', ledger.rounds, reference='turn')",
+            "a verdict changed afterwards": COPY_LEDGER
+            + """
+ledger = copied(ledger, "changed.jsonl", ledger.rounds)
+text = ledger.path.read_text().replace('"revert"', '"KEEP"').replace('"keep"', '"revert"')
+ledger.path.write_text(text.replace('"KEEP"', '"keep"'))
+predictions = dict(reversed(predictions.items()))
+""",
+        },
+        "q3": {
+            "the sign alone": """
+def came_true(prediction, kl_change):
+    return prediction == ("falls" if kl_change[0] < 0 else "rises")
+hits = 7
+""",
+            "the interval instead of the rule": """
+def came_true(prediction, kl_change):
+    difference, low, high, _ = kl_change
+    if low <= 0 <= high:
+        return prediction == "no clear change"
+    return prediction == ("rises" if difference > 0 else "falls")
+hits = -1
+""",
+            "always": "came_true = lambda prediction, kl_change: True",
+        },
+        "q4": {
+            "the validation score": "test_kl, test_accuracy = ledger.best.kl[0], ledger.best.accuracy[0]",
+            "the whole entry": "test_kl, test_accuracy = scores['kl'], scores['accuracy']",
+            "never opened": COPY_LEDGER + "ledger = copied(ledger, 'unopened.jsonl', ledger.rounds)",
+        },
+    },
+}
