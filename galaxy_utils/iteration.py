@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Integral, Real
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -46,6 +47,7 @@ from galaxy_utils.measurement import COSTS, Measurement, check_same_galaxies, id
 from galaxy_utils.recipes import Recipe
 
 LEDGER_FORMAT = 1
+WATCHED_GALAXIES = 32
 LINE_WIDTH = 88  # characters that a page shows without cutting a line off
 START, KEEP, REVERT, REFERENCE = "start", "keep", "revert", "reference"
 
@@ -859,7 +861,8 @@ def train_network(model, dataset, split, recipe, *, seed=1):
     """Train a network in the way that it asks for: `fit`, with two targets, or on stored features.
 
     A network that also reconstructs is trained towards images and labels. One with a frozen part is trained on what
-    that part makes of the galaxies, computed once; the seconds of that computation count as training.
+    that part makes of the galaxies, computed once; the seconds of that computation count as training. Where the recipe
+    makes no use of the validation part, only a few galaxies of it are watched: a round answers all of them afterwards.
 
     Args:
         model: A network of `galaxy_utils.models`.
@@ -880,6 +883,8 @@ def train_network(model, dataset, split, recipe, *, seed=1):
     from galaxy_utils.models.transfer import FROZEN_PART
     from galaxy_utils.training import fit
 
+    if not (recipe.early_stopping_patience or recipe.reduce_learning_rate_patience or recipe.restore_best_weights):
+        split = SimpleNamespace(train=split.train, validation=split.validation[:WATCHED_GALAXIES])
     if any(layer.name == FROZEN_PART for layer in model.layers):
         # Random weights may lead to numbers that 16 bits cannot hold.
         options = {"dtype": "float32", "progress": False}
