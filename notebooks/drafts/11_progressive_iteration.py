@@ -167,8 +167,7 @@ play("paper 1, plain network", start, network="paper 1", crop=1.0,
 play("no dropout in blocks", block_dropout=0.0)
 
 # %% [markdown]
-# **Average pooling** in place of flattening takes away nearly half of the parameters at this size, and nearly all at the
-# paper's (chapter 3).
+# **Average pooling** in place of flattening takes away parameters, at the paper's image size nearly all of them (chapter 3).
 
 # %%
 play("average pooling", pooling="average")
