@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Progressive iteration
 #
-# Paper 1 takes its title from its method: *progressive iteration*. Start from a simple network. Change only a few factors.
-# Compare strictly with the round before. Keep the change if the improvement is clear and the cost acceptable, otherwise
-# take it back {cite}`paper_1`. Everybody agrees with that, and hardly anybody does it: three things change at once, the
-# comparison is two numbers from one seed, and what did not work is not in the paper.
+# Paper 1 takes its title from its method: *progressive iteration*. Start from a simple network. Change only a few
+# factors. Compare strictly with the round before. Keep the change if the improvement is clear and the cost acceptable,
+# otherwise take it back {cite}`paper_1`. Everybody agrees with that, and hardly anybody does it: three things change at
+# once, the comparison is two numbers from one seed, and what did not work is not in the paper.
 #
 # This chapter turns the method into an instrument that can be checked, a **ledger**, and walks the path of the whole book
 # with it, from the first network to the best one that can be had here.
@@ -39,8 +39,8 @@ seed = 1
 
 # %% [markdown]
 # Many rounds and several seeds a round make many trainings, so in the short profiles each is small: small images, few
-# galaxies, few epochs. That is not only a makeshift. *Small and many* is the right way round for finding out what matters;
-# the last few points come from size, once it is known what to enlarge.
+# galaxies, few epochs. That is not only a makeshift. *Small and many* is the right way round for finding out what
+# matters; the last few points come from size, once it is known what to enlarge.
 
 # %%
 profile = gu.get_profile(profile_name)
@@ -81,10 +81,10 @@ print(str(rule).replace("; ", ";\n").replace(", ", ",\n  "))
 # - **An error rate for the whole ledger.** Try ten useless changes at a level of 5 % each, and with a probability of
 #   40 % at least one is kept. So the level is divided by the number of rounds that are allowed, and that number is fixed.
 #   Ten are allowed here; this page uses up to eight, and the others are yours.
-# - **Galaxies and seeds.** Clear means: other galaxies *and* other seeds would have said the same. That is why every round
-#   is trained several times.
-# - **Cost is a limit, not a score.** Eight views cost eight answers, and on a busy machine seconds are known to a factor of
-#   two; so answering may cost twenty times as much, lest a verdict depend on what else the machine was doing.
+# - **Galaxies and seeds.** Clear means: other galaxies *and* other seeds would have said the same. That is why every
+#   round is trained several times.
+# - **Cost is a limit, not a score.** Eight views cost eight answers, and on a busy machine seconds are known to a
+#   factor of two; so answering may cost twenty times as much, lest a verdict depend on what else the machine was doing.
 # - **Validation galaxies decide.** The test galaxies are opened once, at the end, and the ledger notes when.
 #
 # ## A round in one cell
@@ -129,8 +129,8 @@ def ask(model, run, factors, part="validation"):
                       part=part, predict=views)
 
 # %% [markdown]
-# `play` is the whole method. It *proposes* a round, has it trained with every seed, and lets the ledger decide. What is not
-# named is as in the best round so far.
+# `play` is the whole method. It *proposes* a round, has it trained with every seed, and lets the ledger decide. What is
+# not named is as in the best round so far.
 
 # %%
 def play(name, recipe=None, reference=False, **factors):
@@ -142,10 +142,10 @@ def play(name, recipe=None, reference=False, **factors):
     print(proposal.decide())
 
 # %% [markdown]
-# The path starts where chapter 3 started: paper 1's plain network on whole cut-outs, flattened into a large dense layer,
-# with dropout in every block. Its recipe is the paper's but for the following, which
-# [chapter 5](05_autoencoder_and_classifier.ipynb) gave reasons for: a short training needs larger steps and a learning rate
-# that falls, or it ends wherever the last step happened to lead; and the weight of the reconstruction is read only by
+# The path starts where chapter 3 started: paper 1's plain network on whole cut-outs, flattened into a large dense
+# layer, with dropout in every block. Its recipe is the paper's but for the following, which
+# [chapter 5](05_autoencoder_and_classifier.ipynb) gave reasons for: a short training needs larger steps and a learning rate that
+# falls, or it ends wherever the last step happened to lead; and the weight of the reconstruction is read only by
 # networks that draw.
 
 # %%
@@ -174,7 +174,8 @@ play("paper 1, plain network", start, network="paper 1", crop=1.0,
 play("no dropout in blocks", block_dropout=0.0)
 
 # %% [markdown]
-# **Average pooling** in place of flattening takes away parameters, at the paper's image size nearly all of them (chapter 3).
+# **Average pooling** in place of flattening takes away parameters, at the paper's image size nearly all of them
+# (chapter 3).
 
 # %%
 play("average pooling", pooling="average")
@@ -212,13 +213,13 @@ except ConfigurationError as error:
 # %% [markdown]
 # ## Another network: many changes under one name
 #
-# Paper 1's own steps are larger: a new network each time. The rule counts `network` as one factor, because a network cannot
-# be changed by a third. But the name stands for layers, sizes and losses together, and so does the verdict: it can say
-# *that* the new network is better or not, never *which part* of it made it so. To ask for a part, take a step inside a
-# network, as chapter 5 did with the decoder.
+# Paper 1's own steps are larger: a new network each time. The rule counts `network` as one factor, because a network
+# cannot be changed by a third. But the name stands for layers, sizes and losses together, and so does the verdict: it
+# can say *that* the new network is better or not, never *which part* of it made it so. To ask for a part, take a step
+# inside a network, as chapter 5 did with the decoder.
 #
-# **The joint autoencoder and classifier** (chapter 5). It has to draw what it sees, and turned images would have to be drawn
-# turned; so it is trained without augmentation. Where the path has kept the flips, that is the second change.
+# **The joint autoencoder and classifier** (chapter 5). It has to draw what it sees, and turned images would have to be
+# drawn turned; so it is trained without augmentation. Where the path has kept the flips, that is the second change.
 
 # %%
 def joint(factors, number):
@@ -235,7 +236,8 @@ play("joint autoencoder", network="joint", augmentation="none")
 # the rounds above have made of that one. Both comparisons are fair, to different questions.
 #
 # **Transfer** ([chapter 7](07_transfer_learning.ipynb)). A frozen backbone and a new head, trained on the backbone's
-# features, which are computed once. Whether anything is transferred depends on whether this machine has pretrained weights:
+# features, which are computed once. Whether anything is transferred depends on whether this machine has pretrained
+# weights:
 
 # %%
 title = gu.models.BACKBONES[backbone].title
@@ -289,9 +291,9 @@ print(proposal.decide())
 # %% [markdown]
 # ## Your round
 #
-# This is the place for a round of your own: one cell, here. A new value of a factor, or a recipe in which one field differs
-# (`ledger.best.recipe.replace(…)`), or a network of yours that you put into `builders`. Two tries are set aside for you, and
-# no more, however small the change: that is what the error rate costs. Exercise 1 shows an example.
+# This is the place for a round of your own: one cell, here. A new value of a factor, or a recipe in which one field
+# differs (`ledger.best.recipe.replace(…)`), or a network of yours that you put into `builders`. Two tries are set aside
+# for you, and no more, however small the change: that is what the error rate costs. Exercise 1 shows an example.
 #
 # ## The last round: all that was kept
 #
@@ -312,15 +314,15 @@ if len(members) > 1:
     print(proposal.decide())
 
 # %% [markdown]
-# (Where fewer rounds were kept, fewer are combined; where none was, the cell prints nothing. Where the eight views were kept,
-# they take the place of the same networks with one view.)
+# (Where fewer rounds were kept, fewer are combined; where none was, the cell prints nothing. Where the eight views were
+# kept, they take the place of the same networks with one view.)
 #
 # ## The path
 #
-# All rounds in one table, with 95 % intervals on validation galaxies. Paper 1's three models stand in it as rounds, and what
-# the paper published about them stands in a column of its own {cite}`paper_1`: whole Galaxy10, larger images, another
-# split, test galaxies, one figure each, and a ResNet50 for the transfer. That column is for orientation. No difference between
-# it and its neighbours is a result.
+# All rounds in one table, with 95 % intervals on validation galaxies. Paper 1's three models stand in it as rounds, and
+# what the paper published about them stands in a column of its own {cite}`paper_1`: whole Galaxy10, larger images,
+# another split, test galaxies, one figure each, and a ResNet50 for the transfer. That column is for orientation. No
+# difference between it and its neighbours is a result.
 
 # %%
 published = {
@@ -330,9 +332,9 @@ published = {
 gu.plots.show_rounds(ledger.table(), published)
 
 # %% [markdown]
-# Read the figure from top to bottom. The dark line is the path; each dashed branch leaves it at the round against which it
-# was judged, and ends there. Look how wide the bars are beside the steps. A step can be clear although two bars overlap,
-# because the comparison is paired: easy galaxies are easy for both.
+# Read the figure from top to bottom. The dark line is the path; each dashed branch leaves it at the round against which
+# it was judged, and ends there. Look how wide the bars are beside the steps. A step can be clear although two bars
+# overlap, because the comparison is paired: easy galaxies are easy for both.
 
 # %%
 def show_path(score):
@@ -352,8 +354,8 @@ show_path("kl")
 show_path("accuracy")
 
 # %% [markdown]
-# Do both scores tell the same story? Where KL falls and accuracy does not move, probabilities have become more honest while
-# the decisions stayed the same.
+# Do both scores tell the same story? Where KL falls and accuracy does not move, probabilities have become more honest
+# while the decisions stayed the same.
 #
 # ## What did it cost?
 #
@@ -367,13 +369,13 @@ gu.plots.show(figure, "Accuracy against seconds of training; the numbers "
               "are those of the rounds.")
 
 # %% [markdown]
-# An ensemble has the cost of all its members, and eight views cost nothing here because they are paid when answering. Seconds
-# belong to this machine, and on a busy one to its other users; parameters do not.
+# An ensemble has the cost of all its members, and eight views cost nothing here because they are paid when answering.
+# Seconds belong to this machine, and on a busy one to its other users; parameters do not.
 #
 # ## Who gained?
 #
-# The mean hides which classes improved. Here is the best round minus the start, class by class, on the same galaxies. Classes
-# with fewer than five validation galaxies are left out. Grey bars contain zero.
+# The mean hides which classes improved. Here is the best round minus the start, class by class, on the same galaxies.
+# Classes with fewer than five validation galaxies are left out. Grey bars contain zero.
 
 # %%
 first = ledger.rounds[0].name
@@ -385,13 +387,13 @@ figure = gu.plots.paired_differences(
 gu.plots.show(figure, "Gains in accuracy by class, validation galaxies.")
 
 # %% [markdown]
-# There are ten intervals of 95 % in this figure, and nobody divided their level by ten: one that just misses zero is an idea
-# for another ledger, not a finding. (If the path never left its start, all differences are zero.)
+# There are ten intervals of 95 % in this figure, and nobody divided their level by ten: one that just misses zero is an
+# idea for another ledger, not a finding. (If the path never left its start, all differences are zero.)
 #
 # ## The test galaxies, once
 #
-# The rounds were chosen on validation galaxies, and the best of them is a winner: it looks a little better there than it is.
-# So now the test part is opened, for the best round and, in the same moment, for the paper's three models.
+# The rounds were chosen on validation galaxies, and the best of them is a winner: it looks a little better there than
+# it is. So now the test part is opened, for the best round and, in the same moment, for the paper's three models.
 
 # %%
 def on_test(name):
@@ -414,9 +416,9 @@ for name, score in ledger.test["scores"].items():
     print(f"{name:<28}", "  ".join(values))
 
 # %% [markdown]
-# Compare the best round's line with its row in the table: the difference is what choosing was worth, plus the chance of other
-# galaxies. From here on the ledger is closed. It refuses every further round, because that round would have been thought of
-# by somebody who knows these lines.
+# Compare the best round's line with its row in the table: the difference is what choosing was worth, plus the chance of
+# other galaxies. From here on the ledger is closed. It refuses every further round, because that round would have been
+# thought of by somebody who knows these lines.
 
 # %%
 try:
@@ -427,8 +429,8 @@ except ConfigurationError as error:
 # %% [markdown]
 # ## Replay it
 #
-# All answers lie beside the ledger, and each line carries the hash of the line before. `replay` reads them and judges every
-# round again, from the answers alone. That is what to publish with a table: the file, and the last hash.
+# All answers lie beside the ledger, and each line carries the hash of the line before. `replay` reads them and judges
+# every round again, from the answers alone. That is what to publish with a table: the file, and the last hash.
 
 # %%
 replayed = ledger.replay()
@@ -446,7 +448,8 @@ print(ledger)
 # ## Key takeaways
 #
 # - The rule comes before the rounds: how many factors, what is clear, what it may cost, how many tries.
-# - Clear means clear for other galaxies *and* other seeds. One seed a round cannot tell a better recipe from a luckier start.
+# - Clear means clear for other galaxies *and* other seeds. One seed a round cannot tell a better recipe from a luckier
+#   start.
 # - The more tries, the more each has to show. Count the reverted ones too, and print them.
 # - *Revert* means "not shown", not "shown to be useless". What *would* be clear says which of the two is nearer.
 # - A new network is many changes under one name, and so is its verdict.
@@ -454,9 +457,10 @@ print(ledger)
 #
 # ## Exercises
 #
-# **Exercise 1.** Add a round of your own in one cell, where the text says *Your round*, and run the chapter again: let the
-# learning rate start three times as high. Bet first. The solution plays it in a second ledger, which starts from the best single network and its stored answers. (The test part
-# has been seen, so this ledger could never honestly open it.)
+# **Exercise 1.** Add a round of your own in one cell, where the text says *Your round*, and run the chapter again: let
+# the learning rate start three times as high. Bet first. The solution plays it in a second ledger, which starts from
+# the best single network and its stored answers. (The test part has been seen, so this ledger could never honestly open
+# it.)
 
 # %% tags=["solution", "hide-cell"]
 second = path.with_name("second_ledger.jsonl")
@@ -476,9 +480,9 @@ play("larger steps", ledger.best.recipe.replace(learning_rate=3e-3))
 # With a single try the level is not divided, so less is needed to be clear.
 
 # %% [markdown]
-# **Exercise 2.** An accuracy that is higher by two, five or ten points: how many validation galaxies does it take to see it
-# with a probability of 80 %, at this ledger's level, with four, sixteen and sixty-four seeds? Take the spreads from the first
-# two rounds, and say why for small differences no number of galaxies may suffice.
+# **Exercise 2.** An accuracy that is higher by two, five or ten points: how many validation galaxies does it take to
+# see it with a probability of 80 %, at this ledger's level, with four, sixteen and sixty-four seeds? Take the spreads
+# from the first two rounds, and say why for small differences no number of galaxies may suffice.
 
 # %% tags=["solution", "hide-cell"]
 pilot = compare(*(first_ledger.measurements(one.name)
@@ -500,8 +504,8 @@ for points in (2, 5, 10):
 # What differs from seed to seed does not average out over galaxies.
 
 # %% [markdown]
-# **Exercise 3.** Cheat. Copy the ledger, turn the first *revert* in the copy (or, if there is none, the first *keep*) into
-# its opposite, and open it. Who notices? And what if the cheat computes all hashes anew?
+# **Exercise 3.** Cheat. Copy the ledger, turn the first *revert* in the copy (or, if there is none, the first *keep*)
+# into its opposite, and open it. Who notices? And what if the cheat computes all hashes anew?
 
 # %% tags=["solution", "hide-cell"]
 text = first_ledger.path.read_text()
