@@ -416,9 +416,10 @@ for name, score in ledger.test["scores"].items():
     print(f"{name:<28}", "  ".join(values))
 
 # %% [markdown]
-# Compare the best round's line with its row in the table: the difference is what choosing was worth, plus the chance of
-# other galaxies. From here on the ledger is closed. It refuses every further round, because that round would have been
-# thought of by somebody who knows these lines.
+# Compare the paper's three with each other, which is the comparison that the paper made, and then with the best round. That
+# line and its row in the table differ by what choosing was worth, plus the chance of other galaxies. From here on the
+# ledger is closed. It refuses every further round, because that round would have been thought of by somebody who knows
+# these lines.
 
 # %%
 try:
