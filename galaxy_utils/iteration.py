@@ -612,7 +612,7 @@ class Ledger:
             for text in (one.changed, one.reason):
                 lines += textwrap.wrap(text, LINE_WIDTH, **indent)
         closing = f"Best: {self.best.name if self.best else 'no round yet'}. {self._test_in_words()}"
-        lines += textwrap.wrap(closing, LINE_WIDTH, subsequent_indent="      ")
+        lines += textwrap.wrap(closing, LINE_WIDTH, subsequent_indent="      ", break_on_hyphens=False)
         return "\n".join(lines)
 
     def _test_in_words(self):
@@ -946,7 +946,7 @@ def _plain(factor, value):
 
 
 def _rose_or_fell(change, form):
-    if change == 0:
+    if abs(change) < 1e-9:  # Rounding apart.
         return "did not change"
     return f"{'rose' if change > 0 else 'fell'} by {form.format(abs(change))}"
 

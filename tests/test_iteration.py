@@ -365,6 +365,7 @@ def estimate(value, half_width):
         (+0.01, +0.3, KEEP, "which is not"),
         (-0.01, +0.01, REVERT, "no clear improvement"),
         (-0.01, -0.3, REVERT, "no clear improvement"),
+        (0.0, 0.0, REVERT, "KL did not change, accuracy did not change"),
     ],
 )
 def test_the_first_objective_goes_first_and_the_second_breaks_ties(kl, accuracy, verdict, words):
@@ -559,6 +560,7 @@ def test_the_test_part_is_opened_once_and_closes_the_ledger(ledger, survey):
     assert opened["scores"]["crop"]["accuracy"][0] == pytest.approx(np.mean([s.accuracy for s in scores]))
     assert opened["scores"]["crop"]["kl"][0] == pytest.approx(np.mean([s.kl_divergence for s in scores]))
     assert ledger.test == opened and opened["opened"] in str(ledger)
+    assert max(map(len, str(ledger).splitlines())) <= iteration.LINE_WIDTH
     np.testing.assert_array_equal(ledger.measurements("crop", "test")[0].probabilities, best[0].probabilities)
     for forbidden in (
         lambda: open_test(ledger, survey),
