@@ -1344,6 +1344,43 @@ def accuracy_against_cost(rows, cost="training_seconds", provenance=None):
     return _finish(figure, f"Accuracy against {titles[cost]}. {'; '.join(spoken)}.", provenance)
 
 
+def show_rounds(rows, published=None):
+    """Display a ledger's rounds in a notebook as a table: what changed, scores with 95 % intervals, cost, verdict.
+
+    Args:
+        rows: `Ledger.table()`.
+        published: `{round: {"kl": value, "accuracy": value}}`: published figures, one of the two or both, for a column
+            of their own.
+    """
+    from html import escape
+
+    from IPython.display import display
+
+    published = published or {}
+    heads = ["", "round", "changed", "KL [nats]", "accuracy", "published KL; accuracy", "training", "1,000 answers"]
+    heads += ["parameters", "verdict"]
+    lines = []
+    for row in rows:
+        scores = [
+            f"{row[score]:.3f} ({row[f'{score}_low']:.3f} to {row[f'{score}_high']:.3f})"
+            for score in ("kl", "accuracy")
+        ]
+        known = published.get(row["round"], {})
+        figures = "; ".join(f"{known[score]:g}" if score in known else "–" for score in ("kl", "accuracy"))
+        cost = [f"{row['training_seconds']:.1f} s", f"{row['inference_seconds']:.2f} s", f"{row['parameters']:,.0f}"]
+        line = [str(row["number"]), row["round"], row["changed"], *scores, figures if known else "", *cost]
+        lines.append([*line, _VERDICT_LOOKS[row["verdict"]][3]])
+    shown = [heads, *lines]
+    if not published:
+        shown = [line[:5] + line[6:] for line in shown]
+    head, *body = [[escape(cell) for cell in line] for line in shown]
+    titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in body)
+    table = f'<table class="dataframe"><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>'
+    plain = "\n".join(" | ".join(line) for line in shown)
+    display({"text/html": f'<div style="overflow-x: auto">{table}</div>', "text/plain": plain}, raw=True)
+
+
 def _log_axis(axes, values):
     """Give a logarithmic horizontal axis room around its values, and numbers as people write them."""
     axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
