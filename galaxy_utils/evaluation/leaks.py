@@ -1,8 +1,8 @@
 """How published accuracies come out too high: the mistakes, made on purpose, beside what the same networks are worth.
 
 Somebody has some galaxies (the pool), divides them in some careless way, trains, and reports the accuracy on what is
-called the test set: the claim. Galaxies that were set aside beforehand, by patch of sky, tell what the very same network
-is worth. The difference between the two is what the mistake gained.
+called the test set: the claim. Galaxies that were set aside beforehand, by patch of sky, tell what the same network is
+worth. The difference between the two is what the mistake gained.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Claim:
     def points_gained(self, epochs=None):
         """Return by how much the claim lies above the honest accuracy, as an `Estimate`.
 
-        The tries are repetitions of everything that the claimant left to chance: which galaxies were called the test set,
+        The tries are repetitions of everything that the claimant left to chance: which galaxies became the test set,
         and the first weights. What their differences scatter by is counted as the tries' variance; that other galaxies
         could have been set aside is counted on top.
 
