@@ -59,6 +59,9 @@ def main():
     parser.add_argument("--only", help="words that the name of a variant must contain")
     parser.add_argument("--output", help="JSON file for the results")
     options = parser.parse_args()
+    chosen = {name: changes for name, changes in VARIANTS.items() if not options.only or options.only in name}
+    if not chosen:
+        parser.error(f"no variant's name contains {options.only!r}; there are: {', '.join(VARIANTS)}")
     galaxies = gu.prepare(gu.load(options.source, "demo"), 64, 0.5)
     split = gu.split(galaxies)
     rare = rare_classes(galaxies, otherwise=PAPER_2_RARE)
@@ -69,9 +72,7 @@ def main():
     gu.fit(judge, galaxies, split, recipe, checkpoint=folder / f"judge_{options.judge_epochs}.npz")
     labels = galaxies.labels[few.validation]
     results = {}
-    for name, changes in VARIANTS.items():
-        if options.only and options.only not in name:
-            continue
+    for name, changes in chosen.items():
         settings = dict(changes)
         recipe = settings.pop("recipe", gu.recipes.STEADY_GAN).replace(epochs=options.epochs)
         rows = []

@@ -25,8 +25,8 @@ def rare_classes(dataset, threshold=PAPER_2_THRESHOLD, otherwise=None):
     Args:
         dataset: A `GalaxyDataset`.
         threshold: Images in the official file's numbers.
-        otherwise: Labels to take where no class lies under the threshold, as in a sample that is balanced by design:
-            usually `PAPER_2_RARE`. Those without a galaxy are left out. `None` for an error.
+        otherwise: Labels to take as well where fewer than two classes lie under the threshold, as in a sample that is
+            balanced by design: usually `PAPER_2_RARE`. Those without a galaxy are left out. `None` for none.
 
     Returns:
         Labels, ascending, int64. Classes without a single galaxy are not among them: nothing can be learned about them.
@@ -46,8 +46,8 @@ def rare_classes(dataset, threshold=PAPER_2_THRESHOLD, otherwise=None):
     counts = dataset.class_counts
     limit = threshold * len(dataset) / official
     rare = np.flatnonzero((counts > 0) & (counts < limit))
-    if not len(rare) and otherwise is not None:
-        rare = np.intersect1d(np.asarray(otherwise, np.int64), np.flatnonzero(counts))
+    if len(rare) < 2 and otherwise is not None:
+        rare = np.union1d(rare, np.intersect1d(np.asarray(otherwise, np.int64), np.flatnonzero(counts)))
     if not len(rare):
         smallest = int(np.argmin(np.where(counts > 0, counts, len(dataset) + 1)))
         raise DataError(
