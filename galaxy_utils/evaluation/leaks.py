@@ -19,12 +19,12 @@ from galaxy_utils.training import fit, predict
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """What several tries of one procedure would report, and what their networks are worth, after every epoch.
+    """What several tries of one procedure would report, and what their networks are worth, after the epochs noted.
 
     Attributes:
         name: What was done wrong.
-        claimed: Accuracy on the claimed test set, shape (tries, epochs).
-        honest: Whether each galaxy that was set aside is classified correctly, shape (tries, epochs, n), boolean.
+        claimed: Accuracy on the claimed test set, shape (tries, epochs noted).
+        honest: Whether each galaxy that was set aside is classified correctly, shape (tries, epochs noted, n).
         groups: Sky groups of the galaxies that were set aside, shape (n,).
         num_claimed: Images in the claimed test set.
         training_accuracy: Accuracy on the training images as the last epoch saw them, shape (tries,).
@@ -78,8 +78,8 @@ class Claim:
         return self.claimed.argmax(axis=1)
 
 
-def make_claim(name, build, dataset, divide, honest_rows, honest_groups, recipe, seeds):
-    """Train a network for each try and note after every epoch what would be claimed and what is true.
+def make_claim(name, build, dataset, divide, honest_rows, honest_groups, recipe, seeds, every_epoch=False):
+    """Train a network for each try and note what would be claimed and what is true.
 
     Args:
         name: What is done wrong.
@@ -90,6 +90,7 @@ def make_claim(name, build, dataset, divide, honest_rows, honest_groups, recipe,
         honest_groups: Their sky groups.
         recipe: A `Recipe`.
         seeds: One seed for each try.
+        every_epoch: Whether both are noted after every epoch, or after the last alone.
 
     Returns:
         A `Claim`.
@@ -109,6 +110,8 @@ def make_claim(name, build, dataset, divide, honest_rows, honest_groups, recipe,
         network, answers = build(seed), {"claimed": [], "honest": []}
 
         def note(epoch, logs, *, network=network, galaxies=galaxies, parts=parts, answers=answers):
+            if not every_epoch and epoch < recipe.epochs - 1:
+                return
             for kind, rows in (("claimed", parts.test), ("honest", honest_rows)):
                 answers[kind].append(
                     predict(network, galaxies, rows, batch_size=256).argmax(axis=1) == galaxies.labels[rows]

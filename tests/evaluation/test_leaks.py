@@ -90,17 +90,22 @@ def test_a_network_that_saw_the_answers_makes_a_claim():
     galaxies = galaxies.replace(labels=np.random.default_rng(1).integers(0, 4, 60))
     judge, pool = np.arange(40, 60), np.repeat(np.arange(40), 3)
     recipe = Recipe("quick", epochs=25, batch_size=16, learning_rate=3e-3)
-    one = leaks.make_claim(
-        "copies on both sides",
-        lambda seed: paper_2_cnn(16, 4, seed=seed),
-        galaxies,
-        lambda seed: leaks.divide_at_random(pool, 0.2, seed),
-        judge,
-        judge,
-        recipe,
-        (1, 2),
+    one, watched = (
+        leaks.make_claim(
+            "copies on both sides",
+            lambda seed: paper_2_cnn(16, 4, seed=seed),
+            galaxies,
+            lambda seed: leaks.divide_at_random(pool, 0.2, seed),
+            judge,
+            judge,
+            recipe.replace(epochs=epochs),
+            seeds,
+            every_epoch,
+        )
+        for epochs, seeds, every_epoch in ((25, (1, 2), False), (3, (1,), True))
     )
-    assert one.claimed.shape == (2, 25) and one.honest.shape == (2, 25, 20) and one.num_claimed == 24
+    assert one.claimed.shape == (2, 1) and one.honest.shape == (2, 1, 20) and one.num_claimed == 24
+    assert watched.claimed.shape == (1, 3) and watched.honest.shape == (1, 3, 20)
     assert one.claimed[:, -1].min() > 0.7, "a copy of each test image was learned by heart"
     assert one.honest[:, -1].mean() < 0.5, "labels without meaning cannot be learned"
     with pytest.raises(ConfigurationError, match="set aside"):
