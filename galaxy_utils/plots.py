@@ -1345,7 +1345,9 @@ def accuracy_against_cost(rows, cost="training_seconds", provenance=None):
 
 
 def show_rounds(rows, published=None):
-    """Display a ledger's rounds in a notebook as a table: what changed, scores with 95 % intervals, cost, verdict.
+    """Display a ledger's rounds in a notebook as a table: what changed, verdict, scores with 95 % intervals, cost.
+
+    The cost is that of training one network, of 1,000 answers, and the number of parameters.
 
     Args:
         rows: `Ledger.table()`.
@@ -1357,27 +1359,34 @@ def show_rounds(rows, published=None):
     from IPython.display import display
 
     published = published or {}
-    heads = ["", "round", "changed", "KL [nats]", "accuracy", "published KL; accuracy", "training", "1,000 answers"]
-    heads += ["parameters", "verdict"]
+    heads = ["round and what changed", "verdict", "KL [nats]", "accuracy", "published", "cost"]
     lines = []
     for row in rows:
+        # Two lines a cell: a page of text has no room for ten columns.
         scores = [
-            f"{row[score]:.3f} ({row[f'{score}_low']:.3f} to {row[f'{score}_high']:.3f})"
-            for score in ("kl", "accuracy")
+            f"{row[score]:.3f}\n{row[f'{score}_low']:.3f} to {row[f'{score}_high']:.3f}" for score in ("kl", "accuracy")
         ]
         known = published.get(row["round"], {})
-        figures = "; ".join(f"{known[score]:g}" if score in known else "–" for score in ("kl", "accuracy"))
-        cost = [f"{row['training_seconds']:.1f} s", f"{row['inference_seconds']:.2f} s", f"{row['parameters']:,.0f}"]
-        line = [str(row["number"]), row["round"], row["changed"], *scores, figures if known else "", *cost]
-        lines.append([*line, _VERDICT_LOOKS[row["verdict"]][3]])
+        figures = "\n".join(
+            f"{label} {known[score]:g}" for score, label in (("kl", "KL"), ("accuracy", "accuracy")) if score in known
+        )
+        cost = f"{row['training_seconds']:.1f} s; {row['inference_seconds']:.2f} s\n{row['parameters']:,.0f} parameters"
+        name = f"{row['number']} {row['round']}\n{row['changed']}"
+        lines.append([name, _VERDICT_LOOKS[row["verdict"]][3], *scores, figures, cost])
     shown = [heads, *lines]
     if not published:
-        shown = [line[:5] + line[6:] for line in shown]
-    head, *body = [[escape(cell) for cell in line] for line in shown]
-    titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in body)
+        shown = [line[:4] + line[5:] for line in shown]
+
+    def html(text):
+        first, *others = (escape(line) for line in text.split("\n") if line)
+        return "".join([first, *(f"<br><small>{line}</small>" for line in others)])
+
+    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in shown[0])
+    cells = "".join(
+        f"<tr>{''.join(f'<td>{html(cell) if cell else chr(8211)}</td>' for cell in line)}</tr>" for line in shown[1:]
+    )
     table = f'<table class="dataframe"><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>'
-    plain = "\n".join(" | ".join(line) for line in shown)
+    plain = "\n".join(" | ".join(cell.replace("\n", "; ") for cell in line) for line in shown)
     display({"text/html": f'<div style="overflow-x: auto">{table}</div>', "text/plain": plain}, raw=True)
 
 
