@@ -1,6 +1,7 @@
 # make help      this text (also plain `make`)
 # make book      build the book into _build/html; runs again only what changed
 # make test      everything CI checks: lint, then all tests
+# make scores    take the scores of a finished build into the book's score page
 # make lint      formatting and static checks alone
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
 # make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
@@ -56,7 +57,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book test lint install colab links address lock assignments grade class stick clean check-python check-settings
+.PHONY: help book scores test lint install colab links address lock assignments grade class stick clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -92,6 +93,10 @@ book: check-settings
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+scores: check-settings
+	@$(MAKE) --no-print-directory install
+	@$(BIN)/python book/scores.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -295,6 +295,8 @@ def clean(notebook, settings):
 
 def stage(chapters, settings, seconds):
     """Copy pages and executed notebooks into one source folder. Unchanged files keep their times, for Sphinx."""
+    from scores import score_page  # needs what is installed only now
+
     source = settings.output / "source"
     wanted = {}
     for path in (REPOSITORY / "book").rglob("*"):
@@ -302,6 +304,7 @@ def stage(chapters, settings, seconds):
             wanted[path.relative_to(REPOSITORY / "book")] = path.read_bytes()
     for chapter in chapters:
         wanted[Path("notebooks", chapter.path.name)] = (settings.run_folder / chapter.path.name).read_bytes()
+    wanted[Path("scores.md")] = score_page().encode()
     wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
     for path in [path for path in source.rglob("*") if path.is_file()]:
         if path.relative_to(source) not in wanted:

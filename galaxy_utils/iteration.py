@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Integral, Real
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -46,6 +47,7 @@ from galaxy_utils.measurement import COSTS, Measurement, check_same_galaxies, id
 from galaxy_utils.recipes import Recipe
 
 LEDGER_FORMAT = 1
+WATCHED_GALAXIES = 32
 LINE_WIDTH = 88  # characters that a page shows without cutting a line off
 START, KEEP, REVERT, REFERENCE = "start", "keep", "revert", "reference"
 
@@ -609,7 +611,8 @@ class Ledger:
             indent = {"initial_indent": " " * 4, "subsequent_indent": " " * 6}
             for text in (one.changed, one.reason):
                 lines += textwrap.wrap(text, LINE_WIDTH, **indent)
-        lines.append(f"Best: {self.best.name if self.best else 'no round yet'}. {self._test_in_words()}")
+        closing = f"Best: {self.best.name if self.best else 'no round yet'}. {self._test_in_words()}"
+        lines += textwrap.wrap(closing, LINE_WIDTH, subsequent_indent="      ", break_on_hyphens=False)
         return "\n".join(lines)
 
     def _test_in_words(self):
@@ -825,6 +828,73 @@ def compare(first, second, *, label_smoothing=0.1, same_networks=False):
     )
 
 
+def gains_by_class(first, second, class_names, *, at_least=5):
+    """Compare two lists of measurements class by class: by how much accuracy rose among the galaxies of each class.
+
+    Args:
+        first: As in `compare`.
+        second: As in `compare`.
+        class_names: Names of the classes, in the order of the labels.
+        at_least: Classes with fewer sky groups of galaxies are left out: their intervals would say nothing.
+
+    Returns:
+        `{class name: Estimate}`: the second's accuracy minus the first's.
+
+    Raises:
+        ConfigurationError: As in `compare`.
+        DataError: A single seed.
+    """
+    compare(first, second)
+    labels, groups = first[0].labels, first[0].groups
+    right = [
+        np.stack([(m.probabilities.argmax(axis=1) == labels).astype(float) for m in each]) for each in (first, second)
+    ]
+    gains = {}
+    for label, name in enumerate(class_names):
+        chosen = labels == label
+        if len(np.unique(groups[chosen])) >= at_least:
+            gains[name] = paired_difference(*(each[:, chosen] for each in right), groups[chosen])
+    return gains
+
+
+def train_network(model, dataset, split, recipe, *, seed=1):
+    """Train a network in the way that it asks for: `fit`, with two targets, or on stored features.
+
+    A network that also reconstructs is trained towards images and labels. One with a frozen part is trained on what
+    that part makes of the galaxies, computed once; the seconds of that computation count as training. Where the recipe
+    makes no use of the validation part, only a few galaxies of it are watched: a round answers all of them afterwards.
+
+    Args:
+        model: A network of `galaxy_utils.models`.
+        dataset: As in `fit`.
+        split: As in `fit`.
+        recipe: As in `fit`.
+        seed: As in `fit`.
+
+    Returns:
+        A `TrainingRun`.
+
+    Raises:
+        ConfigurationError: As in `fit`.
+        DataError: As in `fit`.
+        FloatingPointError: As in `fit`.
+    """
+    from galaxy_utils.frozen_features import cache_frozen_features, fit_on_frozen_features
+    from galaxy_utils.models.transfer import FROZEN_PART
+    from galaxy_utils.training import fit
+
+    if not (recipe.early_stopping_patience or recipe.reduce_learning_rate_patience or recipe.restore_best_weights):
+        split = SimpleNamespace(train=split.train, validation=split.validation[:WATCHED_GALAXIES])
+    if any(layer.name == FROZEN_PART for layer in model.layers):
+        # Random weights may lead to numbers that 16 bits cannot hold.
+        options = {"dtype": "float32", "progress": False}
+        features = cache_frozen_features(model, dataset, **options)
+        run = fit_on_frozen_features(model, dataset, split, recipe, seed=seed, **options)
+        return dataclasses.replace(run, seconds=run.seconds + features.computing_seconds)
+    targets = "images and labels" if isinstance(model.output, dict) else "labels"
+    return fit(model, dataset, split, recipe, seed=seed, targets=targets, progress=False)
+
+
 def _numbers(measurements, label_smoothing):
     """Return KL divergences and hits, each of shape (seeds, n)."""
     kl = [galaxy_divergences(m.probabilities, m.labels, label_smoothing=label_smoothing) for m in measurements]
@@ -876,6 +946,8 @@ def _plain(factor, value):
 
 
 def _rose_or_fell(change, form):
+    if abs(change) < 1e-9:  # Rounding apart.
+        return "did not change"
     return f"{'rose' if change > 0 else 'fell'} by {form.format(abs(change))}"
 
 

@@ -1344,6 +1344,52 @@ def accuracy_against_cost(rows, cost="training_seconds", provenance=None):
     return _finish(figure, f"Accuracy against {titles[cost]}. {'; '.join(spoken)}.", provenance)
 
 
+def show_rounds(rows, published=None):
+    """Display a ledger's rounds in a notebook as a table: what changed, verdict, scores with 95 % intervals, cost.
+
+    The cost is that of training one network, of 1,000 answers, and the number of parameters.
+
+    Args:
+        rows: `Ledger.table()`.
+        published: `{round: {"kl": value, "accuracy": value}}`: published figures, one of the two or both, for a column
+            of their own.
+    """
+    from html import escape
+
+    from IPython.display import display
+
+    published = published or {}
+    heads = ["round and what changed", "verdict", "KL [nats]", "accuracy", "published", "cost"]
+    lines = []
+    for row in rows:
+        # Two lines a cell: a page of text has no room for ten columns.
+        scores = [
+            f"{row[score]:.3f}\n{row[f'{score}_low']:.3f} to {row[f'{score}_high']:.3f}" for score in ("kl", "accuracy")
+        ]
+        known = published.get(row["round"], {})
+        figures = "\n".join(
+            f"{label} {known[score]:g}" for score, label in (("kl", "KL"), ("accuracy", "accuracy")) if score in known
+        )
+        cost = f"{row['training_seconds']:.1f} s; {row['inference_seconds']:.2f} s\n{row['parameters']:,.0f} parameters"
+        name = f"{row['number']} {row['round']}\n{row['changed']}"
+        lines.append([name, _VERDICT_LOOKS[row["verdict"]][3], *scores, figures, cost])
+    shown = [heads, *lines]
+    if not published:
+        shown = [line[:4] + line[5:] for line in shown]
+
+    def html(text):
+        first, *others = (escape(line) for line in text.split("\n") if line)
+        return "".join([first, *(f"<br><small>{line}</small>" for line in others)])
+
+    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in shown[0])
+    cells = "".join(
+        f"<tr>{''.join(f'<td>{html(cell) if cell else chr(8211)}</td>' for cell in line)}</tr>" for line in shown[1:]
+    )
+    table = f'<table class="dataframe"><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>'
+    plain = "\n".join(" | ".join(cell.replace("\n", "; ") for cell in line) for line in shown)
+    display({"text/html": f'<div style="overflow-x: auto">{table}</div>', "text/plain": plain}, raw=True)
+
+
 def _log_axis(axes, values):
     """Give a logarithmic horizontal axis room around its values, and numbers as people write them."""
     axes.set_xlim(min(values) / 1.6, max(values) * 1.6)

@@ -8,17 +8,19 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 from toy_answers import DEVICE, toy_answers, toy_measurement, toy_survey
+from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
 from galaxy_utils import iteration
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import evaluate, galaxy_divergences, paired_difference
-from galaxy_utils.iteration import KEEP, REVERT, Ledger, Rule, compare
+from galaxy_utils.iteration import KEEP, REVERT, Ledger, Rule, compare, gains_by_class, train_network
 from galaxy_utils.measurement import combine
 from galaxy_utils.profiles import PROFILES
 from galaxy_utils.recipes import PAPER_1_CNN, PAPER_2_CNN
@@ -363,6 +365,7 @@ def estimate(value, half_width):
         (+0.01, +0.3, KEEP, "which is not"),
         (-0.01, +0.01, REVERT, "no clear improvement"),
         (-0.01, -0.3, REVERT, "no clear improvement"),
+        (0.0, 0.0, REVERT, "KL did not change, accuracy did not change"),
     ],
 )
 def test_the_first_objective_goes_first_and_the_second_breaks_ties(kl, accuracy, verdict, words):
@@ -476,6 +479,71 @@ def test_an_ensemble_of_kept_rounds_can_be_a_round(ledger, survey):
     ledger.replay()
 
 
+# --- Class by class ---
+
+
+def test_gains_by_class_are_paired_differences_within_each_class(survey):
+    galaxies, _ = survey
+    first, second = ([toy_measurement(survey, seed, skill) for seed in SEEDS] for skill in (1.0, 2.0))
+    labels, groups = first[0].labels.copy(), first[0].groups
+    gains = gains_by_class(first, second, galaxies.class_names)
+    assert list(gains) == list(galaxies.class_names)
+    right = [np.stack([m.probabilities.argmax(axis=1) == labels for m in each]) for each in (first, second)]
+    for label, gain in enumerate(gains.values()):
+        of_class = labels == label
+        wanted = paired_difference(right[0][:, of_class], right[1][:, of_class], groups[of_class])
+        assert gain == wanted and gain.num_galaxies == of_class.sum()
+        assert gain.interval()[0] > 0
+    total = sum(gain.value * gain.num_galaxies for gain in gains.values()) / len(labels)
+    assert np.isclose(total, right[1].mean() - right[0].mean())
+    fewest = min(len(np.unique(groups[labels == label])) for label in range(4))
+    assert len(gains_by_class(first, second, galaxies.class_names, at_least=fewest + 1)) < 4
+    with pytest.raises(ConfigurationError, match="differ in"):
+        gains_by_class(first, [dataclasses.replace(m, split_hash="another") for m in second], galaxies.class_names)
+
+
+# --- One way to train them all ---
+
+
+def test_a_network_is_trained_as_it_asks_for():
+    galaxies = toy_galaxies(48, side=32)
+    split = SimpleNamespace(train=np.arange(32), validation=np.arange(32, 48))
+    recipe = PAPER_1_CNN.replace(epochs=1, batch_size=16, learning_rate=1e-3, reconstruction_weight=10.0)
+    plain = gu.models.paper_2_cnn(32, 4)
+    assert "reconstruction_loss" not in train_network(plain, galaxies, split, recipe).history
+    joint = gu.models.joint_autoencoder_classifier(32, 4)
+    before = [weights.copy() for weights in joint.get_layer("decoder").get_weights()]
+    run = train_network(joint, galaxies, split, recipe.replace(epochs=2, early_stopping_patience=5), seed=3)
+    assert "reconstruction_loss" in run.history and run.seed == 3
+    assert any(np.any(old != new) for old, new in zip(before, joint.get_layer("decoder").get_weights(), strict=True))
+
+
+def test_all_validation_galaxies_are_watched_when_the_recipe_looks_at_them():
+    galaxies = toy_galaxies(96)
+    split = SimpleNamespace(train=np.arange(16), validation=np.arange(16, 96))
+    losses = {}
+    for patience in (None, 5):
+        recipe = PAPER_2_CNN.replace(epochs=1, early_stopping_patience=patience)
+        for train in (train_network, gu.fit):
+            model = gu.models.paper_2_cnn(16, 4, seed=1)
+            losses[train, patience] = train(model, galaxies, split, recipe, seed=1).history
+    assert losses[train_network, 5] == losses[gu.fit, 5]
+    assert losses[train_network, None]["loss"] == losses[gu.fit, None]["loss"]
+    assert losses[train_network, None]["val_loss"] != losses[gu.fit, None]["val_loss"]
+
+
+def test_a_frozen_part_is_computed_once_and_paid_for():
+    galaxies = toy_galaxies(48, side=32)
+    split = SimpleNamespace(train=np.arange(32), validation=np.arange(32, 48))
+    model = gu.models.backbone_classifier("resnet18", 32, 4, weights=None, trainable_layers=0)
+    frozen = model.get_layer("frozen_part")
+    before = frozen.get_weights()
+    run = train_network(model, galaxies, split, PAPER_1_CNN.replace(epochs=1))
+    assert all(np.array_equal(old, new) for old, new in zip(before, frozen.get_weights(), strict=True))
+    features = gu.cache_frozen_features(model, galaxies, dtype="float32", progress=False)
+    assert run.seconds > features.computing_seconds > 0 and run.model_name == model.name
+
+
 # --- The test part ---
 
 
@@ -492,6 +560,7 @@ def test_the_test_part_is_opened_once_and_closes_the_ledger(ledger, survey):
     assert opened["scores"]["crop"]["accuracy"][0] == pytest.approx(np.mean([s.accuracy for s in scores]))
     assert opened["scores"]["crop"]["kl"][0] == pytest.approx(np.mean([s.kl_divergence for s in scores]))
     assert ledger.test == opened and opened["opened"] in str(ledger)
+    assert max(map(len, str(ledger).splitlines())) <= iteration.LINE_WIDTH
     np.testing.assert_array_equal(ledger.measurements("crop", "test")[0].probabilities, best[0].probabilities)
     for forbidden in (
         lambda: open_test(ledger, survey),

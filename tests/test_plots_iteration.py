@@ -86,3 +86,22 @@ def test_accuracy_stands_against_cost(cost, spoken):
     labelled = [t for t in figure.axes[0].get_xticklabels() if t.get_text() and low <= t.get_position()[0] <= high]
     assert labelled and not any("e+" in label.get_text() for label in labelled)
     assert "4\u00a0crop" in " ".join(texts)
+
+
+@pytest.mark.parametrize(
+    "published", [None, {"flatten": {"accuracy": 0.4887}, "crop": {"kl": 0.5455, "accuracy": 0.81}}]
+)
+def test_the_table_of_rounds_says_what_the_ledger_says(monkeypatch, published):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda content, raw: shown.append(content))
+    rows = [{"changed": "depth: 3 → 4 & <more>" if one["verdict"] == "revert" else "", **one} for one in ROWS]
+    plots.show_rounds(rows, published)
+    page, (head, *lines) = shown[0]["text/html"], shown[0]["text/plain"].splitlines()
+    assert page.count("<tr>") == len(ROWS) + 1 == len(lines) + 1
+    assert lines[4].startswith("4 crop;  | kept | 0.700; 0.650 to 0.750 | 0.660; 0.630 to 0.690 | ")
+    assert lines[5].endswith("33.0 s; 0.40 s; 527,000 parameters") and " | start | " in lines[0]
+    assert "depth: 3 → 4 &amp; &lt;more&gt;" in page and "<more>" not in page
+    assert ("published" in head) == bool(published) and page.count("<th ") == head.count("|") + 1
+    if published:
+        assert "| accuracy 0.4887 |" in lines[0] and "| KL 0.5455; accuracy 0.81 |" in lines[4]
+        assert "0.5455" not in lines[1]

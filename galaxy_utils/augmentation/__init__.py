@@ -4,6 +4,7 @@ import importlib
 
 # Layers are Keras classes, so their module needs Keras. It is loaded when one of them is asked for.
 _PUBLIC = {
+    "PAPER_2_RARE": "balance",
     "SyntheticImages": "synthetic",
     "add_synthetic": "synthetic",
     "conditional_gan": "conditional_gan",

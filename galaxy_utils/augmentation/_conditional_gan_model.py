@@ -9,7 +9,10 @@ from galaxy_utils.augmentation.conditional_gan import draw_galaxies, read_film, 
 from galaxy_utils.models.cnn import layer_seeds
 
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
-SKY_NOISE = 0.03  # Scatter of the sky in images of 64 px, as a share of the full brightness range; only a beginning.
+# Scatter of the sky in images of 64 px, as a share of the full brightness range. Learned weights of 1 multiply it: were
+# it the beginning of the weights themselves, forty steps of the optimiser could make it zero.
+SKY_NOISE = 0.03
+NUDGE = 0.05  # Scatter of the noise that measures how steep the discriminator is, likewise.
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -24,6 +27,7 @@ class ConditionalGAN(AdversarialModel):
         loss,
         augmentation,
         averaging,
+        smoothness,
         one_view,
         grain,
         spectral_normalisation,
@@ -48,6 +52,7 @@ class ConditionalGAN(AdversarialModel):
             augmentation = []
         self.augmentation = list(augmentation) if isinstance(augmentation, (list, tuple)) else [augmentation]
         self.adversarial_loss, self.averaging, self.one_view = loss, averaging, one_view
+        self.smoothness = smoothness
         self.latent_dim, self.grain, self.classes = latent_dim, grain, np.arange(num_classes)
         self.vectors = keras.random.SeedGenerator(seed)
         self.settings = {
@@ -56,6 +61,7 @@ class ConditionalGAN(AdversarialModel):
             "loss": loss,
             "augmentation": [keras.saving.serialize_keras_object(layer) for layer in self.augmentation],
             "averaging": averaging,
+            "smoothness": smoothness,
             "one_view": one_view,
             "grain": grain,
             "spectral_normalisation": spectral_normalisation,
@@ -86,11 +92,14 @@ class ConditionalGAN(AdversarialModel):
             shown = layer(shown, training=True)
         real, drawn = shown[:num_images], shown[num_images:]
         # Scored in one batch: twice as quick as two, and a discriminator without batch statistics does not mind.
-        scores = self.discriminator(
-            [ops.concatenate([real, ops.stop_gradient(drawn)], axis=0), ops.concatenate([y, y], axis=0)],
-            training=training,
-        )
-        of_real, of_drawn = scores[:num_images, 0], scores[num_images:, 0]
+        judged = ops.concatenate([real, ops.stop_gradient(drawn)], axis=0)
+        classes = ops.concatenate([y, y], axis=0)
+        if self.smoothness:
+            noise = NUDGE * keras.random.normal(ops.shape(judged), seed=self.vectors)
+            judged = ops.concatenate([judged, judged + noise], axis=0)
+            classes = ops.concatenate([classes, classes], axis=0)
+        scores = self.discriminator([judged, classes], training=training)[:, 0]
+        of_real, of_drawn = scores[:num_images], scores[num_images : 2 * num_images]
         wished = self.judged([[drawn, y]], training)[:, 0]
         if self.adversarial_loss == "relativistic":
             discriminator_loss = ops.softplus(of_drawn - of_real)
@@ -98,6 +107,12 @@ class ConditionalGAN(AdversarialModel):
         else:
             discriminator_loss = ops.softplus(-of_real) + ops.softplus(of_drawn)
             generator_loss = ops.softplus(-wished)
+        if self.smoothness:
+            # The mean square of a score's change under small noise is the squared gradient times the noise's variance:
+            # a penalty on steepness without a second derivative, which not every backend gives through `fit`.
+            changes = ops.square(scores[2 * num_images :] - scores[: 2 * num_images]) / NUDGE**2
+            steepness = changes[:num_images] + changes[num_images:]
+            discriminator_loss = discriminator_loss + self.smoothness / 2 * steepness
         if sample_weight is not None:
             discriminator_loss, generator_loss = sample_weight * discriminator_loss, sample_weight * generator_loss
         losses = {
@@ -205,8 +220,8 @@ def _generator(image_size, smallest, num_classes, latent_dim, grain, seeds):
         return keras.Model([vectors, classes], image, name="generator")
     pixels = keras.Input((image_size, image_size, 3), name="grain")
     noise = layers.Dense(
-        3, use_bias=False, dtype="float32", kernel_initializer=keras.initializers.Identity(SKY_NOISE), name="noise"
-    )(pixels)
+        3, use_bias=False, dtype="float32", kernel_initializer=keras.initializers.Identity(), name="noise"
+    )(layers.Rescaling(SKY_NOISE, dtype="float32", name="rescale_to_noise_of_sky")(pixels))
     image = layers.Add(dtype="float32", name="image_with_noise")([image, noise])
     return keras.Model([vectors, classes, pixels], image, name="generator")
 

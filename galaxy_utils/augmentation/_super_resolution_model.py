@@ -9,6 +9,13 @@ from galaxy_utils.augmentation.super_resolution import DISCRIMINATOR_FILTERS, FA
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.models.cnn import layer_seeds
 
+# One random number for each colour of a pixel.
+GRAIN_MAPS = 3
+# Channels at the full size, where each costs most.
+DETAIL_CHANNELS = 12
+# How much stronger the discriminator sees what halving an image takes from it.
+DETAIL_CONTRAST = 10
+
 
 @keras.saving.register_keras_serializable("galaxy_utils")
 class BicubicEnlargement(layers.Layer):
@@ -21,7 +28,50 @@ class BicubicEnlargement(layers.Layer):
         )
 
     def compute_output_shape(self, shape):
-        return (shape[0], *(side and FACTOR * side for side in shape[1:3]), shape[3])
+        return (shape[0], *_doubled(shape[1:3]), shape[3])
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class Grain(layers.Layer):
+    """Put maps of random numbers beside feature maps: new ones in training, always the same ones otherwise."""
+
+    def __init__(self, seed, **options):
+        super().__init__(**options)
+        self.seed = seed
+        self.numbers = keras.random.SeedGenerator(seed)
+
+    def call(self, x, training=False):
+        shape = (*ops.shape(x)[:3], GRAIN_MAPS)
+        grain = keras.random.normal(shape, seed=self.numbers if training else self.seed)
+        return ops.concatenate([x, ops.cast(grain, x.dtype)], axis=-1)
+
+    def compute_output_spec(self, x, training=False):
+        return keras.KerasTensor((*x.shape[:3], x.shape[3] + GRAIN_MAPS), x.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class KeepSmallImage(layers.Layer):
+    """Shift each block of FACTOR × FACTOR pixels so that its mean is the small pixel that it came from."""
+
+    def call(self, large, small):
+        return large + _repeat(small - _halve(large))
+
+    def compute_output_spec(self, large, small):
+        return keras.KerasTensor(large.shape, large.dtype)
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class LostDetail(layers.Layer):
+    """Put beside images what halving takes from them, made stronger: the noise of a dark sky is hard to see."""
+
+    def call(self, images):
+        return ops.concatenate([images, DETAIL_CONTRAST * (images - _repeat(_halve(images)))], axis=-1)
+
+    def compute_output_spec(self, images):
+        return keras.KerasTensor((*images.shape[:3], 2 * images.shape[3]), images.dtype)
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -41,7 +91,8 @@ class SuperResolutionGAN(AdversarialModel):
         adversarial_weight,
     ):
         seeds = layer_seeds(seed)
-        generator = _generator(channels, seeds)
+        # Without an opponent every random number is only an error.
+        generator = _generator(channels, seed if adversarial_weight else None, seeds)
         images = keras.Input((image_size, image_size, 3), name="images")
         x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
         halved = layers.AveragePooling2D(FACTOR, name="halve")(x)
@@ -87,7 +138,19 @@ class SuperResolutionGAN(AdversarialModel):
         return loss
 
 
-def _generator(channels, seeds):
+def _halve(images):
+    return ops.average_pool(images, FACTOR, FACTOR, data_format="channels_last")
+
+
+def _repeat(images):
+    return ops.repeat(ops.repeat(images, FACTOR, axis=1), FACTOR, axis=2)
+
+
+def _doubled(sides):
+    return tuple(side and FACTOR * side for side in sides)
+
+
+def _generator(channels, grain, seeds):
     def convolution(x, filters, kernel, name, initializer=None):
         initializer = initializer or keras.initializers.HeNormal(next(seeds))
         return layers.Conv2D(filters, kernel, padding="same", kernel_initializer=initializer, name=name)(x)
@@ -100,21 +163,25 @@ def _generator(channels, seeds):
         )
         x = layers.Add(name=f"block_{number}_add")([x, convolution(block, channels, 3, f"block_{number}b")])
     x = layers.Add(name="skip_add")([first, convolution(x, channels, 3, "closing")])
-    x = layers.Conv2DTranspose(
-        channels, 4, strides=FACTOR, padding="same",
-        kernel_initializer=keras.initializers.HeNormal(next(seeds)), name="double",
-    )(x)  # fmt: skip
+    # A transposed or sub-pixel convolution has other weights for each of the four pixels that one becomes, and with an
+    # opponent it chequers even sky (Odena et al. 2016). Here all four have the same.
+    x = layers.UpSampling2D(FACTOR, interpolation="bilinear", name="double")(x)
+    if grain is not None:
+        # Asked for the noise of the sky and given no chance, a generator weaves it from its feature maps.
+        x = Grain(grain, name="grain")(x)
+    x = convolution(x, DETAIL_CHANNELS, 3, "mix")
     # Leaky, because most pixels are dark sky and plain ones die on it.
-    x = layers.LeakyReLU(0.2, name="double_leaky_relu")(x)
+    x = layers.LeakyReLU(0.2, name="mix_leaky_relu")(x)
     # Near 0 in the beginning, so that training starts from the bicubic image and not from noise.
-    detail = convolution(x, 3, 5, "detail", keras.initializers.RandomNormal(stddev=1e-3, seed=next(seeds)))
+    detail = convolution(x, 3, 3, "detail", keras.initializers.RandomNormal(stddev=3e-3, seed=next(seeds)))
     enlarged = BicubicEnlargement(name="bicubic")(small)
-    return keras.Model(small, layers.Add(dtype="float32", name="add_detail")([enlarged, detail]), name="generator")
+    large = layers.Add(dtype="float32", name="add_detail")([enlarged, detail])
+    return keras.Model(small, KeepSmallImage(dtype="float32", name="keep_small_image")(large, small), name="generator")
 
 
 def _discriminator(image_size, seeds):
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = layers.Rescaling(2, -1, name="rescale")(images)
+    x = LostDetail(name="lost_detail")(layers.Rescaling(2, -1, name="rescale")(images))
     for number, filters in enumerate(DISCRIMINATOR_FILTERS, start=1):
         x = layers.Conv2D(
             filters, 3, strides=1 if number % 2 else 2, padding="same", name=f"convolution_{number}",

@@ -13,9 +13,11 @@ from galaxy_utils.wording import counted
 
 # Paper 2, section 3.4, calls classes with fewer images than this underrepresented, out of 17,736 in the official file.
 PAPER_2_THRESHOLD = 1750
+# The classes under it in the official file: Disturbed, Cigar Shaped Smooth, Edge-on without Bulge.
+PAPER_2_RARE = (0, 4, 8)
 
 
-def rare_classes(dataset, threshold=PAPER_2_THRESHOLD):
+def rare_classes(dataset, threshold=PAPER_2_THRESHOLD, otherwise=None):
     """Return the classes that paper 2 calls underrepresented: with fewer than 1,750 of 17,736 images.
 
     For a dataset of another size the threshold is the same share of it, 9.87 %.
@@ -23,13 +25,15 @@ def rare_classes(dataset, threshold=PAPER_2_THRESHOLD):
     Args:
         dataset: A `GalaxyDataset`.
         threshold: Images in the official file's numbers.
+        otherwise: Labels to take as well where fewer than two classes lie under the threshold, as in a sample that is
+            balanced by design: usually `PAPER_2_RARE`. Those without a galaxy are left out. `None` for none.
 
     Returns:
         Labels, ascending, int64. Classes without a single galaxy are not among them: nothing can be learned about them.
 
     Raises:
         ConfigurationError: A threshold that is none.
-        DataError: No class lies under it.
+        DataError: No class lies under it, and there is no galaxy of a class in `otherwise`.
     """
     official = sum(OFFICIAL_CLASS_COUNTS)
     if not 0 < threshold <= official:
@@ -42,6 +46,8 @@ def rare_classes(dataset, threshold=PAPER_2_THRESHOLD):
     counts = dataset.class_counts
     limit = threshold * len(dataset) / official
     rare = np.flatnonzero((counts > 0) & (counts < limit))
+    if len(rare) < 2 and otherwise is not None:
+        rare = np.union1d(rare, np.intersect1d(np.asarray(otherwise, np.int64), np.flatnonzero(counts)))
     if not len(rare):
         smallest = int(np.argmin(np.where(counts > 0, counts, len(dataset) + 1)))
         raise DataError(
@@ -49,7 +55,7 @@ def rare_classes(dataset, threshold=PAPER_2_THRESHOLD):
             where=dataset.name,
             expected=f"a class with fewer than {limit:,.1f} of {counted(len(dataset), 'galaxies')}",
             found=f"the smallest, {dataset.class_names[smallest]}, has {counts[smallest]:,}",
-            remedy="raise the threshold, or name the classes yourself",
+            remedy="raise the threshold, or name the classes to take otherwise",
         )
     return rare
 

@@ -18,8 +18,8 @@ def super_resolution_gan(
     *,
     feature_layer=None,
     pixel_weight=1.0,
-    feature_weight=0.1,
-    adversarial_weight=1e-3,
+    feature_weight=1e-3,
+    adversarial_weight=3e-4,
     channels=24,
     seed=1,
 ):
@@ -27,18 +27,29 @@ def super_resolution_gan(
 
     Paper 2 states the factor of 2, "8 generator layers and 9 discriminator layers", and nothing else. Here layers with
     weights are counted. Generator: a 5×5 convolution; two residual blocks of two 3×3 convolutions; one more, with a
-    skip over both blocks; a transposed convolution that doubles the side; a last convolution. Discriminator: eight 3×3
+    skip over both blocks; a bilinear enlargement of the feature maps and two 3×3 convolutions. Discriminator: eight 3×3
     convolutions, every second with stride 2; a dense layer.
 
-    Three things differ from Ledig et al., so that minutes suffice: the generator adds its detail to the bicubic
-    enlargement instead of painting the whole image; there is no batch normalisation (Lim et al. 2017 measured it to do
-    harm); the feature network is not VGG, which knows photographs, but a classifier of galaxies.
+    Some things differ from Ledig et al., so that minutes suffice:
+
+    - The generator adds its detail to the bicubic enlargement instead of painting the whole image.
+    - Then each block of 2×2 pixels is shifted so that its mean is the small pixel again. Bicubic interpolation does not
+      keep it, and nothing that the network invents can change what was seen.
+    - Feature maps are enlarged bilinearly, not by a transposed or sub-pixel convolution, whose weights differ between
+      the four pixels that one becomes: with an opponent they chequer the sky (Odena et al. 2016).
+    - With an adversarial loss, the generator is given random pixels. Asked for the noise of the sky without them, it
+      weaves a pattern. They are new in each step of training and the same in each batch afterwards.
+    - The discriminator is shown each image and, beside it and ten times as strong, what halving takes from it. The
+      noise of a dark sky is too faint to be learned from in minutes.
+    - There is no batch normalisation (Lim et al. 2017 measured it to do harm).
+    - The feature network is not VGG, which knows photographs, but a classifier of galaxies.
 
     The loss of the generator is a weighted sum: pixels (mean squared error of values 0 to 1), features (mean squared
     difference of a classifier's feature maps, in units of their own variance in the originals) and adversarial
-    (cross-entropy of the discriminator's answer). Train it with `gu.fit(..., targets="images")`. The history holds
-    `pixel_loss`, `feature_loss`, `generator_loss` (adversarial), `discriminator_loss` and `told_apart`: how often the
-    discriminator gives an original a higher score than what the generator made of it.
+    (cross-entropy of the discriminator's answer). They are of very different sizes, about 4e-4, 0.02 and 1 for images
+    of 64 pixels, and the weights have to make up for that. Train the network with `gu.fit(..., targets="images")`. The
+    history holds `pixel_loss`, `feature_loss`, `generator_loss` (adversarial), `discriminator_loss` and `told_apart`:
+    how often the discriminator gives an original a higher score than what the generator made of it.
 
     Args:
         image_size: Side of the originals, pixels; a multiple of 16.

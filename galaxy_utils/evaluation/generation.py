@@ -127,8 +127,8 @@ class SampleScores:
     Attributes:
         generated: Dictionary with `frechet` (FID), `kernel` (KID), `kernel_low`, `kernel_high`, `inception` (IS) and
             `recognised`: the share of images that the classifier takes for the class they were asked to be.
-        floor: The same of real training images: what a perfect generator would reach with so many images. For
-            `inception` and `recognised`, which compare with nothing, it is a ceiling.
+        floor: The same of real training images: what a perfect generator would reach with so many images. `inception`
+            and `recognised` compare with nothing: a generator that draws only typical galaxies can lie above it.
         images: Images in each of the three sets.
         images_by_class: `{class name: images}`, the same in the three sets.
         features: Numbers in a feature vector.

@@ -1,4 +1,10 @@
-"""Shapes of galaxies, real or drawn, as numbers: concentration, asymmetry, Gini coefficient, M20, ellipticity."""
+"""Shapes of galaxies, real or drawn, as numbers: concentration, asymmetry, Gini coefficient, M20, ellipticity.
+
+Why photutils and not statmorph, which measures the same and more: statmorph 0.7.2 (BSD licence) works on these
+cut-outs (60 simulated and 60 real ones of 64 px: no failure, 12 and 22 flagged as suspect or bad), but it took about
+thirty times as long, 0.3 to 0.4 s for a galaxy; it also fits a Sérsic profile to each. It insists on a detector gain or
+a map of errors, which stretched 8-bit images do not have, and it brings scikit-image, which nothing else here needs.
+"""
 
 import warnings
 

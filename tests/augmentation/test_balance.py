@@ -5,7 +5,7 @@ import pytest
 from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
-from galaxy_utils.augmentation import missing_images, oversample, rare_classes, with_classes
+from galaxy_utils.augmentation import PAPER_2_RARE, missing_images, oversample, rare_classes, with_classes
 from galaxy_utils.classes import CLASS_NAMES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.errors import ConfigurationError, DataError
 
@@ -37,6 +37,23 @@ def test_no_rare_class_is_an_error_that_says_how_small_the_smallest_is():
         rare_classes(galaxies_with([30, 20, 25, 25]))
     with pytest.raises(ConfigurationError, match="found: 0"):
         rare_classes(galaxies_with([30, 20, 25, 25]), threshold=0)
+
+
+def test_where_no_class_is_rare_others_can_be_named():
+    balanced = galaxies_with([25, 25, 25, 25])
+    np.testing.assert_array_equal(rare_classes(balanced, otherwise=[2, 1]), [1, 2])
+    # Of the paper's three, a data set with four classes has one.
+    np.testing.assert_array_equal(rare_classes(balanced, otherwise=PAPER_2_RARE), [0])
+    # One class may lie under the threshold by chance.
+    np.testing.assert_array_equal(rare_classes(galaxies_with([55, 40, 5]), otherwise=[1]), [1, 2])
+    # They never take the place of classes that are rare.
+    np.testing.assert_array_equal(rare_classes(galaxies_with([90, 5, 5]), otherwise=[0]), [1, 2])
+    with pytest.raises(DataError, match="No class is rare"):
+        rare_classes(balanced, otherwise=[8])
+
+
+def test_the_papers_rare_classes_are_those_under_its_threshold():
+    np.testing.assert_array_equal(rare_classes(galaxies_with(OFFICIAL_CLASS_COUNTS)), PAPER_2_RARE)
 
 
 @pytest.fixture

@@ -201,6 +201,27 @@ def test_the_average_follows_the_generator(galaxies):
     assert gan.best_generator is gan.averaged_generator and conditional_gan(16, 4).averaged_generator is None
 
 
+def test_the_penalty_is_the_squared_gradient_of_the_score(galaxies):
+    import tensorflow as tf
+
+    smooth, steep = (conditional_gan(16, 4, smoothness=weight) for weight in (2.0, 0.0))
+    images = keras.ops.convert_to_tensor(galaxies.images[:16].astype(np.float32) / 255)
+    classes = keras.ops.convert_to_tensor(np.eye(4, dtype=np.float32)[galaxies.labels[:16]])
+    drawn = steep.generator([keras.random.normal((16, steep.latent_dim)), classes], training=True)
+    squares = []
+    for several in (images, drawn):
+        with tf.GradientTape() as tape:
+            tape.watch(several)
+            scores = steep.discriminator([several, classes])
+        squares.append(np.sum(np.square(tape.gradient(scores, several)), axis=(1, 2, 3)).mean())
+    # Both have the same weights and draw the same vectors, so the penalty is what their losses differ by.
+    penalties = []
+    for _ in range(40):
+        smooth.vectors.state.assign(steep.vectors.state)
+        penalties.append(smooth.compute_loss(None, classes, images) - steep.compute_loss(None, classes, images))
+    assert np.mean(penalties) == pytest.approx(2.0 / 2 * sum(squares), rel=0.15)
+
+
 def test_drawn_images_train_with_the_real_ones_and_leave_the_others_alone(galaxies, split):
     gan = steady_gan(16, 4)  # Untrained: what matters is where its images go.
     synthetic = draw_synthetic(gan, galaxies, split, np.array([3, 0, 0, 5]))
@@ -229,6 +250,7 @@ def test_drawn_images_train_with_the_real_ones_and_leave_the_others_alone(galaxi
         (lambda: conditional_gan(4), ConfigurationError, "found: 4"),
         (lambda: conditional_gan(16, loss="hinge"), ConfigurationError, "found: 'hinge'"),
         (lambda: conditional_gan(16, averaging=1.0), ConfigurationError, "found: 1.0"),
+        (lambda: conditional_gan(16, smoothness=-1), ConfigurationError, "found: -1"),
         (lambda: conditional_gan(16, latent_dim=0), ConfigurationError, "found: 0"),
         (lambda: draw_galaxies(conditional_gan(16, 4), [4]), ConfigurationError, "0 to 3"),
         (lambda: read_film("nowhere.npz"), DataError, "nowhere.npz"),

@@ -7,6 +7,7 @@ from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
 from galaxy_utils.augmentation import super_resolution_gan, upscale
+from galaxy_utils.augmentation._super_resolution_model import LostDetail
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.evaluation.resolution import enlarge_bicubic, halve, peak_signal_to_noise
 
@@ -33,14 +34,11 @@ def layers_with_weights(model):
 
 def test_eight_and_nine_layers(classifier):
     model = super_resolution_gan(32, classifier)
-    transposed = [layer for layer in model.generator.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
-    convolutions = [layer for layer in layers_with_weights(model.generator) if layer not in transposed]
-    assert len(transposed) + len(convolutions) == 8
-    assert len(layers_with_weights(model.discriminator)) == 9
-    # Nothing else has weights.
-    for part in (model.generator, model.discriminator):
-        counted = {*layers_with_weights(part), *transposed}
-        assert all(layer in counted or not layer.weights for layer in part.layers)
+    for part, expected in ((model.generator, 8), (model.discriminator, 9)):
+        counted = layers_with_weights(part)
+        assert len(counted) == expected
+        # Nothing else has weights.
+        assert all(layer in counted or not layer.trainable_weights for layer in part.layers)
 
 
 def test_it_starts_from_the_bicubic_image(galaxies, split):
@@ -48,6 +46,49 @@ def test_it_starts_from_the_bicubic_image(galaxies, split):
     small = halve(galaxies.images[split.test])
     difference = upscale(model, small).astype(int) - enlarge_bicubic(small)
     assert np.abs(difference).mean() < 3
+
+
+def test_the_small_image_is_kept_whatever_the_weights_are(classifier):
+    generator = super_resolution_gan(32, classifier).generator
+    random = np.random.default_rng(1)
+    generator.set_weights([random.normal(0, 0.1, weights.shape) for weights in generator.get_weights()])
+    small = random.random((3, 16, 20, 3), np.float32)
+    large = np.asarray(generator(small))
+    assert np.std(large) > 1.5 * np.std(small)
+    np.testing.assert_allclose(large.reshape(3, 16, 2, 20, 2, 3).mean(axis=(2, 4)), small, atol=1e-4)
+
+
+def test_even_sky_stays_even_whatever_the_weights_are():
+    generator = super_resolution_gan(32, **PIXELS_ALONE).generator
+    random = np.random.default_rng(1)
+    generator.set_weights([random.normal(0, 0.1, weights.shape) for weights in generator.get_weights()])
+    # Far from the edge, where the padding is seen, nothing tells one pixel from the next.
+    large = np.asarray(generator(np.full((1, 40, 40, 3), 0.1, np.float32)))[0, 30:-30, 30:-30]
+    np.testing.assert_allclose(large, 0.1, atol=1e-5)
+
+
+def test_the_discriminator_sees_what_halving_loses():
+    smooth = np.repeat(np.repeat(np.random.default_rng(1).random((2, 4, 4, 3), np.float32), 2, axis=1), 2, axis=2)
+    chequered = smooth + 0.01 * (-1) ** np.indices((8, 8)).sum(axis=0)[..., None].astype(np.float32)
+    for images, lost in ((smooth, 0), (chequered, 0.1)):
+        shown = np.asarray(LostDetail()(images))
+        np.testing.assert_allclose(shown[..., :3], images)
+        np.testing.assert_allclose(np.abs(shown[..., 3:]), lost, atol=1e-4)
+
+
+def test_the_grain_is_new_in_training_and_steady_afterwards(classifier):
+    grain = super_resolution_gan(32, classifier).generator.get_layer("grain")
+    even = np.full((2, 32, 32, 3), 0.1, np.float32)
+    steady = [np.asarray(grain(even)) for _ in range(2)]
+    np.testing.assert_array_equal(*steady)
+    np.testing.assert_array_equal(steady[0][..., :3], even)
+    numbers = steady[0][..., 3:]
+    # Every pixel of every image gets numbers of its own: equal ones would be a pattern.
+    assert len(np.unique(numbers)) > 0.99 * numbers.size and numbers.std() == pytest.approx(1, abs=0.05)
+    first, second = (np.asarray(grain(even, training=True))[..., 3:] for _ in range(2))
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1
+    without = super_resolution_gan(32, classifier, adversarial_weight=0)
+    assert "grain" not in [layer.name for layer in without.generator.layers]
 
 
 def test_it_learns_to_beat_the_bicubic_image_and_goes_through_fit(galaxies, split, tmp_path):
