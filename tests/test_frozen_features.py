@@ -17,7 +17,7 @@ from galaxy_utils import frozen_features
 from galaxy_utils.augmentation import RandomFlipsAndTurns, RandomRotationZoomShift
 from galaxy_utils.data import prepare
 from galaxy_utils.data.views import NUM_VIEWS, view_images
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, StorageError
 from galaxy_utils.files import cache_folder
 from galaxy_utils.frozen_features import (
     cache_frozen_features,
@@ -229,7 +229,7 @@ def test_a_damaged_file_is_computed_again(still, damage):
 def test_a_full_disk_is_noticed_beforehand(still, monkeypatch):
     monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     watched = WatchedImages(galaxies().images)
-    with pytest.raises(DataError, match="no room for the frozen features"):
+    with pytest.raises(StorageError, match="no room for the frozen features"):
         cache_frozen_features(still, galaxies().replace(images=watched, fingerprint="full"))
     assert not watched.reads
 

@@ -7,6 +7,7 @@ from numbers import Real
 
 import numpy as np
 
+from galaxy_utils.arrays import array_header, open_array
 from galaxy_utils.data.split import Split, data_fingerprint
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import cache_folder, locked, write_atomically
@@ -210,14 +211,15 @@ def _images_of(model, dataset, sources, seed):
         return np.empty(shape, np.uint8)
     path = cache_folder() / "synthetic" / f"{model.name}_{digest.hexdigest()[:16]}.npy"
     with locked(path):
-        if not path.exists():
+        images = open_array(path, shape, np.uint8)
+        if images is None:
             random = np.random.default_rng([seed, 1])
-            with write_atomically(path) as temporary, open(temporary, "wb") as file:
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
+            with write_atomically(path, size=math.prod(shape)) as temporary, open(temporary, "wb") as file:
+                file.write(array_header(shape, np.uint8))
                 for start in range(0, len(sources), IMAGES_AT_ONCE):
                     file.write(_redraw(model, dataset, sources[start : start + IMAGES_AT_ONCE], random).data)
-    return np.load(path, mmap_mode="r")
+            images = open_array(path, shape, np.uint8)
+    return images
 
 
 def _redraw(model, dataset, rows, random):

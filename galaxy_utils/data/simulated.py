@@ -5,7 +5,6 @@ cores and writes one HDF5 file with the keys of the official one (`images`, `ans
 plus `vote_fractions`.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from scipy.spatial import cKDTree
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
-from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
-from galaxy_utils.files import cache_folder, locked, write_atomically
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.files import cache_folder, explain_read_errors, locked, write_atomically
 from galaxy_utils.profiles import get_profile
 from galaxy_utils.progress import progress_bar
 
@@ -255,19 +254,6 @@ def _settings(num_galaxies, seed, image_size):
     }
 
 
-def _check_space(path, num_bytes):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if free < num_bytes:
-        raise GalaxyUtilsError(
-            "There is not enough disc space for the simulated survey.",
-            where=path.parent,
-            expected=f"{num_bytes / 1e9:.2f} GB",
-            found=f"{free / 1e9:.2f} GB free",
-            remedy="free some space, set GALAXY_UTILS_CACHE to a folder on another disc, or ask for fewer galaxies",
-        )
-
-
 def _is_complete(path, settings):
     """Whether a file at `path` is this very survey.
 
@@ -276,12 +262,9 @@ def _is_complete(path, settings):
     """
     if not path.exists():
         return False
-    try:
-        with h5py.File(path, "r") as file:
-            found = {key: file.attrs.get(key) for key in settings}
-            lengths = {key: len(file[key]) for key in ("images", "ans", "vote_fractions")}
-    except (OSError, KeyError) as error:
-        raise DataError("This is not a complete simulated survey.", where=path, found=error) from error
+    with explain_read_errors("This is not a complete simulated survey.", path), h5py.File(path, "r") as file:
+        found = {key: file.attrs.get(key) for key in settings}
+        lengths = {key: len(file[key]) for key in ("images", "ans", "vote_fractions")}
     # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
     wanted = {key: value for key, value in settings.items() if key != "galsim_version"}
     if any(found[key] != value for key, value in wanted.items()) or set(lengths.values()) != {wanted["num_galaxies"]}:
@@ -310,7 +293,7 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None
     Raises:
         ConfigurationError: Too few galaxies, too small pictures.
         DataError: The path holds another file.
-        GalaxyUtilsError: The disc is too full.
+        StorageError: The disk has no room, or the cache folder cannot be written to.
     """
     if num_galaxies < NUM_CLASSES or image_size < 32:
         raise ConfigurationError(
@@ -323,8 +306,7 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None
     path = Path(path)
     with locked(path):
         if not _is_complete(path, settings):
-            _check_space(path, num_galaxies * image_size**2 * 3 * 1.02)
-            with write_atomically(path) as temporary:
+            with write_atomically(path, size=num_galaxies * image_size**2 * 3 * 1.02) as temporary:
                 _write_survey(temporary, settings, num_workers)
     return path
 
@@ -365,7 +347,7 @@ def load_simulated(profile="demo", seed=1):
 
     Raises:
         ConfigurationError: There is no such profile.
-        GalaxyUtilsError: The disc is too full.
+        StorageError: The disk has no room, or the cache folder cannot be written to.
     """
     num_galaxies = get_profile(profile).simulated_galaxies
     name = f"survey_n{num_galaxies}_seed{seed}_recipe{galaxy_recipes.RECIPE_VERSION}.h5"

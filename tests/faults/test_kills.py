@@ -13,7 +13,7 @@ from harness import WHOLE_TABLE, kill_at_random, recorded
 
 KILLS = 20 if WHOLE_TABLE else 2
 # Networks are compiled anew after each kill: in CI a sample of them has to do.
-TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.small_cnn, works.conditional_gan)
+TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.paper_2_cnn, works.conditional_gan)
 
 
 @pytest.mark.parametrize("work", [works.simulate, works.prepare, works.image_folder, works.features])
@@ -42,7 +42,7 @@ def test_the_ledger_has_lost_no_completed_round(tmp_path):
 
 def test_small_files_are_always_whole(tmp_path):
     with recorded("Killed", works.small_files.__doc__.rstrip(".")) as outcome:
-        outcome.add_all(kill_at_random(works.small_files, tmp_path, KILLS))
+        outcome.add_all(kill_at_random(works.small_files, tmp_path, KILLS, rewrites=True))
 
 
 class SlowServer(http.server.BaseHTTPRequestHandler):

@@ -105,15 +105,14 @@ def paper_1_cnn(folder, begin, note):
 
 
 def paper_2_cnn(folder, begin, note):
-    """Train paper 2's network."""
-    return _train(gu.models.paper_2_cnn(SIDE, 4), "labels", folder, begin, note)
+    """Train paper 2's network, with augmentation, whose random numbers are part of the state."""
+    moving = gu.augmentation.RandomFlipsAndTurns(seed=1)
+    return _train(gu.models.paper_2_cnn(SIDE, 4, augmentation=moving), "labels", folder, begin, note)
 
 
 def small_cnn(folder, begin, note):
-    """Train the small network, with augmentation, whose random numbers are part of the state."""
-    moving = gu.augmentation.RandomFlipsAndTurns(seed=1)
-    galaxies = toy_galaxies(GALAXIES, side=32)
-    return _train(gu.models.small_cnn(32, 4, augmentation=moving), "labels", folder, begin, note, galaxies)
+    """Train the book's small network."""
+    return _train(gu.models.small_cnn(32, 4), "labels", folder, begin, note, toy_galaxies(GALAXIES, side=32))
 
 
 def joint_autoencoder(folder, begin, note):
