@@ -199,7 +199,7 @@ def _open_decoded(cached, num_images):
     if not cached.is_file():
         return None
     header_bytes = len(array_header((num_images, 1, 1, 3), np.uint8))
-    side = math.isqrt((cached.stat().st_size - header_bytes) // (3 * num_images))
+    side = math.isqrt(max(0, cached.stat().st_size - header_bytes) // (3 * num_images))
     return open_array(cached, (num_images, side, side, 3), np.uint8)
 
 

@@ -320,17 +320,33 @@ def _write_survey(path, settings, num_workers):
     # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
     pool = joblib.Parallel(n_jobs=num_workers, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
     results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
-    with h5py.File(path, "w") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
+    with h5py.File(path, "w") as file:
         file.attrs.update(settings, simulated=True, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)
-        images = file.create_dataset("images", (num_galaxies, image_size, image_size, 3), np.uint8)
-        votes = file.create_dataset("vote_fractions", (num_galaxies, NUM_CLASSES), np.float32)
-        redshift = file.create_dataset("redshift", (num_galaxies,), np.float64)
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
         file["pxscale"] = np.full(num_galaxies, survey_camera.FIELD_OF_VIEW / image_size)
-        for done, pictures, fractions, redshifts in results:
-            span = slice(done[0], done[-1] + 1)
-            images[span], votes[span], redshift[span] = pictures, fractions, redshifts
+        rendered = {
+            "images": ((num_galaxies, image_size, image_size, 3), np.uint8),
+            "vote_fractions": ((num_galaxies, NUM_CLASSES), np.float32),
+            "redshift": ((num_galaxies,), np.float64),
+        }
+        starts = {key: _place(file, key, *about) for key, about in rendered.items()}
+    # What is rendered is written past HDF5, to the places that it has set aside: the library ends the whole process
+    # (seen with h5py 3.14, HDF5 1.14) when it has to close a file on a disk that became full.
+    with open(path, "r+b") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
+        for done, *columns in results:
+            for key, values in zip(rendered, columns, strict=True):
+                values = np.ascontiguousarray(values, rendered[key][1])
+                file.seek(starts[key] + done[0] * values[0].nbytes)
+                file.write(values.data)
             bar.update(len(done))
+
+
+def _place(file, key, shape, dtype):
+    """Set room aside for a data set whose values come later; return where it begins in the file, bytes."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return file.create_dataset(key, shape, dtype, dcpl=properties).id.get_offset()
 
 
 def load_simulated(profile="demo", seed=1):

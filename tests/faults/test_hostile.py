@@ -15,7 +15,7 @@ from PIL import Image
 import galaxy_utils as gu
 from galaxy_utils.errors import DataError, GalaxyUtilsError
 
-FILES = 60 if WHOLE_TABLE else 18
+FILES = 100 if WHOLE_TABLE else 20
 
 
 @pytest.mark.parametrize("kind", hostile.KINDS, ids=lambda kind: kind.name)
@@ -92,7 +92,6 @@ ODD_FOLDERS = {
     "a class name with an escape sequence": rename_class("\x1b[31mred"),
     "a class name that is no text": rename_class(os.fsdecode(b"\xff")),
     "16 bits": as_other_mode("I;16"),
-    "numbers of 32 bits": as_other_mode("I"),
 }
 
 
@@ -141,7 +140,7 @@ def odd_settings():
         yield "profile", value, functools.partial(gu.get_profile, value)
         yield "source", value, functools.partial(gu.load, value, profile="smoke")
         for field in ("epochs", "batch_size", "learning_rate", "beta_1", "label_smoothing", "optimizer"):
-            if field in ("learning_rate",) and value in (True, 1e308) or (field, value) == ("epochs", 2**70):
+            if field in ("learning_rate",) and value in (2**70, 1e308) or (field, value) == ("epochs", 2**70):
                 continue  # a number that only a training can refuse
             if (field, value) == ("batch_size", 2**70):
                 continue
