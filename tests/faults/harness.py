@@ -47,11 +47,17 @@ class Outcome:
         self.problems += other.problems
 
 
+# (group, fault) → what all tests of this run have counted under these names.
+_ROWS = {}
+
+
 def record(group, fault, outcome):
     """Keep a row of the table, where the whole table is being made."""
+    total = _ROWS.setdefault((group, fault), Outcome())
+    total.add_all(outcome)
     if WHOLE_TABLE:
         RESULTS.mkdir(parents=True, exist_ok=True)
-        row = {"group": group, "fault": fault, "tried": outcome.tried, "survived": outcome.survived}
+        row = {"group": group, "fault": fault, "tried": total.tried, "survived": total.survived}
         words = "".join(letter if letter.isalnum() else "_" for letter in f"{group} {fault}".lower())
         (RESULTS / f"{words}.json").write_text(json.dumps(row) + "\n", encoding="utf-8")
 

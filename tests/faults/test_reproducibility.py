@@ -1,0 +1,74 @@
+"""The same seed gives the same bytes, whatever else is different."""
+
+import json
+import os
+import subprocess
+import sys
+
+import h5py
+import pytest
+from harness import REPOSITORY, WHOLE_TABLE, recorded
+
+from galaxy_utils.data.simulated import simulate_survey
+
+CHAPTERS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+# In CI the quickest one that writes results.
+TRIED = CHAPTERS if WHOLE_TABLE else [name for name in CHAPTERS if name.startswith("02_")]
+RUN = """
+import json, runpy, sys
+build = runpy.run_path(sys.argv[1])
+settings = build["Settings"]("simulated", "smoke", 1, build["Path"](sys.argv[2]))
+chapter = next(chapter for chapter in build["find_chapters"]() if chapter.name == sys.argv[3])
+print(json.dumps(build["execute"](chapter, settings)), file=open(sys.argv[4], "w"))
+"""
+
+
+def outputs_of(path):
+    """Return how many outputs each cell of a chapter has; in what they say, there are seconds."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [len(cell.get("outputs", ())) for cell in cells]
+
+
+def results_without_times(folder):
+    """Return `{path: content}` of all results in JSON, without what says how long it took."""
+    results = {}
+    for path in sorted(folder.rglob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content.pop("timing", None)
+        results[str(path.relative_to(folder))] = json.dumps(content)
+    return results
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One survey for both runs."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_a_chapter_says_the_same_twice(name, cache, tmp_path):
+    found = []
+    with recorded("Same seed", f"chapter {name[:2]} twice, results compared byte by byte") as outcome:
+        for number in range(2):
+            place = tmp_path / str(number)
+            environment = {**os.environ, "GALAXY_UTILS_CACHE": str(cache)}
+            environment |= {"GALAXY_UTILS_ARTIFACTS": str(place), "GALAXY_UTILS_WEIGHTS": "none"}
+            executed = tmp_path / f"{number}.json"
+            program = [sys.executable, "-c", RUN, REPOSITORY / "book" / "build.py", place, name, executed]
+            result = subprocess.run([*map(str, program)], capture_output=True, text=True, env=environment, check=False)
+            assert result.returncode == 0, result.stderr[-3000:]
+            found.append((outputs_of(executed), results_without_times(place)))
+        first, second = found
+        problems = [f"{path} differs" for path in first[1] if first[1][path] != second[1].get(path)]
+        problems += [] if first == second or problems else ["the outputs differ"]
+        outcome.add(max(1, len(first[1])), problems)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    with recorded("Same seed", "a survey rendered by 1, 2 and 5 processes") as outcome:
+        surveys = []
+        for workers in (1, 2, 5):
+            path = simulate_survey(tmp_path / f"{workers}.h5", 60, 7, 32, num_workers=workers)
+            with h5py.File(path) as file:
+                surveys.append({key: file[key][:].tobytes() for key in file})
+        outcome.add(3, [] if surveys[0] == surveys[1] == surveys[2] else ["the surveys differ"])
