@@ -3,6 +3,7 @@
 `tests/data/test_download.py` has more.
 """
 
+import gzip
 import hashlib
 import http.server
 import re
@@ -53,7 +54,7 @@ ANSWERS = {
     "a wrong file of the right size": [answer(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))],
     "zeros of the right size": [answer(bytes(len(CONTENT)))],
     "an empty file": [answer(b"")],
-    "a packed file": [answer(Content_Encoding="gzip")],
+    "a packed file": [answer(gzip.compress(CONTENT), Content_Encoding="gzip")],
     "chunks without an end": [answer(b"fffff\r\n" + CONTENT[:1000], Content_Length=None, Transfer_Encoding="chunked")],
     "another part than none": [
         answer(CONTENT[1000:], "206 Partial Content", Content_Range="bytes 1000-2999999/3000000")
