@@ -55,7 +55,7 @@ def record(group, fault, outcome):
     """Keep a row of the table, where the whole table is being made."""
     total = _ROWS.setdefault((group, fault), Outcome())
     total.add_all(outcome)
-    if WHOLE_TABLE:
+    if WHOLE_TABLE and total.tried:
         RESULTS.mkdir(parents=True, exist_ok=True)
         row = {"group": group, "fault": fault, "tried": total.tried, "survived": total.survived}
         words = "".join(letter if letter.isalnum() else "_" for letter in f"{group} {fault}".lower())

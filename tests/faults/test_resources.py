@@ -20,8 +20,8 @@ from harness import REPOSITORY, WHOLE_TABLE, answer, recorded, started, undistur
 import galaxy_utils as gu
 from galaxy_utils.errors import GalaxyUtilsError, StorageError
 
-TRIES = 20 if WHOLE_TABLE else 3
-TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.conditional_gan,)
+TRIES = 20 if WHOLE_TABLE else 2
+TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.paper_2_cnn,)
 GIGABYTE = 10**9
 
 
