@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from galaxy_utils.errors import DataError, GalaxyUtilsError, StorageError
 
 # What the system says when a disk, a quota or the largest allowed file is full, and when a folder takes no files.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Not every system knows a quota.
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
