@@ -791,11 +791,17 @@ class Ledger:
                 expected=LEDGER_FORMAT,
                 found=entries[0].get("format"),
             )
-        with explain_read_errors("The ledger holds what no ledger writes.", self.path):
-            _check_entries(entries)
         if [e["hash"] for e in self._entries] != [e["hash"] for e in entries[: len(self._entries)]]:
             raise DataError("The ledger's file was replaced since it was opened.", where=self.path)
-        self._entries = entries
+        known, self._entries = self._entries, entries
+        try:
+            with explain_read_errors("The ledger holds what no ledger writes.", self.path):
+                _check_entries(entries)
+                # Everything is shown once, to nobody: what cannot be shown is noticed here and not in a chapter.
+                str(self), self.table()
+        except (ConfigurationError, DataError):
+            self._entries = known
+            raise
 
 
 def compare(first, second, *, label_smoothing=0.1, same_networks=False):

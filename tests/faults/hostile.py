@@ -358,7 +358,7 @@ class Kind:
         write: Function of a folder that writes a good file and returns its path; called once.
         opened: Function of that path that reads it and returns a text for its content.
         makers: What makes bad files from good ones, as functions of its bytes and random numbers.
-        certain: Whether every change is noticed: a file that is opened then has its old content.
+        certain: Whether every change is noticed: a file that is opened then has its old content, or its beginning.
         remade: Whether a damaged file is no error but made again.
     """
 
@@ -486,7 +486,8 @@ def open_ledger(path):
     book = gu.Ledger(path)
     str(book)
     book.table()
-    return digest([(one.name, one.verdict, one.kl, one.recorded) for one in book.replay()])
+    # Without the bracket at its end: fewer rounds are the beginning of the same text.
+    return json.dumps([(one.name, one.verdict, one.kl, one.recorded) for one in book.replay()])[:-1]
 
 
 def write_answers(folder):
@@ -625,7 +626,7 @@ def try_bad_files(kind_name, count, first, folder, begin, note):
             found = kind.opened(path)
             what = "opened"
             # What is cut off at the end of a ledger is not noticed, as its module says.
-            if kind.certain and found != expected and maker not in (edited_journal, truncated):
+            if kind.certain and not expected.startswith(found) and maker is not edited_journal:
                 what = "other content taken for the right one"
         except GalaxyUtilsError as error:
             what = "refused" if len(str(error)) > 20 and not kind.remade else f"not made again: {error}"
