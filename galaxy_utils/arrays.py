@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxy_utils.files import write_atomically
+from galaxy_utils.files import locked, write_atomically
 
 
 def open_array(path, shape, dtype):
@@ -32,6 +32,31 @@ def open_array(path, shape, dtype):
     except Exception:
         return None
     return array if array.shape == tuple(shape) and array.dtype == dtype and array.flags.c_contiguous else None
+
+
+def open_or_make_array(path, shape, dtype, make):
+    """Map the array of a `.npy` file into memory, and let it be made first where there is no sound one.
+
+    What is there is opened without a lock, so that a cache which somebody else has filled may be read-only.
+
+    Args:
+        path: The file.
+        shape: As in `open_array`.
+        dtype: As in `open_array`.
+        make: Function without arguments that writes the file. It is called by one process; others wait for it.
+
+    Returns:
+        A read-only memory-mapped array.
+    """
+    array = open_array(path, shape, dtype)
+    if array is None:
+        with locked(path):
+            # Another process may have made it while this one waited for the lock.
+            array = open_array(path, shape, dtype)
+            if array is None:
+                make()
+                array = open_array(path, shape, dtype)
+    return array
 
 
 def array_header(shape, dtype):

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from tqdm.std import tqdm
 
-from galaxy_utils.arrays import array_header, open_array
+from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.data.views import NUM_VIEWS, view_images
 from galaxy_utils.errors import ConfigurationError, DataError, StorageError
-from galaxy_utils.files import cache_folder, check_free_space, explain_write_errors, locked, write_json
+from galaxy_utils.files import cache_folder, check_free_space, explain_write_errors, write_json
 from galaxy_utils.models.transfer import FROZEN_PART, INPUT_SCALING, PROBABILITIES, SCALE_CHECK, TRAINED_PART
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.training import fit
@@ -114,15 +114,15 @@ def cache_frozen_features(model, dataset, *, views=None, dtype="float16", batch_
     digest = _digest_frozen_part(model, views)
     path = cache_folder() / "frozen_features" / f"{dataset.fingerprint}_{model.name}_{views}_{dtype}_{digest}.npy"
     started = time.perf_counter()
-    with locked(path):
-        array = open_array(path, shape, dtype)
-        was_there = array is not None
-        if not was_there:
-            done_before = _compute(path, bottom, dataset, shape, np.dtype(dtype), batch_size, progress)
-            array = open_array(path, shape, dtype)
-            seconds = time.perf_counter() - started
-            write_json(_record_of(path), {"seconds": seconds * len(dataset) / (len(dataset) - done_before)})
-        computing_seconds = _recorded_seconds(path)
+    seconds = 0.0
+
+    def compute():
+        nonlocal seconds
+        done_before = _compute(path, bottom, dataset, shape, np.dtype(dtype), batch_size, progress)
+        seconds = time.perf_counter() - started
+        write_json(_record_of(path), {"seconds": seconds * len(dataset) / (len(dataset) - done_before)})
+
+    array = open_or_make_array(path, shape, dtype, compute)
     return FrozenFeatures(
         name=dataset.name,
         array=array,
@@ -130,8 +130,8 @@ def cache_frozen_features(model, dataset, *, views=None, dtype="float16", batch_
         class_names=dataset.class_names,
         vote_fractions=dataset.vote_fractions,
         fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
-        seconds=0.0 if was_there else seconds,
-        computing_seconds=computing_seconds,
+        seconds=seconds,
+        computing_seconds=_recorded_seconds(path),
     )
 
 

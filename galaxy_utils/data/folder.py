@@ -51,11 +51,14 @@ def open_folder(path):
     content = _hash_content(path, files)
     # The content decides the name, so a changed, added or renamed image never meets an old cache.
     cached = cache_folder() / "folders" / f"{content}.npy"
-    with locked(cached):
-        images = _open_decoded(cached, len(files))
-        if images is None:
-            _decode_all(path, files, cached)
+    images = _open_decoded(cached, len(files))
+    if images is None:
+        with locked(cached):
+            # Another process may have decoded them while this one waited for the lock.
             images = _open_decoded(cached, len(files))
+            if images is None:
+                _decode_all(path, files, cached)
+                images = _open_decoded(cached, len(files))
 
     digest = hashlib.sha256(repr((content, class_names)).encode())
     for column in (ra, dec):

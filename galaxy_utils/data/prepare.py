@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 from PIL import Image
 
-from galaxy_utils.arrays import array_header, open_array
+from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.files import cache_folder, locked, write_atomically
+from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.progress import progress_bar
 
 # Images are read in blocks of about this many bytes, so that memory stays flat however large the file is.
@@ -49,11 +49,9 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
         )
     shape = (len(dataset), image_size, image_size, 3)
     path = cache_folder() / "prepared" / f"{dataset.fingerprint}_crop{crop_size}_size{image_size}.npy"
-    with locked(path):
-        images = open_array(path, shape, np.uint8)
-        if images is None:
-            _write_prepared(path, dataset.images, crop_size, image_size)
-            images = open_array(path, shape, np.uint8)
+    images = open_or_make_array(
+        path, shape, np.uint8, lambda: _write_prepared(path, dataset.images, crop_size, image_size)
+    )
     scale = dataset.pixel_scale
     return dataset.replace(
         images=images,

@@ -304,6 +304,9 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None
         )
     settings = _settings(num_galaxies, seed, image_size)
     path = Path(path)
+    # Looked at without a lock: a cache that somebody else has filled may be read-only.
+    if _is_complete(path, settings):
+        return path
     with locked(path):
         if not _is_complete(path, settings):
             with write_atomically(path, size=num_galaxies * image_size**2 * 3 * 1.02) as temporary:

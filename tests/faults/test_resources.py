@@ -131,6 +131,22 @@ def test_a_cache_that_is_read_only(tmp_path):
             outcome.add(1, problems)
 
 
+def test_a_filled_cache_may_be_read_only(tmp_path):
+    """A teacher's cache, which forty students read and none can write to."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    told = in_own_mounts(f"""
+        mkdir -p {tmp_path}/filled && mount -t tmpfs -o size=50m tmpfs {tmp_path}/filled
+        {sys.executable} {tmp_path}/program.py {tmp_path}/filled simulate prepare
+        rm -f {tmp_path}/filled/cache/*/.*.lock
+        mount -o remount,ro {tmp_path}/filled
+        {sys.executable} {tmp_path}/program.py {tmp_path}/filled simulate prepare
+    """)
+    assert told.returncode == 0, told.stderr
+    with recorded("Read-only folders", "a cache that somebody else has filled") as outcome:
+        for name in ("simulate", "prepare"):
+            outcome.add(1, [] if told.stdout.count(f"{name} ended") == 2 else [told.stdout])
+
+
 def test_other_errors_stay_what_they_are(tmp_path):
     from galaxy_utils.files import explain_write_errors
 
