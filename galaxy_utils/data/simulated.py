@@ -25,6 +25,8 @@ from galaxy_utils.progress import progress_bar
 # A class with fewer galaxies cannot be split into three parts that each show it.
 MINIMUM_PER_CLASS = 8
 GALAXIES_PER_TASK = 16
+# Side of the cut-outs of the official file, pixels.
+FULL_SIZE = 256
 
 # Where the real cut-outs lie, as (first and last RA, first and last Dec, share of the galaxies), degrees: read off the
 # official coordinates, about a third of them north of Dec +32.375.
@@ -199,7 +201,7 @@ def _render_rows(catalogue, seed, rows, image_size):
     return rows, np.stack(pictures), np.stack(votes), np.array(redshifts)
 
 
-def render_bands(label, seed=1, image_size=256, noise=True):
+def render_bands(label, seed=1, image_size=FULL_SIZE, noise=True):
     """Render one galaxy of a class as the camera sees it, for a look behind the picture.
 
     Args:
@@ -227,7 +229,7 @@ def render_bands(label, seed=1, image_size=256, noise=True):
     return bands
 
 
-def render_galaxy(label, seed=1, image_size=256):
+def render_galaxy(label, seed=1, image_size=FULL_SIZE):
     """Render one galaxy of a class as a cut-out like those of the survey.
 
     Args:
@@ -272,7 +274,20 @@ def _is_complete(path, settings):
     return True
 
 
-def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None):
+def _remove_damaged(path, settings):
+    """Remove a file of the cache that is no survey: only a damaged one can carry its name there.
+
+    Several processes may have found it damaged. The first removes it, and the others must not remove what the first has
+    rendered since.
+    """
+    with locked(path):
+        try:
+            _is_complete(path, settings)
+        except DataError:
+            path.unlink()
+
+
+def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_workers=None):
     """Render a simulated survey into an HDF5 file with the schema of Galaxy10 DECaLS, or keep the one that is there.
 
     Keys: `images` (n, s, s, 3) uint8; `ans` (n,) uint8, sorted; `ra`, `dec` (n,) float64, degrees; `redshift` (n,)
@@ -374,7 +389,6 @@ def load_simulated(profile="demo", seed=1):
     try:
         simulate_survey(path, num_galaxies, seed)
     except DataError:
-        # Only a damaged file can carry this name in the cache.
-        path.unlink()
+        _remove_damaged(path, _settings(num_galaxies, seed, FULL_SIZE))
         simulate_survey(path, num_galaxies, seed)
     return open_galaxy10(path)

@@ -4,9 +4,11 @@ import contextlib
 import json
 import multiprocessing
 import os
+import sys
 import time
 import traceback
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,18 @@ KILLS_IN_A_ROW = 4
 # and no thread of a library is copied.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["keras", "galaxy_utils.training", "galaxy_utils.data.simulated", "works"])
+
+
+def start_server():
+    """Start the process that all others are forked from, unless it runs; it has to find the modules of the tests."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 @dataclass
@@ -105,6 +119,7 @@ def _in_child(work, folder, connection):
 def started(work, folder):
     """Start a work in a process of its own, wait until its own part begins; yield process and connection."""
     folder.mkdir(parents=True, exist_ok=True)
+    start_server()
     receiving, sending = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=_in_child, args=(work, folder, sending))
     process.start()

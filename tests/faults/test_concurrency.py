@@ -14,6 +14,7 @@ from galaxy_utils import frozen_features
 from galaxy_utils.data import folder as folder_module
 from galaxy_utils.data import prepare as prepare_module
 from galaxy_utils.data import simulated
+from galaxy_utils.data.galaxy_recipes import RECIPE_VERSION
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import artifacts_folder
 
@@ -70,6 +71,19 @@ def test_one_works_and_all_get_the_same(tmp_path):
                 problems = [] if len(set(results)) == 1 else ["the results differ"]
                 problems += [] if notes.count("worked") == 1 else [f"{notes.count('worked')} processes did the work"]
                 outcome.add(PROCESSES, [f"{work.__name__}: {problem}" for problem in problems])
+
+
+def test_a_damaged_survey_is_rendered_again_once(tmp_path):
+    """All eight find it damaged, and none removes what another has rendered since."""
+    with recorded("Eight at once", "A damaged survey in the cache") as outcome:
+        for number in range(ROUNDS):
+            place = tmp_path / str(number)
+            damaged = place / "cache" / "simulated" / f"survey_n60_seed1_recipe{RECIPE_VERSION}.h5"
+            damaged.parent.mkdir(parents=True)
+            damaged.write_bytes(b"\x89HDF\r\n\x1a\n and nothing more")
+            results, notes = many_at_once(works.simulate, place)
+            same = len(set(results)) == 1 and notes.count("worked") == 1
+            outcome.add(PROCESSES, [] if same else [f"{len(set(results))} results, {notes.count('worked')} times"])
 
 
 def three_rounds(folder, begin, note):
