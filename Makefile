@@ -7,6 +7,9 @@
 # make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make class     measure how long sixty submissions take to grade
+# make faults    kill, fill, damage, lie and crowd: the whole table of faults, into CONTRIBUTING.md (an hour or more)
+# make licences  list the licences of all locked packages in book/licences.csv
+# make audit     ask the public list of known vulnerabilities about all locked packages (needs the network)
 # make stick     the book, all packages and the survey into a folder, for machines without a network
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
@@ -57,7 +60,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book scores test lint install colab links address lock assignments grade class stick clean check-python check-settings
+.PHONY: help book scores test lint install colab links address lock assignments grade class stick faults licences audit clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -127,6 +130,20 @@ class: install
 
 stick: install
 	@sh book/stick.sh '$(STICK)' $(BIN)/python
+
+faults: install
+	@rm -rf _build/faults
+	@FAULTS=all $(BIN)/python -m pytest -p no:xdist tests/faults; status=$$?; \
+	  $(BIN)/python tests/faults/table.py && exit $$status
+
+licences: install
+	@$(BIN)/python book/licences.py
+
+# In an environment of its own: what audits the packages is none of them.
+audit: | check-python
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@.venv-audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

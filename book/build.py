@@ -323,14 +323,21 @@ def render(source, state, settings):
     state = _digest(state, *(path.read_bytes() for path in others))
     html = settings.output / "html"
     stamp = settings.output / "rendered.json"
-    if stamp.exists() and json.loads(stamp.read_text()) == state and (html / "index.html").exists():
+    if _read_json(stamp) == state and (html / "index.html").exists():
         return html
     stamp.unlink(missing_ok=True)
     log = settings.output / "jupyter-book.log"
     work = settings.output / "jupyter-book"
+    begun = settings.output / "jupyter-book.begun"
+    if begun.exists():
+        # Sphinx was killed: it would take a page that it wrote half for a finished one.
+        shutil.rmtree(work, ignore_errors=True)
+    begun.touch()
     print("Rendering the pages", flush=True)
     # All pages: otherwise those that did not change keep the old navigation and the old style sheets.
-    if _run_jupyter_book(source, work, log, "--all", "--warningiserror", "--keep-going") != 0:
+    status = _run_jupyter_book(source, work, log, "--all", "--warningiserror", "--keep-going")
+    begun.unlink()
+    if status != 0:
         raise BuildError(
             "Jupyter Book reported errors or warnings.",
             where=log,
@@ -456,8 +463,17 @@ def _weights_state():
 
 def _record(chapter, settings):
     path = settings.run_folder / f"{chapter.name}.json"
-    complete = path.exists() and (settings.run_folder / chapter.path.name).exists()
-    return json.loads(path.read_text(encoding="utf-8")) if complete else {}
+    record = _read_json(path)
+    complete = isinstance(record, dict) and {"key", "seconds"} <= record.keys()
+    return record if complete and (settings.run_folder / chapter.path.name).exists() else {}
+
+
+def _read_json(path):
+    """Return what a file of an earlier build says, or `None` where there is none or it is damaged: it is made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _write_json(path, content):

@@ -5,16 +5,15 @@ import json
 import logging
 import math
 import time
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 from tqdm.std import tqdm
 
+from galaxy_utils.arrays import described, read_arrays, write_arrays
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import write_atomically
+from galaxy_utils.files import explain_read_errors
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.training import (
     CLASSIFICATION,
@@ -30,6 +29,10 @@ from galaxy_utils.wording import counted
 
 CHECKPOINT_FORMAT = 1
 AVERAGE = "average_over_galaxies"
+_SOUND_CHECKPOINT = {
+    "expected": "a checkpoint that training wrote",
+    "remedy": "delete the file to start the training again",
+}
 
 # TensorFlow warns when functions are compiled often, whichever they are. A chapter that trains several small networks
 # compiles each of them once, as it must.
@@ -253,8 +256,7 @@ def save_checkpoint(path, model, state, identity):
         "best": state.best_weights or [],
     }
     arrays = {f"{group}_{number}": array for group, members in groups.items() for number, array in enumerate(members)}
-    with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, content=np.array(json.dumps(content)), **arrays)
+    write_arrays(path, {"content": np.array(json.dumps(content)), **arrays})
 
 
 def load_checkpoint(path, model, state, identity):
@@ -264,23 +266,17 @@ def load_checkpoint(path, model, state, identity):
         ConfigurationError: The checkpoint belongs to another training.
         DataError: The file is damaged or no checkpoint.
     """
-    try:
-        # No pickle: a checkpoint from elsewhere cannot run code. Each array is read whole, which checks its checksum.
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        content = json.loads(str(arrays.pop("content")))
-        found_format, found_identity = content["format"], content["identity"]
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    # No pickle: a checkpoint from elsewhere cannot run code.
+    with explain_read_errors("The checkpoint cannot be read.", path, **_SOUND_CHECKPOINT):
+        arrays = read_arrays(path)
+        content = described(arrays, "content")
+        found_format, found_identity = content["format"], dict(content["identity"])
+        for name, kind in (("history", dict), ("stopped_early", bool), ("complete", bool), ("seconds", float)):
+            if not isinstance(content[name], kind):
+                raise TypeError(f"{name} is {content[name]!r}")
+        lengths = {len([*map(float, values)]) for values in content["history"].values()}
+        if not {"loss", "val_loss"} <= set(content["history"]) or len(lengths) != 1:
+            raise ValueError("the history is not one number per quantity and epoch")
     if found_format != CHECKPOINT_FORMAT:
         raise _damaged(path, f"format {found_format}; this version reads format {CHECKPOINT_FORMAT}")
     if differences := _differences(found_identity, json.loads(json.dumps(identity))):
@@ -294,11 +290,11 @@ def load_checkpoint(path, model, state, identity):
     if not any(name.startswith("best_") for name in arrays):
         del groups["best"]
     expected = {
-        f"{group}_{number}": tuple(variable.shape)
+        f"{group}_{number}": (tuple(variable.shape), np.dtype(variable.dtype).kind)
         for group, variables in groups.items()
         for number, variable in enumerate(variables)
     }
-    if {name: array.shape for name, array in arrays.items()} != expected:
+    if {name: (array.shape, array.dtype.kind) for name, array in arrays.items()} != expected:
         raise _damaged(path, "arrays that do not belong to this network")
     for group in ("model", "optimizer"):
         for number, variable in enumerate(groups[group]):
@@ -310,13 +306,7 @@ def load_checkpoint(path, model, state, identity):
 
 
 def _damaged(path, found):
-    return DataError(
-        "The checkpoint cannot be read.",
-        where=path,
-        expected="a checkpoint that training wrote",
-        found=found,
-        remedy="delete the file to start the training again",
-    )
+    return DataError("The checkpoint cannot be read.", where=path, found=found, **_SOUND_CHECKPOINT)
 
 
 def _differences(theirs, mine, prefix=""):

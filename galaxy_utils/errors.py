@@ -29,3 +29,7 @@ class DataError(GalaxyUtilsError, ValueError):
 
 class DownloadError(GalaxyUtilsError, OSError):
     """A file could not be fetched from any of its addresses."""
+
+
+class StorageError(GalaxyUtilsError, OSError):
+    """A file could not be written: the disk is full, or its folder cannot be written to."""

@@ -1,14 +1,25 @@
 """Where files live, and how they are written so that nothing is lost: temporary name first, rename last."""
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from pathlib import Path
 
 import platformdirs
 from filelock import FileLock, Timeout
+
+from galaxy_utils.errors import DataError, GalaxyUtilsError, StorageError
+
+# What the system says when a disk, a quota or the largest allowed file is full, and when a folder takes no files.
+# Not every system knows a quota.
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
 def cache_folder():
@@ -22,48 +33,142 @@ def artifacts_folder():
 
 
 @contextlib.contextmanager
-def write_atomically(path):
+def write_atomically(path, size=None):
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    A reader sees either the old file or the complete new one, never half of it, even when the process is killed.
+    A reader sees either the old file or the complete new one, never half of it, even when the process is killed. What
+    a killed process leaves under a temporary name is removed by the next that holds `locked(path)`.
+
+    Args:
+        path: The file.
+        size: About how many bytes it will have; `None` where that is not known. Room for it is made sure of first.
+
+    Raises:
+        StorageError: The disk is or becomes full, or the folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    with explain_write_errors(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if size is not None:
+            check_free_space(path, size)
+        descriptor, name = tempfile.mkstemp(prefix=_temporary_prefix(path), suffix=".partial", dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files only their owner can read; a finished file follows the user's own umask.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary_prefix(path):
+    # mkstemp adds eight characters and the suffix.
+    return f".{path.name}."
+
+
+def check_free_space(path, needed):
+    """Make sure that there is room for a file before its writing starts.
+
+    Args:
+        path: The file; it or its folder need not exist.
+        needed: Bytes.
+
+    Raises:
+        StorageError: There is no room.
+    """
+    if _free_space(path) < needed:
+        raise _full(path, needed)
+
+
+def _free_space(path):
+    return shutil.disk_usage(next(folder for folder in Path(path).absolute().parents if folder.is_dir())).free
+
+
+@contextlib.contextmanager
+def explain_write_errors(path, size=None):
+    """Turn what the system says of a full disk or a closed folder into an error that says what to do.
+
+    Args:
+        path: The file that is being written.
+        size: About how many bytes it will have; `None` where that is not known.
+
+    Raises:
+        StorageError: Instead of an `OSError`, or of what HDF5 makes of one.
+    """
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files only their owner can read; a finished file follows the user's own umask.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, StorageError):
+            raise
+        # HDF5 writes the number into its message, and raises another kind of error when it closes a file.
+        told = re.search(r"errno = (\d+)", str(error))
+        number = getattr(error, "errno", None) or (int(told.group(1)) if told else None)
+        if number in FULL:
+            raise _full(path, size) from error
+        if number in CLOSED:
+            raise StorageError(
+                "This file cannot be written.",
+                where=path,
+                expected="a folder that can be written to",
+                found=error,
+                remedy=f"{_elsewhere(path)}, or make its folder writable",
+            ) from error
+        raise
+
+
+def _full(path, needed):
+    expected = "more room" if needed is None else f"{needed / 2**20:,.1f} MiB free"
+    return StorageError(
+        f"The disk has no room for {Path(path).name}.",
+        where=Path(path).parent,
+        expected=expected,
+        found=f"{_free_space(path) / 2**20:,.1f} MiB free, or as much as your quota leaves of it",
+        remedy=f"free some space, or {_elsewhere(path)}",
+    )
+
+
+def _elsewhere(path):
+    path = Path(path).absolute()
+    for variable, folder in (("GALAXY_UTILS_CACHE", cache_folder()), ("GALAXY_UTILS_ARTIFACTS", artifacts_folder())):
+        if path.is_relative_to(folder.absolute()):
+            return f"set {variable} to a folder elsewhere"
+    return "choose a folder elsewhere"
 
 
 @contextlib.contextmanager
 def locked(path, waiting=None):
     """Hold the lock that belongs to `path`, across processes: one works, the others wait.
 
+    Whoever holds the lock is the only one to write `path`. So what lies beside it under a temporary name was left by a
+    process that was killed, and is removed.
+
     Args:
         path: What is locked; the lock itself is a hidden file beside it, or one in the folder that the environment
             variable `GALAXY_UTILS_LOCKS` names, where files lie on a disk that knows no locks.
         waiting: Line to print when another process holds the lock; `None` waits in silence.
+
+    Raises:
+        StorageError: The folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(_lock_file(path))
+    with explain_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(_lock_file(path))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if waiting is not None:
+                print(waiting, flush=True)
+            lock.acquire()
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        if waiting is not None:
-            print(waiting, flush=True)
-        lock.acquire()
-    try:
+        for leftover in path.parent.glob(f"{glob.escape(_temporary_prefix(path))}{'?' * 8}.partial"):
+            leftover.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
@@ -78,8 +183,40 @@ def _lock_file(path):
     return folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()}.lock"
 
 
+@contextlib.contextmanager
+def explain_read_errors(problem, path, *, expected=None, remedy=None):
+    """Turn whatever a library says of a damaged file, or of one from elsewhere, into one error that says what to do.
+
+    Libraries that are given bytes which nobody meant for them raise nearly anything: hence all exceptions.
+
+    Args:
+        problem: One sentence that says what cannot be read.
+        path: The file. A folder or a device of that name is refused: reading from a device may never end.
+        expected: What would have been right.
+        remedy: What the reader can do next.
+
+    Raises:
+        DataError: Instead of any exception that is not one of this package's own.
+    """
+    path = Path(path)
+    details = {"where": path, "expected": expected, "remedy": remedy}
+    if path.exists() and not path.is_file():
+        raise DataError(problem, **details, found="a folder or a device, no file")
+    try:
+        yield
+    except GalaxyUtilsError:
+        raise
+    except Exception as error:
+        raise DataError(problem, **details, found=f"{type(error).__name__}: {str(error)[:500]}") from error
+
+
 def write_json(path, content):
     """Write `content` as readable JSON, atomically. NaN and infinity are refused: they are not JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with write_atomically(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_bytes(path, (text + "\n").encode("utf-8"))
+
+
+def write_bytes(path, content):
+    """Write bytes, atomically, and remove what killed processes left of such a writing."""
+    with locked(path), write_atomically(path, len(content)) as temporary:
+        temporary.write_bytes(content)

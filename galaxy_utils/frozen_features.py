@@ -4,8 +4,8 @@ Below the freezing boundary of a network of `models.backbone_classifier` nothing
 would compute the same numbers again. `fit_on_frozen_features` does it once and ends with the same network.
 """
 
+import contextlib
 import hashlib
-import io
 import json
 import math
 import os
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from tqdm.std import tqdm
 
-from galaxy_utils.data.prepare import check_free_space
+from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.data.views import NUM_VIEWS, view_images
-from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import cache_folder, locked, write_json
+from galaxy_utils.errors import ConfigurationError, DataError, StorageError
+from galaxy_utils.files import cache_folder, check_free_space, explain_write_errors, write_json
 from galaxy_utils.models.transfer import FROZEN_PART, INPUT_SCALING, PROBABILITIES, SCALE_CHECK, TRAINED_PART
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.training import fit
@@ -106,23 +106,23 @@ def cache_frozen_features(model, dataset, *, views=None, dtype="float16", batch_
 
     Raises:
         ConfigurationError: A network without a frozen part, or with augmentation that cannot be kept on disk.
-        DataError: No room on the disk, or features that do not fit into 16 bits.
+        DataError: Features that do not fit into 16 bits.
+        StorageError: No room on the disk, or a cache folder that cannot be written to.
     """
     bottom, shapes, views = _checked(model, dataset, views, dtype)
     shape = (len(dataset), views, sum(map(math.prod, shapes)))
     digest = _digest_frozen_part(model, views)
     path = cache_folder() / "frozen_features" / f"{dataset.fingerprint}_{model.name}_{views}_{dtype}_{digest}.npy"
     started = time.perf_counter()
-    with locked(path):
-        array = _open(path, shape, dtype)
-        was_there = array is not None
-        if not was_there:
-            done_before = _compute(path, bottom, dataset, shape, np.dtype(dtype), batch_size, progress)
-            array = _open(path, shape, dtype)
-            seconds = time.perf_counter() - started
-            write_json(_record_of(path), {"seconds": seconds * len(dataset) / (len(dataset) - done_before)})
-        record = _record_of(path)
-        computing_seconds = json.loads(record.read_text())["seconds"] if record.exists() else None
+    seconds = 0.0
+
+    def compute():
+        nonlocal seconds
+        done_before = _compute(path, bottom, dataset, shape, np.dtype(dtype), batch_size, progress)
+        seconds = time.perf_counter() - started
+        write_json(_record_of(path), {"seconds": seconds * len(dataset) / (len(dataset) - done_before)})
+
+    array = open_or_make_array(path, shape, dtype, compute)
     return FrozenFeatures(
         name=dataset.name,
         array=array,
@@ -130,8 +130,8 @@ def cache_frozen_features(model, dataset, *, views=None, dtype="float16", batch_
         class_names=dataset.class_names,
         vote_fractions=dataset.vote_fractions,
         fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
-        seconds=0.0 if was_there else seconds,
-        computing_seconds=computing_seconds,
+        seconds=seconds,
+        computing_seconds=_recorded_seconds(path),
     )
 
 
@@ -289,18 +289,17 @@ def _digest_frozen_part(model, views):
     return digest.hexdigest()[:16]
 
 
-def _open(path, shape, dtype):
-    """Map the features, or return None where there is no sound file."""
-    try:
-        array = np.load(path, mmap_mode="r")
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    return array if array.shape == shape and array.dtype == dtype else None
-
-
 def _record_of(path):
     """Where it is written how long a file of features took to compute."""
     return path.with_suffix(".json")
+
+
+def _recorded_seconds(path):
+    """Return what is written there, or `None` where nobody wrote it down or the note is damaged."""
+    try:
+        return float(json.loads(_record_of(path).read_text())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _compute(path, bottom, dataset, shape, dtype, batch_size, progress):
@@ -308,21 +307,18 @@ def _compute(path, bottom, dataset, shape, dtype, batch_size, progress):
 
     Return how many rows were there before.
     """
-    header = io.BytesIO()
-    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, description)
-    header = header.getvalue()
+    header = array_header(shape, dtype)
     num_galaxies, views, numbers = shape
     row_bytes = views * numbers * dtype.itemsize
     chunk = batch_size * BATCHES_PER_CHUNK
     partial = path.with_name(f"{path.name}.partial")
     done = _rows_done(partial, header, row_bytes, chunk)
-    check_free_space(path, (num_galaxies - done) * row_bytes, "the frozen features")
+    check_free_space(path, (num_galaxies - done) * row_bytes)
     size = num_galaxies * row_bytes / 2**20
     title = f"Computing frozen features, {size:,.0f} MiB on disk"
     bar = progress_bar(num_galaxies, title) if progress else tqdm(disable=True)
     # Ordinary writes: the pages of a mapped array would count as this process's memory.
-    with open(partial, "r+b" if done else "wb") as file, bar:
+    with _gone_when_full(partial), open(partial, "r+b" if done else "wb") as file, bar:
         if not done:
             file.write(header)
         file.truncate(len(header) + done * row_bytes)
@@ -339,6 +335,17 @@ def _compute(path, bottom, dataset, shape, dtype, batch_size, progress):
         os.fsync(file.fileno())
     os.replace(partial, path)
     return done
+
+
+@contextlib.contextmanager
+def _gone_when_full(partial):
+    """Remove a partial file that has filled the disk; one whose computing was interrupted stays, to be continued."""
+    try:
+        with explain_write_errors(partial):
+            yield
+    except StorageError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _rows_done(partial, header, row_bytes, chunk):

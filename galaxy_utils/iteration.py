@@ -41,7 +41,7 @@ import numpy as np
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.classification import galaxy_divergences
 from galaxy_utils.evaluation.significance import check_count, mean_over_seeds, paired_difference
-from galaxy_utils.files import locked
+from galaxy_utils.files import explain_read_errors, locked
 from galaxy_utils.journal import append_entry, read_entries
 from galaxy_utils.measurement import COSTS, Measurement, check_same_galaxies, identity_of
 from galaxy_utils.recipes import Recipe
@@ -796,7 +796,15 @@ class Ledger:
             )
         if [e["hash"] for e in self._entries] != [e["hash"] for e in entries[: len(self._entries)]]:
             raise DataError("The ledger's file was replaced since it was opened.", where=self.path)
-        self._entries = entries
+        known, self._entries = self._entries, entries
+        try:
+            with explain_read_errors("The ledger holds what no ledger writes.", self.path):
+                _check_entries(entries)
+                # Everything is shown once, to nobody: what cannot be shown is noticed here and not in a chapter.
+                str(self), self.table()
+        except (ConfigurationError, DataError):
+            self._entries = known
+            raise
 
 
 def compare(first, second, *, label_smoothing=0.1, same_networks=False):
@@ -910,6 +918,33 @@ def _scores(measurements, rule):
         # With two seeds an interval can be wider than the scale.
         scores[score] = [mean.value, *(float(end) for end in np.clip(mean.interval(), 0.0, highest))]
     return scores
+
+
+def _check_entries(entries):
+    """Build everything that entries stand for once, so that what cannot be built is noticed when the file is read."""
+    header, *others = entries
+    Rule(**header["rule"])
+    for part in ("validation", "test"):
+        dict(header[part])
+    if not all(isinstance(seed, int) for seed in header["seeds"]) or not isinstance(header["provenance"], str):
+        raise TypeError("seeds or provenance")
+    for entry in others:
+        if entry["kind"] == "test":
+            pieces = [piece for scores in entry["scores"].values() for piece in scores["evidence"]]
+            [*map(float, entry["scores"][entry["best"]]["kl"])]
+        elif entry["kind"] == "round":
+            one = _round(entry)
+            pieces = one.evidence
+            if one.verdict not in (START, KEEP, REVERT, REFERENCE) or len(one.recipe.name) < 1:
+                raise ValueError(one.verdict)
+            [*map(float, (*one.kl, *one.accuracy, *(one.cost[cost] for cost in COSTS)))]
+            [(old, new) for old, new in one.changes.values()]
+        else:
+            raise ValueError(f"an entry of the kind {entry['kind']!r}")
+        for piece in pieces:
+            # Answers lie beside the ledger, nowhere else.
+            if Path(piece["file"]).is_absolute() or ".." in Path(piece["file"]).parts:
+                raise ValueError(f"answers in {piece['file']}")
 
 
 def _best(rounds):

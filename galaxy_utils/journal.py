@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from galaxy_utils.errors import DataError
-from galaxy_utils.files import locked
+from galaxy_utils.files import explain_read_errors, explain_write_errors, locked
 
 
 def read_entries(path, *, holds_lock=False):
@@ -54,22 +54,24 @@ def append_entry(path, entry):
 
     Raises:
         DataError: A line was changed after it was written.
+        StorageError: The disk is full. What was written of the line is cut off by the next reader.
     """
     entries = read_entries(path, holds_lock=True)
     previous = entries[-1]["hash"] if entries else ""
     line = json.dumps({**entry, "hash": _hash(entry, previous)}, ensure_ascii=False, allow_nan=False)
-    with open(path, "ab") as file:
-        file.write(line.encode("utf-8") + b"\n")
+    content = line.encode("utf-8") + b"\n"
+    with explain_write_errors(path, len(content)), open(path, "ab") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _lines(path):
     """Return the complete lines and the bytes after the last line break."""
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
+    if not Path(path).exists():
         return [], b""
+    with explain_read_errors("The journal cannot be read.", path):
+        content = Path(path).read_bytes()
     *lines, rest = content.split(b"\n")
     return lines, rest
 
@@ -89,7 +91,7 @@ def _unsealed(line, previous, where):
         entry = json.loads(line)
         content = {name: value for name, value in entry.items() if name != "hash"}
         intact = entry["hash"] == _hash(content, previous)
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         intact = False
     if not intact:
         raise DataError(

@@ -4,14 +4,14 @@ import hashlib
 import io
 import json
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from galaxy_utils.arrays import described, read_arrays
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import write_atomically
+from galaxy_utils.files import explain_read_errors, write_bytes
 
 ARRAYS = ("probabilities", "labels", "rows", "groups")
 COSTS = ("training_seconds", "parameters", "inference_seconds")
@@ -93,8 +93,7 @@ class Measurement:
 
     def save(self, path):
         """Write `to_bytes` into a file, atomically."""
-        with write_atomically(path) as temporary:
-            temporary.write_bytes(self.to_bytes())
+        write_bytes(path, self.to_bytes())
 
     @classmethod
     def load(cls, path):
@@ -106,14 +105,10 @@ class Measurement:
         path = Path(path)
         if not path.is_file():
             raise DataError("There is no such measurement.", where=path, remedy="run the chapter that makes it")
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in ARRAYS}
-                return cls(**arrays, **json.loads(str(content["description"])))
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(
-                "The measurement cannot be read.", where=path, found=error, remedy="delete the file and measure again"
-            ) from error
+        with explain_read_errors("The measurement cannot be read.", path, remedy="delete the file and measure again"):
+            content = read_arrays(path)
+            description = described(content, "description")
+            return cls(**content, **description)
 
 
 def measure(model, run, dataset, split, *, part="validation", predict=None):

@@ -52,7 +52,7 @@ def get_profile(name):
     """
     if isinstance(name, Profile):
         return name
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         near = difflib.get_close_matches(str(name).lower(), PROFILES, n=1)
         raise ConfigurationError(
             f"There is no profile {name!r}.",

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
@@ -13,10 +14,11 @@ from pathlib import Path
 
 import galaxy_utils
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import artifacts_folder, write_json
+from galaxy_utils.files import artifacts_folder, explain_read_errors, write_json
 from galaxy_utils.profiles import get_profile
 
 REPORT_FORMAT = 1
+SCORES = ("accuracy", "cross_entropy", "kl_divergence")
 
 # What every report holds, and what each part of it holds at least.
 REQUIRED_FIELDS = {
@@ -119,17 +121,16 @@ def read_report(path):
         Its content as a dictionary.
 
     Raises:
-        DataError: The file is missing, no JSON, of another format, or lacks fields.
+        DataError: The file is missing, no JSON, of another format, lacks fields, or holds scores that cannot be.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    remedy = "delete the file and run its chapter again"
+    if not path.exists():
         raise DataError(
             "There is no such report.", where=path, remedy="run the chapter that writes it, with the same profile"
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError("The report cannot be read.", where=path, expected="JSON", found=error) from error
+        )
+    with explain_read_errors("The report cannot be read.", path, expected="JSON", remedy=remedy):
+        content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise DataError("The report is no JSON object.", where=path, found=type(content).__name__)
     missing = [name for name in REQUIRED_FIELDS if name not in content]
@@ -142,7 +143,7 @@ def read_report(path):
             "The report lacks fields.",
             where=path,
             expected=", ".join(missing),
-            remedy="delete the file and run its chapter again",
+            remedy=remedy,
         )
     if content["format"] != REPORT_FORMAT:
         raise DataError(
@@ -150,9 +151,36 @@ def read_report(path):
             where=path,
             expected=REPORT_FORMAT,
             found=content["format"],
+            remedy=remedy,
+        )
+    _check_scores(content, path)
+    return content
+
+
+def _check_scores(content, path):
+    """Refuse scores and histories that no chapter could show: those edited by hand, above all."""
+
+    def is_number(value):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+    evaluation, training = content["evaluation"], content["training"]
+    wrong = [f"evaluation.{name}" for name in SCORES if not is_number(evaluation[name])]
+    if is_number(evaluation["accuracy"]) and not 0 <= evaluation["accuracy"] <= 1:
+        wrong.append("evaluation.accuracy")
+    history = training["history"]
+    wrong += [] if isinstance(history, dict) else ["training.history"]
+    for name, values in history.items() if isinstance(history, dict) else ():
+        if not isinstance(values, list) or not all(map(is_number, values)):
+            wrong.append(f"training.history.{name}")
+    wrong += [name for name in ("chapter", "model", "part") if not isinstance(content[name], str)]
+    if wrong:
+        raise DataError(
+            "The report holds what cannot be.",
+            where=path,
+            expected="numbers where scores are, finite and, for accuracy, from 0 to 1; texts where names are",
+            found=f"something else in {', '.join(wrong)}",
             remedy="delete the file and run its chapter again",
         )
-    return content
 
 
 def _folder_name(text):

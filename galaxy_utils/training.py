@@ -141,6 +141,7 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
     Raises:
         ConfigurationError: Arguments that do not fit together, or a checkpoint of another run.
         DataError: Rows that the dataset does not have, or a damaged checkpoint.
+        StorageError: The checkpoint cannot be written: a full disk, or a closed folder.
         FloatingPointError: The loss stopped being a finite number. The network has its last good weights: those with
             which the last epoch with a finite loss ended, or this call began. A checkpoint holds them, too.
     """

@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-from galaxy_utils.files import artifacts_folder, cache_folder, locked, write_atomically, write_json
+from galaxy_utils.errors import DataError, StorageError
+from galaxy_utils.files import (
+    artifacts_folder,
+    cache_folder,
+    explain_read_errors,
+    locked,
+    write_atomically,
+    write_json,
+)
 
 
 def test_variables_decide_where_files_live(tmp_path, monkeypatch):
@@ -81,3 +89,37 @@ def test_json_is_readable_and_refuses_what_json_lacks(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"accuracy": float("nan")})
     assert json.loads(path.read_text(encoding="utf-8"))["numbers"] == [1, 2.5]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_lock(tmp_path):
+    left, others = tmp_path / ".a.x1_bcdef.partial", [tmp_path / ".a.json.x1_bcdef.partial", tmp_path / "a.partial"]
+    for path in (left, *others):
+        path.touch()
+    with locked(tmp_path / "a"):
+        assert not left.exists() and all(path.exists() for path in others)
+
+
+def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALAXY_UTILS_CACHE", str(tmp_path))
+    with pytest.raises(StorageError, match="no room") as caught, write_atomically(tmp_path / "new" / "a", size=2**60):
+        raise AssertionError("the writing began")
+    assert "set GALAXY_UTILS_CACHE" in str(caught.value) and not list((tmp_path / "new").iterdir())
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be written") as caught:
+        write_json(tmp_path / "file" / "a.json", {})
+    assert str(tmp_path / "file" / "a.json") in str(caught.value)
+
+
+def test_whatever_a_library_says_of_a_file_becomes_one_error(tmp_path):
+    for error in (KeyError("key"), MemoryError(), RecursionError("deep"), ValueError("x" * 5000)):
+        with (
+            pytest.raises(DataError, match="It cannot be read") as caught,
+            explain_read_errors("It cannot be read.", "f"),
+        ):
+            raise error
+        assert type(error).__name__ in str(caught.value) and len(str(caught.value)) < 700
+    with pytest.raises(DataError, match="folder or a device"), explain_read_errors("It cannot be read.", tmp_path):
+        raise AssertionError("the reading began")

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from toy_galaxies import WatchedImages, toy_galaxies, toy_split
 
-from galaxy_utils import frozen_features
+from galaxy_utils import files, frozen_features
 from galaxy_utils.augmentation import RandomFlipsAndTurns, RandomRotationZoomShift
-from galaxy_utils.data import prepare
 from galaxy_utils.data.views import NUM_VIEWS, view_images
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, StorageError
 from galaxy_utils.files import cache_folder
 from galaxy_utils.frozen_features import (
     cache_frozen_features,
@@ -227,9 +226,9 @@ def test_a_damaged_file_is_computed_again(still, damage):
 
 
 def test_a_full_disk_is_noticed_beforehand(still, monkeypatch):
-    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     watched = WatchedImages(galaxies().images)
-    with pytest.raises(DataError, match="no room for the frozen features"):
+    with pytest.raises(StorageError, match="no room"):
         cache_frozen_features(still, galaxies().replace(images=watched, fingerprint="full"))
     assert not watched.reads
 

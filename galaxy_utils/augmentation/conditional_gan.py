@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxy_utils.arrays import read_arrays, write_arrays
 from galaxy_utils.augmentation.synthetic import SyntheticImages
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.views import NUM_VIEWS, view_images
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import write_atomically
+from galaxy_utils.files import explain_read_errors, locked
 from galaxy_utils.models.cnn import check_integer
 
 LOSSES = ("cross_entropy", "relativistic")
@@ -295,18 +296,19 @@ def read_film(path):
     """Return what a `sample_film` kept: `{epoch: images}`, epochs counted from 1, ascending.
 
     Raises:
-        DataError: There is no film.
+        DataError: There is no film, or the file is damaged.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(
             "There is no film of this training.", where=path, remedy="give sample_film to gu.fit as a callback"
         )
-    with np.load(path, allow_pickle=False) as film:
-        return {int(epoch): film[epoch] for epoch in sorted(film.files, key=int)}
+    with explain_read_errors("The film cannot be read.", path, remedy="delete the file and train again"):
+        film = read_arrays(path)
+        return {int(epoch): film[epoch] for epoch in sorted(film, key=int)}
 
 
 def write_film(path, frames):
     """Write the frames of a film, atomically."""
-    with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{str(epoch): images for epoch, images in frames.items()})
+    with locked(path):
+        write_arrays(path, {str(epoch): images for epoch, images in frames.items()})

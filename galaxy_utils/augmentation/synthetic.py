@@ -7,9 +7,10 @@ from numbers import Real
 
 import numpy as np
 
+from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.data.split import Split, data_fingerprint
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.files import cache_folder, locked, write_atomically
+from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.training import encode, reconstruct
 
 # As many images are made at a time, so that memory stays flat.
@@ -209,15 +210,15 @@ def _images_of(model, dataset, sources, seed):
     if not len(sources):
         return np.empty(shape, np.uint8)
     path = cache_folder() / "synthetic" / f"{model.name}_{digest.hexdigest()[:16]}.npy"
-    with locked(path):
-        if not path.exists():
-            random = np.random.default_rng([seed, 1])
-            with write_atomically(path) as temporary, open(temporary, "wb") as file:
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-                for start in range(0, len(sources), IMAGES_AT_ONCE):
-                    file.write(_redraw(model, dataset, sources[start : start + IMAGES_AT_ONCE], random).data)
-    return np.load(path, mmap_mode="r")
+
+    def write():
+        random = np.random.default_rng([seed, 1])
+        with write_atomically(path, size=math.prod(shape)) as temporary, open(temporary, "wb") as file:
+            file.write(array_header(shape, np.uint8))
+            for start in range(0, len(sources), IMAGES_AT_ONCE):
+                file.write(_redraw(model, dataset, sources[start : start + IMAGES_AT_ONCE], random).data)
+
+    return open_or_make_array(path, shape, np.uint8, write)
 
 
 def _redraw(model, dataset, rows, random):

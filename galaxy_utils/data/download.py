@@ -7,12 +7,13 @@ used here, its download is not.
 import hashlib
 import ipaddress
 import os
+import re
 import shutil
 import time
 from urllib.parse import urljoin, urlsplit
 
-from galaxy_utils.errors import ConfigurationError, DownloadError
-from galaxy_utils.files import locked
+from galaxy_utils.errors import ConfigurationError, DownloadError, StorageError
+from galaxy_utils.files import explain_write_errors, locked
 from galaxy_utils.progress import progress_bar
 
 MEGABYTE = 1_000_000
@@ -63,6 +64,7 @@ def download(
     Raises:
         ConfigurationError: An address is not https. Plain http is only allowed on this machine itself.
         DownloadError: No mirror served the file, or the disk has no room for it.
+        StorageError: The disk became full, or the folder cannot be written to.
     """
     for address, _ in mirrors:
         if not _is_safe(address):
@@ -80,12 +82,17 @@ def download(
             partial = path.with_name(f"{path.name}.{(checksum or 'unchecked')[:8].lower()}.partial")
             _check_free_space(partial, size, alternative, folder_variable)
             try:
-                with progress_bar(round(size / MEGABYTE), f"Downloading {path.name}", unit="MB") as bar:
+                title = f"Downloading {path.name}"
+                with explain_write_errors(path, size), progress_bar(round(size / MEGABYTE), title, unit="MB") as bar:
                     _fetch(address, checksum, partial, size, attempts, pause, timeout, bar)
+                    os.replace(partial, path)
             except _Useless as failure:
                 failures.append(f"{address}: {failure}")
                 continue
-            os.replace(partial, path)
+            except StorageError:
+                # A full disk stays full while this lies on it.
+                _discard(partial)
+                raise
             return path
         first_address = mirrors[0][0]
         remedy = f"Fetch {first_address} with a browser or on another machine and save it as {path}."
@@ -147,9 +154,15 @@ def _receive(address, partial, size, timeout, bar):
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        if _tag_file(partial).exists():
+        tag = _kept_tag(partial)
+        if tag is None:
+            # Whatever spoilt the tag may have spoilt the file, too.
+            _discard(partial)
+            start = 0
+            del headers["Range"]
+        elif tag:
             # "The rest if it is still the same version, else all of it."
-            headers["If-Range"] = _tag_file(partial).read_text()
+            headers["If-Range"] = tag
     try:
         with requests.get(
             address,
@@ -167,15 +180,23 @@ def _receive(address, partial, size, timeout, bar):
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 _discard(partial)
                 raise _Cut("the server sent another part of the file than it was asked for")
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length else None
-            if (total or 0) > 1.1 * size + MEGABYTE:
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                # What a portal of a hotel, a moved page and an overloaded site have in common.
+                raise _Useless("it serves a web page in the file's place")
+            length = response.headers.get("Content-Length", "")
+            total = start + int(length) if length.isascii() and length.isdecimal() else None
+            if total is not None and not 0.9 * size - MEGABYTE <= total <= 1.1 * size + MEGABYTE:
                 raise _Useless(f"the file has {total:,} bytes instead of about {size:,}")
+            if not start:
+                # Before its new tag is kept: a piece of an old version must never stand beside it.
+                _discard(partial)
             _keep_tag(partial, response.headers.get("ETag", ""))
             with open(partial, "ab" if start else "wb") as file:
                 end = _copy(response.raw, file, start, size, timeout, bar)
             if total is not None and end < total:
                 raise _Cut(f"the connection was cut after {end:,} of {total:,} bytes")
+    except requests.TooManyRedirects as error:
+        raise _Useless("it leads from one address to the next without an end") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         raise _Cut(f"{type(error).__name__}: {error}") from error
 
@@ -185,6 +206,17 @@ def _tag_file(partial):
     return partial.with_name(f"{partial.name}.tag")
 
 
+def _kept_tag(partial):
+    """Return the tag, `""` where there is none, or `None` where what is there is no tag that could be sent."""
+    try:
+        tag = _tag_file(partial).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        return None
+    return tag if re.fullmatch(r'"[\x21\x23-\x7e]*"', tag) else None
+
+
 def _discard(partial):
     partial.unlink(missing_ok=True)
     _tag_file(partial).unlink(missing_ok=True)
@@ -192,16 +224,21 @@ def _discard(partial):
 
 def _keep_tag(partial, tag):
     # A weak tag promises the same meaning, not the same bytes.
-    if tag and not tag.startswith("W/"):
-        _tag_file(partial).write_text(tag)
+    if re.fullmatch(r'"[\x21\x23-\x7e]*"', tag):
+        _tag_file(partial).write_text(tag, encoding="ascii")
     else:
         _tag_file(partial).unlink(missing_ok=True)
 
 
 def _check_redirect(response, **_):
     """Called with every answer, before a redirect is followed."""
-    target = response.is_redirect and urljoin(response.url, response.headers["Location"])
-    if target and not _is_safe(target):
+    if not response.is_redirect:
+        return
+    try:
+        target = urljoin(response.url, response.headers["Location"])
+    except ValueError as error:
+        raise _Useless("it leads to something that is no address") from error
+    if not _is_safe(target):
         raise _Useless(f"it leads to {target}, which is not https")
 
 
@@ -236,10 +273,10 @@ def _check_status(response):
 
 def _is_safe(address):
     """Whether the address is https, or plain http to this very machine."""
-    parts = urlsplit(address)
-    if parts.scheme != "http":
-        return parts.scheme == "https"
     try:
+        parts = urlsplit(address)
+        if parts.scheme != "http":
+            return parts.scheme == "https"
         return parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False

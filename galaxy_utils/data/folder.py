@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import math
 import re
 import warnings
 from collections import Counter
@@ -9,12 +10,13 @@ from collections import Counter
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from galaxy_utils.arrays import array_header, open_array
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.sources import find_images
 from galaxy_utils.errors import DataError
-from galaxy_utils.files import cache_folder, locked, write_atomically
+from galaxy_utils.files import cache_folder, explain_read_errors, locked, write_atomically
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.wording import counted
 
@@ -49,10 +51,14 @@ def open_folder(path):
     content = _hash_content(path, files)
     # The content decides the name, so a changed, added or renamed image never meets an old cache.
     cached = cache_folder() / "folders" / f"{content}.npy"
-    with locked(cached):
-        if not cached.exists():
-            _decode_all(path, files, cached)
-    images = np.load(cached, mmap_mode="r")
+    images = _open_decoded(cached, len(files))
+    if images is None:
+        with locked(cached):
+            # Another process may have decoded them while this one waited for the lock.
+            images = _open_decoded(cached, len(files))
+            if images is None:
+                _decode_all(path, files, cached)
+                images = _open_decoded(cached, len(files))
 
     digest = hashlib.sha256(repr((content, class_names)).encode())
     for column in (ra, dec):
@@ -105,7 +111,12 @@ def _read_manifest(path, files):
     row_of_file = {file: row for row, file in enumerate(files)}
     coordinates = np.full((len(files), 2), np.nan)
     problems, seen = [], set()
-    with open(manifest, newline="", encoding="utf-8-sig") as opened:
+    unreadable = "The manifest cannot be read."
+    text = "a table of comma-separated values in UTF-8"
+    with (
+        explain_read_errors(unreadable, manifest, expected=text, remedy="save it again, as CSV in UTF-8"),
+        open(manifest, newline="", encoding="utf-8-sig") as opened,
+    ):
         reader = csv.DictReader(opened)
         missing = {"file", "ra", "dec"} - set(reader.fieldnames or ())
         if missing:
@@ -149,11 +160,50 @@ def _parse_position(ra, dec):
 
 
 def _hash_content(path, files):
-    digest = hashlib.sha256()
+    digest, unusable = hashlib.sha256(), {}
     for file in files:
-        digest.update(f"{file}\n".encode())
-        digest.update(hashlib.sha256((path / file).read_bytes()).digest())
+        try:
+            _check_name(file)
+            # A device or a pipe with an image's name may be read for ever.
+            if not (path / file).is_file():
+                raise ValueError("a folder, a device or a broken link, no file")
+            digest.update(f"{file}\n".encode())
+            with open(path / file, "rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+        except (OSError, ValueError) as error:
+            unusable[file] = error
+    _check_all_usable(path, files, unusable)
     return digest.hexdigest()[:16]
+
+
+def _check_name(name):
+    """Refuse what cannot be printed or written into a report, before hours of training end with it."""
+    if not name.isprintable():
+        raise ValueError("a name with characters that cannot be printed; rename it")
+
+
+def _check_all_usable(path, files, unusable):
+    if unusable:
+        raise DataError(
+            f"{len(unusable):,} of {len(files):,} images cannot be used.",
+            where=path,
+            expected=f"8-bit JPEG or PNG images of at least {SMALLEST_SIDE} pixels",
+            found=_listing([f"{_printable(file)}: {_printable(reason)}" for file, reason in unusable.items()]),
+            remedy="Repair or remove these files.",
+        )
+
+
+def _printable(text):
+    return str(text) if str(text).isprintable() else ascii(str(text))
+
+
+def _open_decoded(cached, num_images):
+    """Map the decoded images; return None where there is no sound file. Its length tells the side of the images."""
+    if not cached.is_file():
+        return None
+    header_bytes = len(array_header((num_images, 1, 1, 3), np.uint8))
+    side = math.isqrt(max(0, cached.stat().st_size - header_bytes) // (3 * num_images))
+    return open_array(cached, (num_images, side, side, 3), np.uint8)
 
 
 def _decode_all(path, files, cached):
@@ -166,9 +216,9 @@ def _decode_all(path, files, cached):
         except ValueError as error:
             unusable[file] = error
     size = Counter(sides).most_common(1)[0][0] if sides else 0
-    with write_atomically(cached) as temporary, open(temporary, "wb") as output:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, 3)}
-        np.lib.format.write_array_header_1_0(output, header)
+    room = len(files) * size**2 * 3
+    with write_atomically(cached, size=room) as temporary, open(temporary, "wb") as output:
+        output.write(array_header((len(files), size, size, 3), np.uint8))
         with progress_bar(len(files), "Reading images", unit="images") as bar:
             for file in files:
                 if file not in unusable:
@@ -177,14 +227,7 @@ def _decode_all(path, files, cached):
                     except ValueError as error:
                         unusable[file] = error
                 bar.update(1)
-        if unusable:
-            raise DataError(
-                f"{len(unusable):,} of {len(files):,} images cannot be used.",
-                where=path,
-                expected=f"8-bit JPEG or PNG images of at least {SMALLEST_SIDE} pixels",
-                found=_listing([f"{file}: {reason}" for file, reason in unusable.items()]),
-                remedy="Repair or remove these files.",
-            )
+        _check_all_usable(path, files, unusable)
 
 
 def _open_image(path):
@@ -195,9 +238,10 @@ def _open_image(path):
         with warnings.catch_warnings():
             # Pillow only warns of images so large that they look like an attack on memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            # Other formats come with more than pixels; one of them would be handed to another program.
+            image = Image.open(path, formats=("JPEG", "PNG"))
     except UnidentifiedImageError as error:
-        raise ValueError("not an image") from error
+        raise ValueError("not an image in JPEG or PNG") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:
@@ -206,6 +250,8 @@ def _open_image(path):
         raise ValueError(f"tiny, {image.size[0]} x {image.size[1]} pixels")
     if image.mode not in EIGHT_BIT_MODES:
         raise ValueError(f"not 8-bit (mode {image.mode})")
+    if image.format == "PNG" and getattr(image, "is_animated", False):
+        raise ValueError(f"animated, {image.n_frames} frames")
     return image
 
 

@@ -12,7 +12,7 @@ from galaxy_utils.data.download import download
 from galaxy_utils.data.hdf5_images import HDF5Images
 from galaxy_utils.data.sources import check_signature
 from galaxy_utils.errors import DataError
-from galaxy_utils.files import cache_folder
+from galaxy_utils.files import cache_folder, explain_read_errors
 
 FILE_NAME = "Galaxy10_DECals.h5"
 # (address, SHA-256), tried in this order. Only addresses that serve this very file belong here: the copies on Hugging
@@ -24,6 +24,7 @@ MIRRORS = (
     ),
 )
 APPROXIMATE_BYTES = 2_540_000_000
+FETCH_AGAIN = "Delete it and download or copy it again."
 
 # Key → (number of axes, NumPy kinds of number, what that is called in a message).
 COLUMNS = {
@@ -68,14 +69,12 @@ def open_galaxy10(path):
             key, what was expected and what was found.
     """
     path = Path(path)
-    with _open_hdf5(path) as file:
+    with _open_hdf5(path) as file, explain_read_errors("The file is damaged.", path, remedy=FETCH_AGAIN):
         num_galaxies, side = _check_images(file, path)
-        try:
-            columns = {key: _read_column(file, path, key, num_galaxies) for key in COLUMNS}
-            vote_fractions = _read_vote_fractions(file, path, num_galaxies)
-        except OSError as error:
-            raise DataError("The file is damaged: a column cannot be read.", where=path, found=str(error)) from error
+        columns = {key: _read_column(file, path, key, num_galaxies) for key in COLUMNS}
+        vote_fractions = _read_vote_fractions(file, path, num_galaxies)
         is_simulated = bool(file.attrs.get("simulated", False))
+        images = HDF5Images(path)
     _check_values(path, columns)
 
     labels = columns["ans"].astype(np.int64)
@@ -90,7 +89,7 @@ def open_galaxy10(path):
     return GalaxyDataset(
         name=name,
         provenance=provenance,
-        images=HDF5Images(path),
+        images=images,
         labels=labels,
         ra=columns["ra"].astype(np.float64),
         dec=columns["dec"].astype(np.float64),
@@ -106,16 +105,9 @@ def _open_hdf5(path):
     if not path.is_file():
         raise DataError("There is no such file.", where=path, expected="an HDF5 file")
     check_signature(path)
-    try:
+    size = f"a complete HDF5 file; this one has {path.stat().st_size:,} bytes"
+    with explain_read_errors("The file is truncated or damaged.", path, expected=size, remedy=FETCH_AGAIN):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(
-            "The file is truncated or damaged.",
-            where=path,
-            expected="a complete HDF5 file",
-            found=f"{path.stat().st_size:,} bytes; {error}",
-            remedy="Delete it and download or copy it again.",
-        ) from error
 
 
 def _find(file, path, key):

@@ -7,6 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from galaxy_utils.files import explain_read_errors
+
 
 class HDF5Images:
     """A lazy, read-only view of one data set of an HDF5 file, indexed along its first axis as in NumPy.
@@ -46,12 +48,13 @@ class HDF5Images:
         """Return one row (integer), or a new array of rows (slice, integer array, boolean mask).
 
         Raises:
+            DataError: The file is damaged.
             IndexError: A row does not exist, or the index is none of the above.
         """
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step == 1:
-                return self._dataset()[start : max(start, stop)]
+                return self._read(start, max(start, stop))
             return self._read_rows(np.arange(start, stop, step))
         rows = np.asarray(index)
         if rows.dtype == bool:
@@ -60,7 +63,8 @@ class HDF5Images:
             return self._read_rows(np.flatnonzero(rows))
         if rows.ndim == 0:
             row = operator.index(index)
-            return self._dataset()[int(self._check_rows(np.array([row]))[0])]
+            row = int(self._check_rows(np.array([row]))[0])
+            return self._read(row, row + 1)[0]
         if rows.ndim != 1 or not (rows.size == 0 or np.issubdtype(rows.dtype, np.integer)):
             raise IndexError("index with an integer, a slice, a one-dimensional integer array or a mask")
         return self._read_rows(self._check_rows(rows.astype(np.int64)))
@@ -99,10 +103,17 @@ class HDF5Images:
         images = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if len(rows) == 0:
             return images
-        dataset = self._dataset()
         order = np.argsort(rows, kind="stable")
         # Consecutive rows are read in one go: h5py's own index lists are slow for thousands of rows.
         for run in np.split(order, np.flatnonzero(np.diff(rows[order]) > 1) + 1):
             first, last = rows[run[0]], rows[run[-1]]
-            images[run] = dataset[first : last + 1][rows[run] - first]
+            images[run] = self._read(first, last + 1)[rows[run] - first]
         return images
+
+    def _read(self, first, last):
+        with explain_read_errors(
+            f"Images cannot be read: {self.path.name}, rows {first} to {last - 1}, damaged.",
+            self.path,
+            remedy="delete the file and download or copy it again",
+        ):
+            return self._dataset()[first:last]

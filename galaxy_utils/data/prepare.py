@@ -1,13 +1,13 @@
 """Crop and shrink images once, into a file that is mapped into memory: no chapter ever holds them all."""
 
 import hashlib
-import shutil
 
 import numpy as np
 from PIL import Image
 
-from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import cache_folder, locked, write_atomically
+from galaxy_utils.arrays import array_header, open_or_make_array
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.progress import progress_bar
 
 # Images are read in blocks of about this many bytes, so that memory stays flat however large the file is.
@@ -35,7 +35,8 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
 
     Raises:
         ConfigurationError: `image_size` or `crop_fraction` is out of range.
-        DataError: The disk has no room for the prepared images, or some of the source's images cannot be read.
+        DataError: Some of the source's images cannot be read.
+        StorageError: The disk has no room for the prepared images, or the cache folder cannot be written to.
     """
     crop_size = _crop_size(dataset.image_size, crop_fraction)
     if not SMALLEST_IMAGE <= image_size <= crop_size:
@@ -48,11 +49,9 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
         )
     shape = (len(dataset), image_size, image_size, 3)
     path = cache_folder() / "prepared" / f"{dataset.fingerprint}_crop{crop_size}_size{image_size}.npy"
-    with locked(path):
-        images = _open_prepared(path, shape)
-        if images is None:
-            _write_prepared(path, dataset.images, crop_size, image_size)
-            images = _open_prepared(path, shape)
+    images = open_or_make_array(
+        path, shape, np.uint8, lambda: _write_prepared(path, dataset.images, crop_size, image_size)
+    )
     scale = dataset.pixel_scale
     return dataset.replace(
         images=images,
@@ -105,42 +104,20 @@ def _crop_size(side, crop_fraction):
     return side - 2 * round(side * (1 - crop_fraction) / 2)
 
 
-def _open_prepared(path, shape):
-    """Map the prepared images, or return None where there is no sound file."""
-    try:
-        images = np.load(path, mmap_mode="r")
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
-
-
 def _write_prepared(path, images, crop_size, image_size):
     num_images, side = images.shape[:2]
     margin = (side - crop_size) // 2
     crop = slice(margin, margin + crop_size)
-    check_free_space(path, num_images * image_size**2 * 3, "the prepared images")
-    with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, image_size, image_size, 3)}
-        np.lib.format.write_array_header_1_0(file, header)
+    shape = (num_images, image_size, image_size, 3)
+    with write_atomically(path, size=num_images * image_size**2 * 3) as temporary, open(temporary, "wb") as file:
+        file.write(array_header(shape, np.uint8))
         with progress_bar(num_images, f"Preparing {image_size} px images") as bar:
             for first, last in _blocks(images):
                 # Ordinary writes: the pages of a mapped array would count as this process's memory.
-                block = _read_block(images, first, last)[:, crop, crop]
+                block = images[first:last][:, crop, crop]
                 for start in range(0, len(block), IMAGES_AT_ONCE):
                     file.write(area_average(block[start : start + IMAGES_AT_ONCE], image_size).data)
                 bar.update(last - first)
-
-
-def _read_block(images, first, last):
-    try:
-        return images[first:last]
-    except OSError as error:
-        raise DataError(
-            "Images cannot be read: the file is damaged.",
-            where=f"{getattr(images, 'path', 'images')}, rows {first} to {last - 1}",
-            found=str(error),
-            remedy="Delete the file and download or copy it again.",
-        ) from error
 
 
 def _blocks(images):
@@ -149,26 +126,3 @@ def _blocks(images):
     rows_per_chunk = getattr(images, "rows_per_chunk", 1)
     rows = max(1, BLOCK_BYTES // bytes_per_image // rows_per_chunk) * rows_per_chunk
     return [(first, min(first + rows, len(images))) for first in range(0, len(images), rows)]
-
-
-def check_free_space(path, needed, what):
-    """Make sure that there is room for a file before its writing starts; make its folder.
-
-    Args:
-        path: The file.
-        needed: Bytes.
-        what: What will be in it, for the message.
-
-    Raises:
-        DataError: There is no room.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise DataError(
-            f"The disk has no room for {what}.",
-            where=path.parent,
-            expected=f"{needed / 2**20:,.0f} MiB free",
-            found=f"{free / 2**20:,.0f} MiB free",
-            remedy="Free some space, or set GALAXY_UTILS_CACHE to a folder on another disk.",
-        )

@@ -5,7 +5,6 @@ cores and writes one HDF5 file with the keys of the official one (`images`, `ans
 plus `vote_fractions`.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +17,16 @@ from scipy.spatial import cKDTree
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
-from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
-from galaxy_utils.files import cache_folder, locked, write_atomically
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.files import cache_folder, explain_read_errors, locked, write_atomically
 from galaxy_utils.profiles import get_profile
 from galaxy_utils.progress import progress_bar
 
 # A class with fewer galaxies cannot be split into three parts that each show it.
 MINIMUM_PER_CLASS = 8
 GALAXIES_PER_TASK = 16
+# Side of the cut-outs of the official file, pixels.
+FULL_SIZE = 256
 
 # Where the real cut-outs lie, as (first and last RA, first and last Dec, share of the galaxies), degrees: read off the
 # official coordinates, about a third of them north of Dec +32.375.
@@ -200,7 +201,7 @@ def _render_rows(catalogue, seed, rows, image_size):
     return rows, np.stack(pictures), np.stack(votes), np.array(redshifts)
 
 
-def render_bands(label, seed=1, image_size=256, noise=True):
+def render_bands(label, seed=1, image_size=FULL_SIZE, noise=True):
     """Render one galaxy of a class as the camera sees it, for a look behind the picture.
 
     Args:
@@ -228,7 +229,7 @@ def render_bands(label, seed=1, image_size=256, noise=True):
     return bands
 
 
-def render_galaxy(label, seed=1, image_size=256):
+def render_galaxy(label, seed=1, image_size=FULL_SIZE):
     """Render one galaxy of a class as a cut-out like those of the survey.
 
     Args:
@@ -255,19 +256,6 @@ def _settings(num_galaxies, seed, image_size):
     }
 
 
-def _check_space(path, num_bytes):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if free < num_bytes:
-        raise GalaxyUtilsError(
-            "There is not enough disc space for the simulated survey.",
-            where=path.parent,
-            expected=f"{num_bytes / 1e9:.2f} GB",
-            found=f"{free / 1e9:.2f} GB free",
-            remedy="free some space, set GALAXY_UTILS_CACHE to a folder on another disc, or ask for fewer galaxies",
-        )
-
-
 def _is_complete(path, settings):
     """Whether a file at `path` is this very survey.
 
@@ -276,12 +264,9 @@ def _is_complete(path, settings):
     """
     if not path.exists():
         return False
-    try:
-        with h5py.File(path, "r") as file:
-            found = {key: file.attrs.get(key) for key in settings}
-            lengths = {key: len(file[key]) for key in ("images", "ans", "vote_fractions")}
-    except (OSError, KeyError) as error:
-        raise DataError("This is not a complete simulated survey.", where=path, found=error) from error
+    with explain_read_errors("This is not a complete simulated survey.", path), h5py.File(path, "r") as file:
+        found = {key: file.attrs.get(key) for key in settings}
+        lengths = {key: len(file[key]) for key in ("images", "ans", "vote_fractions")}
     # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
     wanted = {key: value for key, value in settings.items() if key != "galsim_version"}
     if any(found[key] != value for key, value in wanted.items()) or set(lengths.values()) != {wanted["num_galaxies"]}:
@@ -289,7 +274,20 @@ def _is_complete(path, settings):
     return True
 
 
-def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None):
+def _remove_damaged(path, settings):
+    """Remove a file of the cache that is no survey: only a damaged one can carry its name there.
+
+    Several processes may have found it damaged. The first removes it, and the others must not remove what the first has
+    rendered since.
+    """
+    with locked(path):
+        try:
+            _is_complete(path, settings)
+        except DataError:
+            path.unlink()
+
+
+def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_workers=None):
     """Render a simulated survey into an HDF5 file with the schema of Galaxy10 DECaLS, or keep the one that is there.
 
     Keys: `images` (n, s, s, 3) uint8; `ans` (n,) uint8, sorted; `ra`, `dec` (n,) float64, degrees; `redshift` (n,)
@@ -310,7 +308,7 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None
     Raises:
         ConfigurationError: Too few galaxies, too small pictures.
         DataError: The path holds another file.
-        GalaxyUtilsError: The disc is too full.
+        StorageError: The disk has no room, or the cache folder cannot be written to.
     """
     if num_galaxies < NUM_CLASSES or image_size < 32:
         raise ConfigurationError(
@@ -321,10 +319,12 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=256, num_workers=None
         )
     settings = _settings(num_galaxies, seed, image_size)
     path = Path(path)
+    # Looked at without a lock: a cache that somebody else has filled may be read-only.
+    if _is_complete(path, settings):
+        return path
     with locked(path):
         if not _is_complete(path, settings):
-            _check_space(path, num_galaxies * image_size**2 * 3 * 1.02)
-            with write_atomically(path) as temporary:
+            with write_atomically(path, size=num_galaxies * image_size**2 * 3 * 1.02) as temporary:
                 _write_survey(temporary, settings, num_workers)
     return path
 
@@ -338,17 +338,33 @@ def _write_survey(path, settings, num_workers):
     # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
     pool = joblib.Parallel(n_jobs=num_workers, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
     results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
-    with h5py.File(path, "w") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
+    with h5py.File(path, "w") as file:
         file.attrs.update(settings, simulated=True, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)
-        images = file.create_dataset("images", (num_galaxies, image_size, image_size, 3), np.uint8)
-        votes = file.create_dataset("vote_fractions", (num_galaxies, NUM_CLASSES), np.float32)
-        redshift = file.create_dataset("redshift", (num_galaxies,), np.float64)
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
         file["pxscale"] = np.full(num_galaxies, survey_camera.FIELD_OF_VIEW / image_size)
-        for done, pictures, fractions, redshifts in results:
-            span = slice(done[0], done[-1] + 1)
-            images[span], votes[span], redshift[span] = pictures, fractions, redshifts
+        rendered = {
+            "images": ((num_galaxies, image_size, image_size, 3), np.uint8),
+            "vote_fractions": ((num_galaxies, NUM_CLASSES), np.float32),
+            "redshift": ((num_galaxies,), np.float64),
+        }
+        starts = {key: _place(file, key, *about) for key, about in rendered.items()}
+    # What is rendered is written past HDF5, to the places that it has set aside: the library ends the whole process
+    # (seen with h5py 3.14, HDF5 1.14) when it has to close a file on a disk that became full.
+    with open(path, "r+b") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
+        for done, *columns in results:
+            for key, values in zip(rendered, columns, strict=True):
+                values = np.ascontiguousarray(values, rendered[key][1])
+                file.seek(starts[key] + done[0] * values[0].nbytes)
+                file.write(values.data)
             bar.update(len(done))
+
+
+def _place(file, key, shape, dtype):
+    """Set room aside for a data set whose values come later; return where it begins in the file, bytes."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return file.create_dataset(key, shape, dtype, dcpl=properties).id.get_offset()
 
 
 def load_simulated(profile="demo", seed=1):
@@ -365,7 +381,7 @@ def load_simulated(profile="demo", seed=1):
 
     Raises:
         ConfigurationError: There is no such profile.
-        GalaxyUtilsError: The disc is too full.
+        StorageError: The disk has no room, or the cache folder cannot be written to.
     """
     num_galaxies = get_profile(profile).simulated_galaxies
     name = f"survey_n{num_galaxies}_seed{seed}_recipe{galaxy_recipes.RECIPE_VERSION}.h5"
@@ -373,7 +389,6 @@ def load_simulated(profile="demo", seed=1):
     try:
         simulate_survey(path, num_galaxies, seed)
     except DataError:
-        # Only a damaged file can carry this name in the cache.
-        path.unlink()
+        _remove_damaged(path, _settings(num_galaxies, seed, FULL_SIZE))
         simulate_survey(path, num_galaxies, seed)
     return open_galaxy10(path)

@@ -10,7 +10,7 @@ import numpy as np
 
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import write_json
+from galaxy_utils.files import explain_read_errors, write_json
 from galaxy_utils.wording import counted
 
 PARTS = ("train", "validation", "test")
@@ -114,16 +114,14 @@ class Split:
         """
         path = Path(path)
         remedy = "Delete the file and split again."
-        try:
+        if not path.exists():
+            raise DataError("There is no saved split.", where=path, remedy="Make one with split().")
+        with explain_read_errors(
+            "The saved split cannot be read.", path, expected="a file that Split.save wrote", remedy=remedy
+        ):
             content = json.loads(path.read_text(encoding="utf-8"))
             written_hash = content.pop("hash")
             split = cls(**content)
-        except FileNotFoundError as error:
-            raise DataError("There is no saved split.", where=path, remedy="Make one with split().") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                "The saved split cannot be read.", where=path, expected="a file that Split.save wrote", remedy=remedy
-            ) from error
         if split.hash != written_hash:
             raise DataError(
                 "The saved split was changed after it was written.",

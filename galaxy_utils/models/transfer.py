@@ -14,7 +14,7 @@ import numpy as np
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.download import checksum_mismatch, download
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import cache_folder, locked
+from galaxy_utils.files import cache_folder, explain_read_errors, locked
 from galaxy_utils.models.cnn import _augmented, check_integer
 
 # Names a file of weights, or says "imagenet" or "none": `find_weights`.
@@ -541,9 +541,9 @@ def _load_backbone(template, path, title):
             expected="'imagenet', None, a network, or a path that ends in .weights.h5 or .h5",
             found=repr(str(path)),
         )
-    if not path.is_file():
+    if not path.exists():
         raise DataError("There is no such file of weights.", where=path, expected=expected)
-    try:
+    with explain_read_errors("The file of weights does not fit the network.", path, expected=expected):
         with warnings.catch_warnings():
             # Keras warns of lists that older versions did not save, whether or not there is anything in them. Whether
             # all weights arrived is checked below.
@@ -552,13 +552,12 @@ def _load_backbone(template, path, title):
         arrays = Counter()
         with h5py.File(path) as file:
             file.visititems(lambda _, member: arrays.update(_marks([member])))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    if not all(np.isfinite(array).all() for array in template.get_weights()):
         raise DataError(
-            "The file of weights does not fit the network.",
+            "The file of weights holds numbers that are not finite.",
             where=path,
-            expected=expected,
-            found=f"{type(error).__name__}: {str(error)[:200]}",
-        ) from error
+            remedy="download or copy it again",
+        )
     if missing := sum((_marks(template.get_weights()) - arrays).values()):
         raise DataError(
             "The file of weights does not fit the network.",

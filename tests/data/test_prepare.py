@@ -9,7 +9,7 @@ import pytest
 import galaxy_utils as gu
 from galaxy_utils.data.galaxy10 import open_galaxy10
 from galaxy_utils.data.prepare import area_average
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, StorageError
 from galaxy_utils.files import cache_folder
 
 
@@ -121,7 +121,7 @@ def test_a_full_disk_is_noticed_before_work_begins(tmp_path):
     from galaxy_utils.data.hdf5_images import HDF5Images
     from galaxy_utils.data.prepare import _write_prepared
 
-    with pytest.raises(DataError, match="no room"):
+    with pytest.raises(StorageError, match="no room"):
         _write_prepared(tmp_path / "out.npy", HDF5Images(path), 256, 256)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from galaxy_utils import files
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, simulated, survey_camera
 from galaxy_utils.data.hdf5_images import HDF5Images
@@ -173,8 +174,8 @@ def test_a_survey_that_cannot_be_is_refused(tmp_path, monkeypatch):
         simulated.simulate_survey(tmp_path / "small.h5", 9)
     with pytest.raises(ConfigurationError, match="no such class"):
         simulated.render_galaxy(10)
-    monkeypatch.setattr(simulated.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(GalaxyUtilsError, match="disc space"):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(GalaxyUtilsError, match="no room"):
         simulated.simulate_survey(tmp_path / "large.h5", 10)
 
 

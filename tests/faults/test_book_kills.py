@@ -1,0 +1,121 @@
+"""A build of a book killed at random moments: while papermill runs a notebook, or while the pages are drawn."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import numpy as np
+import psutil
+from bs4 import BeautifulSoup
+from harness import REPOSITORY, WHOLE_TABLE, recorded
+
+KILLS = 20 if WHOLE_TABLE else 1
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+PARAMETERS = 'dataset_source = "simulated"\nprofile_name = "demo"\nseed = 1'
+# Each cell notes that it ran; the first chapter leaves a file for the second.
+FIRST = """import time, pathlib, galaxy_utils.files as files
+for step in range(10):
+    time.sleep(0.1)
+files.write_json(files.artifacts_folder() / "split.json", list(range(1000)))
+print("the first chapter is done")"""
+SECOND = """import json, time, galaxy_utils.files as files
+rows = json.loads((files.artifacts_folder() / "split.json").read_text())
+for step in range(10):
+    time.sleep(0.1)
+print("the second chapter has seen", len(rows), "rows")"""
+
+
+def write_checkout(folder):
+    """A copy of the project with two small chapters and a landing page."""
+    for name in ("book", "galaxy_utils"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+    for name in ("_config.yml", "requirements.lock"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    (folder / "notebooks").mkdir()
+    for name, cell, needs in (("01_first", FIRST, []), ("02_second", SECOND, ["01_first"])):
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL, "galaxy_book": {"needs": needs}})
+        notebook.cells = [
+            nbformat.v4.new_markdown_cell(f"# {name}"),
+            nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(cell),
+        ]
+        nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
+    (folder / "book" / "index.md").write_text("# A small book\n\nText.\n")
+    pages = "".join(f"  - file: {page}\n" for page in ("notebooks/01_first", "notebooks/02_second", "this_copy"))
+    (folder / "book" / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{pages}")
+
+
+def start_build(checkout, output, cache):
+    return subprocess.Popen(
+        [sys.executable, str(checkout / "book" / "build.py"), "--profile", "smoke", "--output", str(output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "GALAXY_UTILS_CACHE": str(cache)},
+        start_new_session=True,
+    )
+
+
+def finish(build):
+    told, _ = build.communicate(timeout=300)
+    assert build.returncode == 0, told
+    return told
+
+
+def kill_with_all_its_session(build):
+    """Kill the build and what it started; return those that live in sessions of their own, such as kernels."""
+    others = psutil.Process(build.pid).children(recursive=True)
+    os.killpg(build.pid, signal.SIGKILL)
+    build.wait()
+    build.stdout.close()
+    return others
+
+
+def pages_of(output):
+    """Return the text of the pages, as a reader sees it; how many seconds a chapter took is on none of these."""
+    texts = {}
+    for name in ("index", "notebooks/01_first", "notebooks/02_second"):
+        page = (output / "html" / f"{name}.html").read_text(encoding="utf-8")
+        assert page.rstrip().endswith("</html>"), f"{name} is cut off"
+        texts[name] = BeautifulSoup(page, "html.parser").find("article").get_text()
+    return texts
+
+
+def test_a_killed_build_goes_on(tmp_path):
+    write_checkout(tmp_path / "checkout")
+    # Renders the survey, which is none of this test's business, and shows what a whole build looks like.
+    finish(start_build(tmp_path / "checkout", tmp_path / "undisturbed", tmp_path / "cache"))
+    start = time.perf_counter()
+    finish(start_build(tmp_path / "checkout", tmp_path / "again", tmp_path / "cache"))
+    seconds, expected = time.perf_counter() - start, pages_of(tmp_path / "undisturbed")
+    assert pages_of(tmp_path / "again") == expected
+    random, number, kernels = np.random.default_rng(1), 0, []
+    with recorded("Killed", "Build a book: papermill and Jupyter Book") as outcome:
+        while outcome.tried < KILLS:
+            number += 1
+            output, killed, done = tmp_path / f"output_{number}", 0, set()
+            problems = []
+            while True:
+                build = start_build(tmp_path / "checkout", output, tmp_path / "cache")
+                enough = killed == min(4, KILLS - outcome.tried)
+                try:
+                    build.wait(timeout=None if enough else random.uniform(1, seconds))
+                except subprocess.TimeoutExpired:
+                    kernels += kill_with_all_its_session(build)
+                    killed += 1
+                    done = {path.stem for path in output.glob("executed/*/0[12]_*.json")}
+                    continue
+                told = finish(build)
+                problems += [f"{name} was run again" for name in done if f"Running {name}" in told]
+                break
+            problems += [] if pages_of(output) == expected else ["the pages differ"]
+            problems += [f"left over: {path}" for path in output.rglob("*.partial*")]
+            again = finish(start_build(tmp_path / "checkout", output, tmp_path / "cache"))
+            problems += ["a finished build ran again"] if "Running" in again or "Rendering" in again else []
+            outcome.add(killed, [f"book {number}, {killed} kills: {problem}" for problem in problems])
+        _, alive = psutil.wait_procs(kernels, timeout=30)
+        assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE], "kernels live on"

@@ -1,0 +1,87 @@
+"""Processes killed at random moments: what is started again ends as if nothing had happened."""
+
+import hashlib
+import http.server
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import works
+from harness import WHOLE_TABLE, kill_at_random, recorded
+
+KILLS = 20 if WHOLE_TABLE else 2
+# Networks are compiled anew after each kill: in CI a sample of them has to do.
+TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.paper_2_cnn, works.conditional_gan)
+
+
+@pytest.mark.parametrize("work", [works.simulate, works.prepare, works.image_folder, works.features])
+def test_what_is_computed_once(work, tmp_path):
+    with recorded("Killed", work.__doc__.rstrip(".")) as outcome:
+        outcome.add_all(kill_at_random(work, tmp_path, KILLS))
+
+
+def check_epochs(folder):
+    """No epoch is trained again that was finished before: after each begun epoch comes the same or the next."""
+    epochs = [int(line) for line in (folder / "notes").read_text().split()]
+    steps = np.diff(epochs)
+    return [] if set(steps.tolist()) <= {0, 1} else [f"epochs began in the order {epochs}"]
+
+
+@pytest.mark.parametrize("work", TRAININGS)
+def test_training(work, tmp_path):
+    with recorded("Killed", work.__doc__.rstrip(".")) as outcome:
+        outcome.add_all(kill_at_random(work, tmp_path, KILLS, check=check_epochs))
+
+
+def test_the_ledger_has_lost_no_completed_round(tmp_path):
+    with recorded("Killed", works.ledger.__doc__.rstrip(".")) as outcome:
+        outcome.add_all(kill_at_random(works.ledger, tmp_path, KILLS))
+
+
+def test_small_files_are_always_whole(tmp_path):
+    with recorded("Killed", works.small_files.__doc__.rstrip(".")) as outcome:
+        outcome.add_all(kill_at_random(works.small_files, tmp_path, KILLS, rewrites=True))
+
+
+class SlowServer(http.server.BaseHTTPRequestHandler):
+    """Serves one file, also from any byte on, slowly enough to be killed in between; counts the bytes that it sent."""
+
+    content = np.random.default_rng(1).bytes(works.DOWNLOAD_BYTES)
+    piece, pause = 200_000, 0.02
+
+    def do_GET(self):
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
+        self.send_header("Content-Length", str(len(self.content) - start))
+        self.send_header("ETag", '"version-1"')
+        self.end_headers()
+        for place in range(start, len(self.content), self.piece):
+            self.wfile.write(self.content[place : place + self.piece])
+            time.sleep(self.pause)
+            self.server.sent += self.piece
+
+    def log_message(self, *arguments):
+        """Say nothing: the test's own output is enough."""
+
+
+def test_a_download_goes_on_where_it_was(tmp_path):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowServer) as server:
+        server.handle_error = lambda *arguments: None  # a client that was killed is the point here, not an error
+        server.sent = 0
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        about = {
+            "address": f"http://127.0.0.1:{server.server_port}/file",
+            "checksum": hashlib.sha256(SlowServer.content).hexdigest(),
+        }
+        (tmp_path / "server.json").write_text(json.dumps(about))
+        with recorded("Killed", works.download_file.__doc__.rstrip(".")) as outcome:
+            tries = kill_at_random(works.download_file, tmp_path, KILLS)
+            outcome.add_all(tries)
+            runs = len(list(tmp_path.glob("run_*"))) + 1
+            # What lies in a socket's buffers when the client dies is sent again: up to some megabytes each.
+            assert server.sent <= runs * works.DOWNLOAD_BYTES + tries.tried * 5 * SlowServer.piece
+        server.shutdown()

@@ -1,0 +1,68 @@
+"""The same seed gives the same bytes, whatever else is different."""
+
+import json
+import os
+import subprocess
+import sys
+
+import h5py
+import pytest
+from harness import REPOSITORY, WHOLE_TABLE, recorded
+
+from galaxy_utils.data.simulated import simulate_survey
+
+CHAPTERS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+# In CI the quickest one that writes results.
+TRIED = CHAPTERS if WHOLE_TABLE else [name for name in CHAPTERS if name.startswith("02_")]
+RUN = """
+import runpy, sys
+build = runpy.run_path(sys.argv[1])
+settings = build["Settings"]("simulated", "smoke", 1, build["Path"](sys.argv[2]))
+chapter = next(chapter for chapter in build["find_chapters"]() if chapter.name == sys.argv[3])
+build["execute"](chapter, settings)
+"""
+
+
+def results_without_times(folder):
+    """Return `{path: content}` of all results in JSON, without what says how long it took."""
+    results = {}
+    for path in sorted(folder.rglob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content.pop("timing", None)
+        results[str(path.relative_to(folder))] = json.dumps(content)
+    return results
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One survey for both runs."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_a_chapter_says_the_same_twice(name, cache, tmp_path):
+    found = []
+    with recorded("Same seed", f"chapter {name[:2]} twice, results compared byte by byte") as outcome:
+        for number in range(2):
+            place = tmp_path / str(number)
+            environment = {**os.environ, "GALAXY_UTILS_CACHE": str(cache)}
+            environment |= {"GALAXY_UTILS_ARTIFACTS": str(place), "GALAXY_UTILS_WEIGHTS": "none"}
+            program = [sys.executable, "-c", RUN, REPOSITORY / "book" / "build.py", place, name]
+            result = subprocess.run([*map(str, program)], capture_output=True, text=True, env=environment, check=False)
+            assert result.returncode == 0, result.stderr[-3000:]
+            found.append(results_without_times(place))
+        first, second = found
+        problems = [f"{path} differs" for path in first if first[path] != second.get(path)]
+        problems += [] if first.keys() == second.keys() else ["other files were written"]
+        outcome.add(len(first), problems)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    numbers = (1, 2, 5) if WHOLE_TABLE else (1, 3)
+    with recorded("Same seed", "a survey rendered by 1, 2 and 5 processes") as outcome:
+        surveys = []
+        for workers in numbers:
+            path = simulate_survey(tmp_path / f"{workers}.h5", 60, 7, 32, num_workers=workers)
+            with h5py.File(path) as file:
+                surveys.append({key: file[key][:].tobytes() for key in file})
+        outcome.add(len(numbers), [] if all(survey == surveys[0] for survey in surveys) else ["the surveys differ"])

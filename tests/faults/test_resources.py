@@ -1,0 +1,212 @@
+"""Full disks, closed folders and little memory, as the system itself enforces them."""
+
+import errno
+import functools
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import works
+from harness import REPOSITORY, WHOLE_TABLE, answer, recorded, started, undisturbed
+
+import galaxy_utils as gu
+from galaxy_utils.errors import GalaxyUtilsError, StorageError
+
+TRIES = 20 if WHOLE_TABLE else 2
+TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.paper_2_cnn,)
+GIGABYTE = 10**9
+
+
+def with_full_disk(work, largest, folder, begin, note):
+    """Let a work write no file beyond a size, as on a disk that becomes full; say how it ended."""
+
+    def begin_limited():
+        # Without this the system ends the process; with it, writing fails as on a full disk.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+        begin()
+
+    try:
+        return work(folder, begin_limited, note)
+    except StorageError as error:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        return f"refused: {error}"
+
+
+def largest_result(folder):
+    results = [path for name in ("cache", "artifacts") for path in (folder / name).rglob("*") if path.is_file()]
+    return max(path.stat().st_size for path in results)
+
+
+@pytest.mark.parametrize("work", [*works.WORKS[:6], *TRAININGS], ids=lambda work: work.__name__)
+def test_a_disk_that_becomes_full(work, tmp_path):
+    expected, _ = undisturbed(work, tmp_path / "undisturbed")
+    size, random = largest_result(tmp_path / "undisturbed"), np.random.default_rng(1)
+    with recorded("Disk full", work.__doc__.rstrip(".")) as outcome:
+        for number in range(TRIES):
+            place, problems = tmp_path / f"try_{number}", []
+            limited = functools.partial(with_full_disk, work, int(random.uniform(0, 0.98) * size))
+            limited.__name__ = work.__name__
+            with started(limited, place) as (_, connection):
+                state, told = answer(connection)
+            if state != "ended" or not told.startswith("refused:") or "MiB free" not in told:
+                problems.append(f"{state}: {told}")
+            problems += [f"left over: {path.relative_to(place)}" for path in place.rglob("*.partial*")]
+            found, _ = undisturbed(work, place)
+            if found != expected:
+                problems.append("with room again, the result is another one")
+            outcome.add(1, [f"{work.__name__}, try {number}: {problem}" for problem in problems])
+
+
+def in_own_mounts(script):
+    """Run a shell script as root of mounts of its own; skip the test where the system does not allow it."""
+    if sys.platform != "linux" or not shutil.which("unshare"):
+        pytest.skip("mounts of one's own exist on Linux alone")
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no mounts of one's own")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
+    return subprocess.run(
+        [*unshare, "sh", "-ec", textwrap.dedent(script)], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import works
+from galaxy_utils.errors import StorageError
+from harness import own_folders
+folder = Path(sys.argv[1])
+own_folders(folder)
+for name in sys.argv[2:]:
+    try:
+        getattr(works, name)(folder, lambda: None, lambda text: None)
+        print(name, "ended")
+    except StorageError as error:
+        print(name, "refused:", error)
+    print(name, "left", len([path for path in folder.rglob("*.partial*") if path.parent.parent.name != "own"]))
+"""
+SMALL_WORKS = ("simulate", "prepare", "ledger", "small_files")
+
+
+def test_a_small_disk(tmp_path):
+    """A disk of its own in memory, half a megabyte large: room is looked for first, and a full one leaves nothing."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    told = in_own_mounts(f"""
+        mkdir {tmp_path}/small && mount -t tmpfs -o size=120k tmpfs {tmp_path}/small
+        {sys.executable} {tmp_path}/program.py {tmp_path}/small {" ".join(SMALL_WORKS)}
+    """)
+    assert told.returncode == 0, told.stderr
+    with recorded("Disk full", "a real disk of 120 kB") as outcome:
+        for name in SMALL_WORKS:
+            problems = [] if f"{name} refused: The disk has no room" in told.stdout else [told.stdout]
+            problems += [] if f"{name} left 0\n" in told.stdout else [f"{name} left a partial file"]
+            outcome.add(1, problems)
+
+
+def test_a_cache_that_is_read_only(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    told = in_own_mounts(f"""
+        mkdir -p {tmp_path}/closed && mount -t tmpfs -o size=50m tmpfs {tmp_path}/closed
+        mkdir {tmp_path}/closed/cache {tmp_path}/closed/artifacts {tmp_path}/closed/home {tmp_path}/closed/tmp
+        mount -o remount,ro {tmp_path}/closed
+        {sys.executable} {tmp_path}/program.py {tmp_path}/closed {" ".join(SMALL_WORKS)}
+        {sys.executable} {tmp_path}/program.py {tmp_path}/elsewhere {" ".join(SMALL_WORKS)}
+    """)
+    assert told.returncode == 0, told.stderr
+    with recorded("Read-only folders", "message, and a way to point elsewhere") as outcome:
+        for name, variable in zip(SMALL_WORKS, ("CACHE", "CACHE", "ARTIFACTS", "ARTIFACTS"), strict=True):
+            answers = told.stdout.split(f"{name} left")
+            problems = [] if f"set GALAXY_UTILS_{variable} to a folder elsewhere" in answers[0] else [answers[0]]
+            problems += [] if f"{name} ended" in answers[1] else [answers[1]]
+            outcome.add(1, problems)
+
+
+def test_a_filled_cache_may_be_read_only(tmp_path):
+    """A teacher's cache, which forty students read and none can write to."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    told = in_own_mounts(f"""
+        mkdir -p {tmp_path}/filled && mount -t tmpfs -o size=50m tmpfs {tmp_path}/filled
+        {sys.executable} {tmp_path}/program.py {tmp_path}/filled simulate prepare
+        rm -f {tmp_path}/filled/cache/*/.*.lock
+        mount -o remount,ro {tmp_path}/filled
+        {sys.executable} {tmp_path}/program.py {tmp_path}/filled simulate prepare
+    """)
+    assert told.returncode == 0, told.stderr
+    with recorded("Read-only folders", "a cache that somebody else has filled") as outcome:
+        for name in ("simulate", "prepare"):
+            outcome.add(1, [] if told.stdout.count(f"{name} ended") == 2 else [told.stdout])
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    from galaxy_utils.files import explain_write_errors
+
+    for error in (OSError(errno.ENOENT, "no file"), RuntimeError("something else"), ValueError("no number")):
+        with pytest.raises(type(error)) as caught, explain_write_errors(tmp_path / "file"):
+            raise error
+        assert not isinstance(caught.value, GalaxyUtilsError)
+
+
+def write_full_size(path, num_galaxies):
+    """Write a file whose images take no room on the disk, but as much as any others when they are read."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (num_galaxies, 256, 256, 3), np.uint8, chunks=(8, 256, 256, 3), fillvalue=7)
+        file["ans"] = np.sort(np.arange(num_galaxies) % 10).astype(np.uint8)
+        random = np.random.default_rng(1)
+        file["ra"], file["dec"] = random.uniform(0, 360, num_galaxies), random.uniform(-20, 80, num_galaxies)
+        file["redshift"] = file["pxscale"] = np.full(num_galaxies, 0.262)
+
+
+def full_data_path(num_galaxies, image_size, most_memory, folder, begin, note):
+    """Load, split, prepare and train on data larger than the memory that the process may have."""
+    write_full_size(folder / "full.h5", num_galaxies)
+    # What a process has of its own, libraries and mapped files apart: what a machine of this size would run out of.
+    resource.setrlimit(resource.RLIMIT_DATA, (most_memory, most_memory))
+    begin()
+    galaxies = gu.load(folder / "full.h5")
+    prepared = gu.prepare(galaxies, image_size, 1.0)
+    parts = gu.split(prepared).with_fewer(64)
+    # A network of a few megabytes: this is about the data. Paper 2's, at 256 px, takes gigabytes of its own to train.
+    model = gu.models.small_cnn(image_size)
+    gu.fit(model, prepared, parts, gu.Recipe("short", epochs=1, batch_size=8), progress=False)
+    probabilities = gu.predict(model, prepared, parts.test[:64])
+    return works.digest(len(prepared), list(probabilities.shape))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce this limit")
+def test_the_full_data_path_in_little_memory(tmp_path):
+    settings = (17_736, 256, 3 * GIGABYTE) if WHOLE_TABLE else (8_000, 64, int(1.4 * GIGABYTE))
+    num_galaxies, image_size, most_memory = settings
+    needed = num_galaxies * image_size**2 * 3
+    if shutil.disk_usage(tmp_path).free < 2 * needed:
+        pytest.skip(f"no room for {needed / 1e9:.1f} GB")
+    work = functools.partial(full_data_path, *settings)
+    work.__name__ = "full_data_path"
+    with recorded("Memory", f"{num_galaxies:,} images of 256 px with {most_memory / 1e9:.1f} GB") as outcome:
+        undisturbed(work, tmp_path)
+        outcome.add(1, [])
+    shutil.rmtree(tmp_path / "cache")
+
+
+@pytest.mark.skipif(not WHOLE_TABLE, reason="takes as long as a book: `make faults` does it")
+def test_the_demo_book_in_little_memory(tmp_path):
+    program = Path(REPOSITORY, "book", "build.py")
+    most = 3 * GIGABYTE
+    with recorded("Memory", "the whole demo book with 3 GB for each process") as outcome:
+        result = subprocess.run(
+            [sys.executable, str(program), "--profile", "demo", "--output", str(tmp_path / "build")],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (most, most)),
+        )
+        outcome.add(1, [] if result.returncode == 0 else [result.stderr[-2000:]])

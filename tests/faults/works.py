@@ -1,0 +1,215 @@
+"""The works that are killed: what a class starts and does not always see through, each small enough to take a second.
+
+A work is a function of a folder, `begin` and `note`. It makes what it needs, calls `begin()` when its own part starts,
+and returns a text that is equal for equal results. `note(text)` writes a line that outlives a kill: what was done.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from toy_answers import toy_measurement, toy_survey
+from toy_galaxies import toy_galaxies, toy_split
+
+import galaxy_utils as gu
+from galaxy_utils.data.download import download
+from galaxy_utils.data.simulated import load_simulated
+from galaxy_utils.files import artifacts_folder, cache_folder, write_json
+from galaxy_utils.models import transfer
+from galaxy_utils.profiles import PROFILES
+
+SIDE, GALAXIES = 16, 96
+RECIPE = gu.Recipe("killed", epochs=8, batch_size=16, learning_rate=1e-3, beta_1=0.5, restore_best_weights=True)
+# Two narrow stages in place of ResNet18's four: the same building blocks, built in less time.
+SHORT_RESNET = functools.partial(transfer._resnet18, widths=(8, 16))
+DOWNLOAD_BYTES, DOWNLOAD_NAME = 6_000_000, "download.bin"
+
+
+def digest(*values):
+    """Return one text for arrays, bytes and everything that JSON can hold."""
+    whole = hashlib.sha256()
+    for value in values:
+        if isinstance(value, np.ndarray):
+            whole.update(np.ascontiguousarray(value).tobytes())
+        else:
+            whole.update(value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode())
+    return whole.hexdigest()
+
+
+def simulate(folder, begin, note):
+    """Render a survey, as `load("simulated")` does."""
+    begin()
+    survey = load_simulated(dataclasses.replace(PROFILES["smoke"], simulated_galaxies=60))
+    return digest(survey.images[:], survey.labels, survey.vote_fractions)
+
+
+def prepare(folder, begin, note):
+    """Crop and shrink a survey."""
+    images = np.random.default_rng(1).integers(0, 256, (1500, 60, 60, 3), dtype=np.uint8)
+    galaxies = gu.GalaxyDataset("noise", "noise", images, np.arange(1500) % 10, fingerprint="killed")
+    begin()
+    return digest(np.asarray(gu.prepare(galaxies, 28, 0.8).images))
+
+
+def image_folder(folder, begin, note):
+    """Decode a folder of own images."""
+    own, random = folder / "own", np.random.default_rng(1)
+    for number in range(150):
+        path = own / ("round", "spiral")[number % 2] / f"{number}.png"
+        pixels = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    begin()
+    galaxies = gu.load(own)
+    return digest(np.asarray(galaxies.images), galaxies.labels)
+
+
+def features(folder, begin, note):
+    """Compute what a frozen backbone makes of every galaxy."""
+    transfer._resnet18 = SHORT_RESNET
+    model = gu.models.backbone_classifier("resnet18", 32, 4, trainable_layers=0, weights=None, seed=1)
+    galaxies = toy_galaxies(320, side=32)
+    begin()
+    stored = gu.cache_frozen_features(model, galaxies, batch_size=4, progress=False)
+    return digest(np.asarray(stored.array))
+
+
+def _train(model, targets, folder, begin, note, galaxies=None, callbacks=()):
+    import keras
+
+    # An epoch begins after the one before was saved: a begun epoch says what need not be done again.
+    noting = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: note(epoch))
+    galaxies = galaxies or toy_galaxies(GALAXIES, side=SIDE)
+    checkpoint = artifacts_folder() / "training" / "checkpoint.npz"
+    begin()
+    run = gu.fit(
+        model,
+        galaxies,
+        toy_split(GALAXIES),
+        RECIPE,
+        targets=targets,
+        checkpoint=checkpoint,
+        callbacks=[noting, *callbacks],
+        progress=False,
+    )
+    return digest(*(keras.ops.convert_to_numpy(variable) for variable in model.variables), run.history)
+
+
+def paper_1_cnn(folder, begin, note):
+    """Train paper 1's network."""
+    return _train(gu.models.paper_1_cnn(SIDE, 4), "labels", folder, begin, note)
+
+
+def paper_2_cnn(folder, begin, note):
+    """Train paper 2's network, with augmentation, whose random numbers are part of the state."""
+    moving = gu.augmentation.RandomFlipsAndTurns(seed=1)
+    return _train(gu.models.paper_2_cnn(SIDE, 4, augmentation=moving), "labels", folder, begin, note)
+
+
+def small_cnn(folder, begin, note):
+    """Train the book's small network."""
+    return _train(gu.models.small_cnn(32, 4), "labels", folder, begin, note, toy_galaxies(GALAXIES, side=32))
+
+
+def joint_autoencoder(folder, begin, note):
+    """Train the autoencoder and classifier of paper 1."""
+    model = gu.models.joint_autoencoder_classifier(SIDE, 4, latent_dim=8)
+    return _train(model, "images and labels", folder, begin, note)
+
+
+def denoising_autoencoder(folder, begin, note):
+    """Train the denoising autoencoder."""
+    return _train(gu.augmentation.denoising_autoencoder(SIDE), "images", folder, begin, note)
+
+
+def variational_autoencoder(folder, begin, note):
+    """Train the variational autoencoder."""
+    return _train(gu.augmentation.variational_autoencoder(SIDE, 8), "images", folder, begin, note)
+
+
+def fine_tuning(folder, begin, note):
+    """Train the upper layers of a backbone."""
+    transfer._resnet18 = SHORT_RESNET
+    model = gu.models.backbone_classifier("resnet18", 32, 4, trainable_layers=4, weights=None, seed=1)
+    return _train(model, "labels", folder, begin, note, toy_galaxies(GALAXIES, side=32))
+
+
+def conditional_gan(folder, begin, note):
+    """Train the conditional GAN, filmed."""
+    film = artifacts_folder() / "training" / "film.npz"
+    filming = gu.augmentation.sample_film(film, np.arange(4), every=1)
+    gan = gu.augmentation.steady_gan(SIDE, 4)
+    result = _train(gan, "conditions", folder, begin, note, callbacks=[filming])
+    frames = gu.augmentation.read_film(film)
+    return digest(result, sorted(frames), *(frames[epoch] for epoch in sorted(frames)))
+
+
+def super_resolution_gan(folder, begin, note):
+    """Train the super-resolution GAN."""
+    gan = gu.augmentation.super_resolution_gan(
+        SIDE, gu.models.paper_1_cnn(SIDE, 4, pooling="average"), channels=4, adversarial_weight=0.01
+    )
+    return _train(gan, "images", folder, begin, note)
+
+
+def ledger(folder, begin, note):
+    """Record twelve rounds of a progressive iteration."""
+    survey = toy_survey()
+    begin()
+    book = gu.Ledger.create(artifacts_folder() / "ledger.jsonl", *survey, seeds=(1, 2))
+    for number in range(12):
+        proposal = book.propose(f"round {number}", gu.recipes.PAPER_2_CNN, width=number)
+        for seed in proposal.seeds:
+            proposal.add(toy_measurement(survey, seed, 1.0 + 0.01 * number))
+        proposal.decide()
+        note(number)
+    again = gu.Ledger(book.path)
+    again.replay()
+    return digest([(one.name, one.verdict, one.kl, one.accuracy) for one in again.rounds])
+
+
+def small_files(folder, begin, note):
+    """Write a split and twenty files of JSON, one after the other, over their older versions."""
+    galaxies = toy_galaxies(GALAXIES, side=SIDE)
+    parts = gu.split(galaxies)
+    begin()
+    for number in range(60):
+        path = artifacts_folder() / f"split_{number % 20}.json"
+        if path.exists():
+            gu.Split.load(path, galaxies)
+        parts.save(path)
+        write_json(artifacts_folder() / "latest.json", {"numbers": list(range(20_000))})
+        json.loads((artifacts_folder() / "latest.json").read_text(encoding="utf-8"))
+    return digest(*(path.read_bytes() for path in sorted(artifacts_folder().glob("*.json"))))
+
+
+def download_file(folder, begin, note):
+    """Download a file from the server whose address lies in the folder above."""
+    about = json.loads((folder.parent / "server.json").read_text(encoding="utf-8"))
+    begin()
+    path = download(
+        [(about["address"], about["checksum"])],
+        cache_folder() / "galaxy10" / DOWNLOAD_NAME,
+        size=DOWNLOAD_BYTES,
+        pause=0.05,
+        timeout=10.0,
+    )
+    return digest(Path(path).read_bytes())
+
+
+TRAININGS = (
+    paper_1_cnn,
+    paper_2_cnn,
+    small_cnn,
+    joint_autoencoder,
+    denoising_autoencoder,
+    variational_autoencoder,
+    fine_tuning,
+    conditional_gan,
+    super_resolution_gan,
+)
+WORKS = (simulate, prepare, image_folder, features, ledger, small_files, *TRAININGS)
