@@ -1378,13 +1378,11 @@ def show_rounds(rows, published=None):
         shown = [line[:4] + line[5:] for line in shown]
 
     def html(text):
-        first, *others = (escape(line) for line in text.split("\n") if line)
+        first, *others = (escape(line) for line in (text or "–").split("\n") if line)
         return "".join([first, *(f"<br><small>{line}</small>" for line in others)])
 
     titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in shown[0])
-    cells = "".join(
-        f"<tr>{''.join(f'<td>{html(cell) if cell else chr(8211)}</td>' for cell in line)}</tr>" for line in shown[1:]
-    )
+    cells = "".join(f"<tr>{''.join(f'<td>{html(cell)}</td>' for cell in line)}</tr>" for line in shown[1:])
     table = f'<table class="dataframe"><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>'
     plain = "\n".join(" | ".join(cell.replace("\n", "; ") for cell in line) for line in shown)
     display({"text/html": f'<div style="overflow-x: auto">{table}</div>', "text/plain": plain}, raw=True)
