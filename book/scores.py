@@ -21,20 +21,12 @@ from build import read_settings  # noqa: E402
 
 from galaxy_utils.errors import DataError, GalaxyUtilsError  # noqa: E402
 from galaxy_utils.files import write_json  # noqa: E402
+from galaxy_utils.published import PUBLISHED  # noqa: E402
 from galaxy_utils.report import read_report  # noqa: E402
 
 FOLDER = REPOSITORY / "book" / "measured" / "scores"
 FORMAT = 1
 
-# What the papers report, and where they report it. These are other splits, and nobody here has measured them.
-PUBLISHED = (
-    ("convolutional network", "paper 1", 0.4887, None, None),
-    ("autoencoder and classifier", "paper 1", 0.61, 1.0167, 1.5169),
-    ("ResNet50, last 20 layers fine-tuned", "paper 1", 0.81, 0.5455, 1.0458),
-    ("convolutional network, epoch 3", "paper 2", 0.5744, None, None),
-    ("convolutional network, epoch 10", "paper 2", 0.4859, None, None),
-    ("the same after augmentation by GANs", "paper 2", 0.65, None, None),
-)
 SOURCES = {"paper 1": "paper_1", "paper 2": "paper_2"}
 # Runs that everybody would like to see; they have a place on the page before somebody has made them.
 WANTED = (("simulated", "demo"), ("galaxy10", "demo"), ("galaxy10", "full"))
@@ -168,9 +160,10 @@ def score_page(folder=FOLDER):
         "| Network | accuracy | KL divergence | cross-entropy | source |",
         "|---|---:|---:|---:|---|",
     ]
-    for title, source, accuracy, divergence, entropy in PUBLISHED:
-        others = ("" if value is None else f"{value:.4f}" for value in (divergence, entropy))
-        lines.append(f"| {title} | {accuracy:.4g} | {' | '.join(others)} | {{cite}}`{SOURCES[source]}` |")
+    for score in PUBLISHED.values():
+        others = ("" if value is None else f"{value:.4f}" for value in (score.kl_divergence, score.cross_entropy))
+        source = f"{{cite}}`{SOURCES[score.paper]}`"
+        lines.append(f"| {score.network} | {score.accuracy:.4g} | {' | '.join(others)} | {source} |")
     lines += [
         "",
         "## Add yours",

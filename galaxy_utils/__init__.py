@@ -16,6 +16,7 @@ _PUBLIC = {
     "Split": "data.split",
     "split": "data.split",
     "get_profile": "profiles",
+    "PUBLISHED": "published",
     "Recipe": "recipes",
     "FrozenFeatures": "frozen_features",
     "cache_frozen_features": "frozen_features",

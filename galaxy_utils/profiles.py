@@ -17,6 +17,10 @@ class Profile:
         image_size: Side of the prepared images, in pixels.
         maximum_epochs: Upper limit on a recipe's epochs; `None` keeps the recipe's own number.
         bootstrap_samples: Resamplings behind each interval.
+        judge_epochs: Epochs of the classifier through whose eyes images are compared in chapters 8 to 10.
+        enlarger_images: Galaxies that the super-resolution network of chapters 8 and 10 trains on.
+        enlarger_epochs: Its epochs.
+        gan_images_seen: Images that the conditional GAN of chapters 9, 10 and 12 is shown, repetitions counted.
         purpose: One line for people.
     """
 
@@ -26,6 +30,10 @@ class Profile:
     image_size: int
     maximum_epochs: int | None
     bootstrap_samples: int
+    judge_epochs: int
+    enlarger_images: int
+    enlarger_epochs: int
+    gan_images_seen: int
     purpose: str
 
 
@@ -34,9 +42,45 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", 400, 0.5, 32, 2, 200, "tests: proves that everything runs, its numbers mean nothing"),
-        Profile("demo", 3000, 0.5, 64, 8, 1000, "a laptop: minutes, enough for the story to show"),
-        Profile("full", 17736, 1.0, 256, None, 1000, "a GPU: the papers' image size and number of epochs"),
+        Profile(
+            name="smoke",
+            simulated_galaxies=400,
+            crop_fraction=0.5,
+            image_size=32,
+            maximum_epochs=2,
+            bootstrap_samples=200,
+            judge_epochs=2,
+            enlarger_images=100,
+            enlarger_epochs=1,
+            gan_images_seen=200,
+            purpose="tests: proves that everything runs, its numbers mean nothing",
+        ),
+        Profile(
+            name="demo",
+            simulated_galaxies=3_000,
+            crop_fraction=0.5,
+            image_size=64,
+            maximum_epochs=8,
+            bootstrap_samples=1_000,
+            judge_epochs=8,
+            enlarger_images=1_000,
+            enlarger_epochs=5,
+            gan_images_seen=24_000,
+            purpose="a laptop: minutes, enough for the story to show",
+        ),
+        Profile(
+            name="full",
+            simulated_galaxies=17_736,
+            crop_fraction=1.0,
+            image_size=256,
+            maximum_epochs=None,
+            bootstrap_samples=1_000,
+            judge_epochs=90,
+            enlarger_images=17_736,
+            enlarger_epochs=100,
+            gan_images_seen=400_000,
+            purpose="a GPU: the papers' image size and number of epochs",
+        ),
     )
 }
 
