@@ -1385,7 +1385,9 @@ def show_rounds(rows, published=None):
     cells = "".join(f"<tr>{''.join(f'<td>{html(cell)}</td>' for cell in line)}</tr>" for line in shown[1:])
     table = f'<table class="dataframe"><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>'
     plain = "\n".join(" | ".join(cell.replace("\n", "; ") for cell in line) for line in shown)
-    display({"text/html": f'<div style="overflow-x: auto">{table}</div>', "text/plain": plain}, raw=True)
+    # On a phone, the table scrolls: the keyboard must reach it for that.
+    region = f'<div style="overflow-x: auto" role="region" aria-label="Rounds of the ledger" tabindex="0">{table}</div>'
+    display({"text/html": region, "text/plain": plain}, raw=True)
 
 
 def _log_axis(axes, values):
