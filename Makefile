@@ -21,6 +21,7 @@
 #   DATASET=simulated | galaxy10 | a Galaxy10-like .h5 file | a folder with one sub-folder of images per class
 #   PROFILE=demo | smoke (a quick check that everything runs) | full (the papers' size, for a GPU)
 #   SEED=1 | any whole number: another survey, another split, other first weights
+#   JOBS= | 1 | 2 | … how many chapters are run at once; two, or one in the full profile, if not told
 # For `make colab`:
 #   CHAPTERS= | 02_ | … only chapters whose names begin so
 #   COLAB_PYTHON= | /usr/bin/python3 | … a Python to rehearse on, such as that of Colab's image
@@ -28,7 +29,7 @@
 #   MASTERS=notebooks/assignments | a private folder with masters of your own
 #   ASSIGNMENT=all | a1 | a2 | … one of them; `make grade` needs one
 #   SUBMISSIONS=submissions | the folder of notebooks that were handed in
-#   JOBS=1 | how many submissions are graded at once
+#   JOBS= | 1 | 2 | … how many submissions are graded at once; one, if not told
 # For `make stick`:
 #   STICK=_build/stick | /media/usb | … where it goes
 # For all targets:
@@ -44,7 +45,7 @@ TENSORFLOW ?=
 MASTERS ?= notebooks/assignments
 ASSIGNMENT ?= all
 SUBMISSIONS ?= submissions
-JOBS ?= 1
+JOBS ?=
 STICK ?= _build/stick
 PYTHON ?= python3
 
@@ -72,7 +73,7 @@ check-python:
 # Before anything is installed or rendered: a mistyped value costs a second, not ten minutes.
 check-settings: | check-python
 	@$(PYTHON) book/build.py --check --given '$(strip $(GIVEN))' \
-	  --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+	  --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)'
 
 # Several `make` at once on a fresh clone: one installs, the others wait and then find it done.
 install: | check-python
@@ -91,7 +92,7 @@ endif
 
 book: check-settings
 	@$(MAKE) --no-print-directory install
-	@$(BIN)/python book/build.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+	@$(BIN)/python book/build.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)'
 
 lint: install
 	$(BIN)/ruff check .
@@ -123,10 +124,10 @@ assignments: install
 
 grade: install
 	@$(BIN)/python book/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
-	  --submissions '$(SUBMISSIONS)' --jobs '$(JOBS)'
+	  --submissions '$(SUBMISSIONS)' --jobs '$(or $(JOBS),1)'
 
 class: install
-	@$(BIN)/python benchmarks/grading_speed.py --jobs '$(JOBS)'
+	@$(BIN)/python benchmarks/grading_speed.py --jobs '$(or $(JOBS),1)'
 
 stick: install
 	@sh book/stick.sh '$(STICK)' $(BIN)/python

@@ -11,9 +11,11 @@ import difflib
 import hashlib
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON", "TENSORFLOW", "CHAPTER
 MAKE_VARIABLES += ("MASTERS", "ASSIGNMENT", "SUBMISSIONS", "JOBS", "STICK")
 # scikit-learn and TensorFlow take seeds of 32 bits.
 LARGEST_SEED = 2**31 - 1
+# Each of them takes a gigabyte or two of memory.
+MOST_JOBS = 16
 
 
 class BuildError(GalaxyUtilsError):
@@ -40,12 +44,16 @@ class BuildError(GalaxyUtilsError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What to build from, and where to. `dataset` is `"simulated"`, `"galaxy10"` or an absolute path."""
+    """What to build from, where to, and how many chapters at once.
+
+    `dataset` is `"simulated"`, `"galaxy10"` or an absolute path.
+    """
 
     dataset: str
     profile: str
     seed: int
     output: Path
+    jobs: int = 1
 
     @property
     def parameters(self):
@@ -81,6 +89,11 @@ class Chapter:
     def name(self):
         return self.path.stem
 
+    @property
+    def measures_time(self):
+        """Whether the chapter draws conclusions from seconds: nothing else may run beside it."""
+        return self.notebook["metadata"].get("galaxy_book", {}).get("measures_time", False)
+
 
 def read_settings(arguments=None):
     """Return `(Settings, options)` from the command line. An unknown value stops here, before any work."""
@@ -88,6 +101,7 @@ def read_settings(arguments=None):
     parser.add_argument("--dataset", default="simulated", help="simulated, galaxy10, an HDF5 file or a folder")
     parser.add_argument("--profile", default="demo", help="smoke, demo or full")
     parser.add_argument("--seed", default="1", help=f"a whole number from 0 to {LARGEST_SEED:,}")
+    parser.add_argument("--jobs", default="", help="how many chapters are run at once")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "_build")
     parser.add_argument("--check", action="store_true", help="only check the values, do no work")
     parser.add_argument("--links", action="store_true", help="ask every web address in the book, draw no pages")
@@ -95,10 +109,13 @@ def read_settings(arguments=None):
     options = parser.parse_args(arguments)
     _check_make_variables(options.given.split())
     get_profile(options.profile)
-    seed = _parse_seed(options.seed)
+    seed = _parse_whole_number("seed", options.seed, 0, LARGEST_SEED)
+    # A network of the shorter profiles keeps little more than one core busy; those of the full one fill a GPU.
+    jobs = options.jobs or ("1" if options.profile == "full" else str(min(2, os.cpu_count())))
+    jobs = _parse_whole_number("jobs", jobs, 1, MOST_JOBS)
     kind = identify_source(options.dataset)
     dataset = str(Path(options.dataset).expanduser().resolve()) if kind in ("file", "folder") else options.dataset
-    return Settings(dataset, options.profile, seed, options.output.resolve()), options
+    return Settings(dataset, options.profile, seed, options.output.resolve(), jobs), options
 
 
 def _check_make_variables(names):
@@ -111,16 +128,19 @@ def _check_make_variables(names):
             )
 
 
-def _parse_seed(text):
+def _parse_whole_number(setting, text, smallest, largest):
     try:
-        seed = int(text)
+        number = int(text)
     except ValueError:
-        seed = -1
-    if not 0 <= seed <= LARGEST_SEED:
+        number = smallest - 1
+    if not smallest <= number <= largest:
         raise ConfigurationError(
-            "This is no seed.", where="seed", expected=f"a whole number from 0 to {LARGEST_SEED:,}", found=repr(text)
+            "This is no value of this setting.",
+            where=setting,
+            expected=f"a whole number from {smallest} to {largest:,}",
+            found=repr(text),
         )
-    return seed
+    return number
 
 
 def find_chapters(folder=REPOSITORY / "notebooks"):
@@ -169,21 +189,75 @@ def chapter_keys(chapters, settings):
 
 
 def run_chapters(chapters, settings):
-    """Execute the stale chapters. Return {name: (seconds, whether it ran now)}."""
+    """Execute the stale chapters, several at once. Return {name: (seconds, whether it ran now)}.
+
+    Raises:
+        BuildError: Of the first chapter that failed. Those that ran beside it were finished before, and are kept.
+    """
     keys = chapter_keys(chapters, settings)
     stale = [chapter for chapter in chapters if _record(chapter, settings).get("key") != keys[chapter.name]]
     if stale:
         os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.artifacts)
+        settings.run_folder.mkdir(parents=True, exist_ok=True)
         fetch_data(settings)
-    for chapter in stale:
-        print(f"Running {chapter.name}", flush=True)
-        started = time.perf_counter()
+        log = settings.run_folder / "kernels.log"
+        # Both belong to the whole process, so they are set for all chapters at once.
+        with contextlib.chdir(chapters[0].path.parent), _native_messages_to(log):
+            _run_in_turn(stale, keys, settings)
+        log.unlink()
+    return {chapter.name: (_record(chapter, settings)["seconds"], chapter in stale) for chapter in chapters}
+
+
+def _run_in_turn(stale, keys, settings):
+    """Run chapters, each after those that it needs; one that measures time when nothing else is left to run."""
+    waiting, running, failures, ended = list(stale), [], [], queue.Queue()
+    while running or (waiting and not failures):
+        for chapter in [] if failures else next_chapters(waiting, running, settings.jobs):
+            print(f"Running {chapter.name}", flush=True)
+            waiting.remove(chapter)
+            running.append(chapter)
+            # A daemon: an interrupted build does not wait for it, and papermill ends its kernel on the way out.
+            threading.Thread(target=_run_chapter, args=(chapter, keys, settings, ended), daemon=True).start()
+        chapter, error = ended.get()
+        running.remove(chapter)
+        if error:
+            failures.append(error)
+        if error and running:
+            print(f"{chapter.name} failed. Still running: {', '.join(one.name for one in running)}", flush=True)
+    if failures:
+        raise failures[0]
+
+
+def next_chapters(waiting, running, jobs):
+    """Return those of the waiting chapters that may start now, in reading order.
+
+    Args:
+        waiting: Chapters that have not been started.
+        running: Chapters that have not ended.
+        jobs: How many may run at once.
+    """
+    pending = {chapter.name for chapter in [*waiting, *running]}
+    ready = [chapter for chapter in waiting if not pending.intersection(chapter.needs)]
+    together = [chapter for chapter in ready if not chapter.measures_time]
+    if any(chapter.measures_time for chapter in running):
+        return []
+    if together or running:
+        return together[: jobs - len(running)]
+    return ready[:1]
+
+
+def _run_chapter(chapter, keys, settings, ended):
+    """Execute one chapter, keep it, and say how it ended: `(chapter, error or None)`."""
+    started = time.perf_counter()
+    try:
         notebook = execute(chapter, settings)
         record = {"key": keys[chapter.name], "seconds": round(time.perf_counter() - started, 1)}
         _write_json(settings.run_folder / f"{chapter.name}.ipynb", notebook)
         # Written last: a chapter counts as done only when its notebook is there.
         _write_json(settings.run_folder / f"{chapter.name}.json", record)
-    return {chapter.name: (_record(chapter, settings)["seconds"], chapter in stale) for chapter in chapters}
+        ended.put((chapter, None))
+    except Exception as error:
+        ended.put((chapter, error))
 
 
 def fetch_data(settings):
@@ -204,19 +278,17 @@ def execute(chapter, settings):
     import papermill
 
     attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
-    attempt.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _native_messages_to(attempt.with_suffix(".log")):
-            papermill.execute_notebook(
-                chapter.path,
-                attempt,
-                settings.parameters,
-                kernel_name="python3",
-                cwd=chapter.path.parent,
-                progress_bar=sys.stderr.isatty(),
-                # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
-                extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
-            )
+        # Not with papermill's own `cwd`, which moves the whole process back and forth.
+        papermill.execute_notebook(
+            chapter.path,
+            attempt,
+            settings.parameters,
+            kernel_name="python3",
+            progress_bar=settings.jobs == 1 and sys.stderr.isatty(),
+            # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
+            extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
+        )
     except papermill.PapermillExecutionError as error:
         raise BuildError(
             f"{chapter.name} failed: {error.ename}: {error.evalue}",
@@ -234,7 +306,6 @@ def execute(chapter, settings):
                     remedy=f"mend its cause; the executed notebook is {attempt}",
                 )
     attempt.unlink()
-    attempt.with_suffix(".log").unlink()
     return clean(notebook, settings)
 
 
@@ -254,7 +325,7 @@ def _name_cell(chapter, index):
 
 @contextlib.contextmanager
 def _native_messages_to(path):
-    """Send what a kernel's C libraries write to stderr to a file; Python's own stderr stays on the terminal.
+    """Send what the kernels' C libraries write to stderr to a file; Python's own stderr stays on the terminal.
 
     TensorFlow announces its start there, whatever its log level: no warning, and no part of a chapter.
     """

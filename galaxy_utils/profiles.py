@@ -17,6 +17,7 @@ class Profile:
         image_size: Side of the prepared images, in pixels.
         maximum_epochs: Upper limit on a recipe's epochs; `None` keeps the recipe's own number.
         bootstrap_samples: Resamplings behind each interval.
+        joint_epochs: Epochs of the joint autoencoder and classifier that chapter 5 trains and chapter 6 looks into.
         judge_epochs: Epochs of the classifier through whose eyes images are compared in chapters 8 to 10.
         enlarger_images: Galaxies that the super-resolution network of chapters 8 and 10 trains on.
         enlarger_epochs: Its epochs.
@@ -30,6 +31,7 @@ class Profile:
     image_size: int
     maximum_epochs: int | None
     bootstrap_samples: int
+    joint_epochs: int
     judge_epochs: int
     enlarger_images: int
     enlarger_epochs: int
@@ -49,6 +51,7 @@ PROFILES = {
             image_size=32,
             maximum_epochs=2,
             bootstrap_samples=200,
+            joint_epochs=2,
             judge_epochs=2,
             enlarger_images=100,
             enlarger_epochs=1,
@@ -62,6 +65,7 @@ PROFILES = {
             image_size=64,
             maximum_epochs=8,
             bootstrap_samples=1_000,
+            joint_epochs=6,
             judge_epochs=8,
             enlarger_images=1_000,
             enlarger_epochs=5,
@@ -75,6 +79,7 @@ PROFILES = {
             image_size=256,
             maximum_epochs=None,
             bootstrap_samples=1_000,
+            joint_epochs=70,
             judge_epochs=90,
             enlarger_images=17_736,
             enlarger_epochs=100,

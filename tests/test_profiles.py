@@ -1,5 +1,6 @@
 import pytest
 
+from galaxy_utils import recipes
 from galaxy_utils.classes import OFFICIAL_CLASS_COUNTS
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.profiles import PROFILES, get_profile
@@ -31,3 +32,9 @@ def test_a_nearly_right_profile_is_suggested():
     with pytest.raises(ConfigurationError) as caught:
         get_profile("enormous")
     assert "Did you mean" not in str(caught.value)
+
+
+def test_the_full_profile_keeps_the_papers_numbers():
+    full = get_profile("full")
+    assert full.joint_epochs == recipes.PAPER_1_AUTOENCODER.epochs and full.judge_epochs == recipes.SMALL_CNN.epochs
+    assert full.enlarger_images == full.simulated_galaxies

@@ -90,7 +90,7 @@ def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book, run_b
     path.write_text(json.dumps(notebook), encoding="utf-8")
     edited = run_build(checkout, *options)
     assert edited.returncode == 0, edited.stdout + edited.stderr
-    assert re.findall(r"^Running (\d\d)_", edited.stdout, re.MULTILINE) == ["05", "06"]
+    assert re.findall(r"^Running (\d\d)_", edited.stdout, re.MULTILINE) == ["05", "06"]  # 6 needs 5
     page = (checkout / "_build" / "html" / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
     assert "One more sentence." in page
 
@@ -119,6 +119,7 @@ def test_only_chapters_on_pretrained_weights_run_again_when_those_change(tmp_pat
         (("--profile", "dmo"), ("smoke", "demo", "full", "Did you mean 'demo'")),
         (("--dataset", __file__), (".h5", "folder")),
         (("--dataset", "galaxy11"), ("simulated", "galaxy10", "folder")),
+        (("--jobs", "two"), ("jobs", "a whole number from 1 to")),
     ],
 )
 def test_an_unknown_value_stops_at_once_with_the_valid_ones(options, listed):
@@ -153,6 +154,51 @@ def test_a_warning_fails_the_build(tmp_path, run_build, copy_checkout):
     assert result.returncode == 1
     assert "look here" in result.stderr and "01_loud" in result.stderr
     assert "cell 4 of the notebook, which begins: import warnings" in result.stderr
+
+
+MEET = """
+import pathlib, time
+pathlib.Path("here_{own}").touch()
+for _ in range(600):
+    if pathlib.Path("here_{other}").exists():
+        break
+    time.sleep(0.1)
+else:
+    raise TimeoutError("alone")
+"""
+
+
+def test_chapters_run_side_by_side_and_a_failure_costs_none_of_the_others(tmp_path, run_build, copy_checkout):
+    """Two chapters that each wait for the other; then one fails while its neighbour is still at work."""
+    checkout = copy_checkout(tmp_path, notebooks=False)
+    _write_notebook(checkout, "01_first", MEET.format(own=1, other=2), "import time; time.sleep(3)")
+    _write_notebook(checkout, "02_second", MEET.format(own=2, other=1), "1 / 0")
+    _write_notebook(checkout, "03_third")
+    out = tmp_path / "out"
+    result = run_build(checkout, "--profile", "smoke", "--jobs", "2", "--output", out)
+    assert result.returncode == 1 and "ZeroDivisionError" in result.stderr
+    assert "02_second failed. Still running: 01_first" in result.stdout
+    assert len(list(out.rglob("01_first.json"))) == 1 and not list(out.rglob("02_second.json"))
+    assert "Running 03_third" not in result.stdout, "nothing is begun after a failure"
+
+
+def test_each_chapter_waits_for_what_it_needs_and_clocks_run_alone():
+    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    chapters = {chapter.name[:2]: chapter for chapter in build["find_chapters"]()}
+    assert [number for number, chapter in chapters.items() if chapter.measures_time] == ["07", "11"]
+    for jobs in (1, 2, 3):
+        waiting, running, order, most = list(chapters.values()), [], [], 0
+        while waiting or running:
+            for chapter in build["next_chapters"](waiting, running, jobs):
+                assert {need[:2] for need in chapter.needs} <= set(order) - {one.name[:2] for one in running}
+                waiting.remove(chapter)
+                running.append(chapter)
+                order.append(chapter.name[:2])
+            assert not any(chapter.measures_time for chapter in running) or len(running) == 1
+            most = max(most, len(running))
+            running.pop(0)
+        assert sorted(order) == sorted(chapters) and most == jobs
+        assert order[-2:] == ["07", "11"]
 
 
 def test_the_seed_reaches_the_notebooks(tmp_path, run_build, copy_checkout):
