@@ -28,6 +28,7 @@ from galaxy_utils.wording import counted
 CHAPTER, MODEL = "08_super_resolution", "judge"
 TEMPLATE = Path(__file__).with_name("play_network.md")
 FOLDER = Path("_static", "play")
+LIBRARY = Path(__file__).parent / FOLDER / "tensorflowjs"
 # The picture is covered place by place, on a grid of as many rows and columns.
 GRID = 8
 THUMBNAIL = 96  # pixels, at most: the page shows them smaller than that
@@ -81,7 +82,10 @@ def make(settings):
     shown = pictures[0]
     figure = occlusion_map(shown.image, shown.probabilities, shown.changes, names, report["data"]["provenance"])
     files[FOLDER / "network_still.png"] = _as_png(figure)
-    files[Path("play_network.md")] = _page(pictures, names, steps, weights, shown, figure.alt_text, report).encode()
+    library = sum(path.stat().st_size for path in LIBRARY.glob("*.js"))
+    megabytes = (len(files[FOLDER / "network_data.js"]) + library) / 1e6
+    page = _page(pictures, names, steps, weights, shown, figure.alt_text, megabytes, report)
+    files[Path("play_network.md")] = page.encode()
     return files
 
 
@@ -190,7 +194,7 @@ def choose_pictures(dataset, rows, seed):
     nothing = {
         "Nothing at all": np.zeros((side, side)),
         "Noise": random.integers(0, 256, (side, side)),
-        "A chessboard": 255 * ((row + column) % 2),
+        "Chessboard": 255 * ((row + column) % 2),
     }
     grey = {name: np.repeat(picture[..., None], 3, axis=-1).astype(np.uint8) for name, picture in nothing.items()}
     return chosen + [(name, picture, -1) for name, picture in grey.items()]
@@ -356,7 +360,7 @@ def _view_of_last_position(steps, side):
     return side // jump, field
 
 
-def _page(pictures, names, steps, weights, shown, alternative, report):
+def _page(pictures, names, steps, weights, shown, alternative, megabytes, report):
     """Fill the numbers of this build into the template."""
     evaluation, data, profile = report["evaluation"], report["data"], report["profile"]
     low, high = evaluation["intervals"]["accuracy"]
@@ -377,7 +381,7 @@ def _page(pictures, names, steps, weights, shown, alternative, report):
         num_classes=len(names),
         num_galaxies=len(galaxies),
         parameters=f"{sum(array.size for array in weights):,}",
-        megabytes=f"{4 * sum(array.size for array in weights) / 2**20 * 4 / 3:.1f}",
+        megabytes=f"{megabytes:.1f}",
         grid=GRID,
         places=GRID**2,
         positions=positions,
@@ -410,7 +414,7 @@ def _crop_choice(crop_fraction):
         return ""
     share = f"{crop_fraction:.0%}".replace("%", " %")
     choices = (
-        (crop_fraction, f"the middle {share} of its side, as this book cuts its galaxies"),
+        (crop_fraction, f"the middle {share} of its side, as this book cuts galaxies"),
         (1, "the whole square"),
     )
     lines = [

@@ -818,7 +818,7 @@ def occlusion_map(image, probabilities, changes, class_names, provenance=None):
     cells.imshow(np.concatenate([colour, strength[..., None]], axis=2), extent=extent, interpolation="nearest")
     corner = (lowest[1] * side / columns - 0.5, lowest[0] * side / rows - 0.5)
     cells.add_patch(matplotlib.patches.Rectangle(corner, side / columns, side / rows, fill=False, edgecolor="white"))
-    cells.set_title(f"covered: {names[answer]}", fontsize=11)
+    cells.set_title(f"{names[answer]}, covered", fontsize=11)
     cells.set_xlabel("orange: covering lowers it\nblue: covering raises it", fontsize=9)
     places = np.arange(len(names))
     bars.barh(places, probabilities, color=colours)

@@ -118,8 +118,9 @@
     page.classList.add("network-answered");
     drawBars(probabilities, order[0]);
     drawPicture(pixels, picture ? picture.name : "Your picture");
-    const sentence = whatItSays(probabilities, order, picture);
-    status.textContent = sentence;
+    status.textContent = whatItSays(probabilities, order, picture);
+    // On a phone, what was asked for would appear below the window, unseen.
+    if (status.getBoundingClientRect().bottom > innerHeight) status.scrollIntoView();
     words.textContent = "Covering the picture, place by place …";
     const changes = new Float32Array(grid * grid);
     const colour = edgeColour(pixels);
