@@ -1,7 +1,7 @@
 """Make the page "A network in the page": a trained network of the book, in a form that the reader's browser can run.
 
-The network is the judge of chapter 8, because that chapter keeps its weights and reports its test score. TensorFlow.js,
-which lies in `_static/play/tensorflowjs`, computes it. Before anything is asked of the browser, Keras is asked here: its
+The network is the judge of chapter 8, because that chapter keeps its weights and reports its test score. It is computed
+by TensorFlow.js, which lies in `_static/play/tensorflowjs`. Before the browser is asked, Keras is asked here: its
 answers for the same pixels stand beside the weights, and the page compares.
 """
 
@@ -432,7 +432,7 @@ def _rows(names):
     return "\n".join(
         f'<tr><th scope="row"><span class="network-number" aria-hidden="true">{label}</span> {html.escape(name)}</th>'
         f'<td class="network-value">–</td>'
-        f'<td aria-hidden="true" class="network-track"><span class="network-bar" style="--colour: {colour}"></span></td>'
-        f"</tr>"
+        f'<td class="network-track" aria-hidden="true"><span class="network-bar" style="--colour: {colour}"></span>'
+        f"</td></tr>"
         for label, (name, colour) in enumerate(zip(names, colours, strict=True))
     )
