@@ -805,10 +805,11 @@ def occlusion_map(image, probabilities, changes, class_names, provenance=None):
     names, colours, _ = _look_of(class_names)
     changes, rows, columns = np.asarray(changes), *np.shape(changes)
     answer, lowest = int(np.argmax(probabilities)), np.unravel_index(np.argmin(changes), np.shape(changes))
-    figure = Figure(figsize=(WIDTH, 3.9))
-    picture, cells, bars = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
+    figure = Figure(figsize=(WIDTH, 4.3 + 0.3 * len(names)))
+    axes = figure.subplot_mosaic([["picture", "cells"], ["bars", "bars"]], height_ratios=(3.6, 0.3 * len(names)))
+    picture, cells, bars = axes["picture"], axes["cells"], axes["bars"]
     _show_image(picture, image)
-    picture.set_title("what it was shown", fontsize=11)
+    picture.set_title("What the network was shown")
     _show_image(cells, np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8))
     # Small changes are chance: below 0.05 the colours do not become stronger.
     strength = 0.8 * np.abs(changes) / max(0.05, np.abs(changes).max())
@@ -818,17 +819,17 @@ def occlusion_map(image, probabilities, changes, class_names, provenance=None):
     cells.imshow(np.concatenate([colour, strength[..., None]], axis=2), extent=extent, interpolation="nearest")
     corner = (lowest[1] * side / columns - 0.5, lowest[0] * side / rows - 0.5)
     cells.add_patch(matplotlib.patches.Rectangle(corner, side / columns, side / rows, fill=False, edgecolor="white"))
-    cells.set_title(f"{names[answer]}, covered", fontsize=11)
-    cells.set_xlabel("orange: covering lowers it\nblue: covering raises it", fontsize=9)
+    cells.set_title(f"What covering does to “{names[answer]}”")
+    cells.set_xlabel("orange: lowers it; blue: raises it")
     places = np.arange(len(names))
     bars.barh(places, probabilities, color=colours)
     for place, value in zip(places, probabilities, strict=True):
-        bars.text(value + 0.02, place, f"{value:.2f}", va="center", fontsize=9)
-    bars.set(xlim=(0, 1.15), xticks=(0, 0.5, 1), xlabel="probability")
-    bars.set_yticks(places, names, fontsize=9)
+        bars.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=11)
+    bars.set(xlim=(0, 1.1), xticks=(0, 0.5, 1), xlabel="probability")
+    bars.set_yticks(places, names)
     bars.invert_yaxis()
     alt_text = (
-        f"A picture, the same with coloured cells, and bars. The network's probabilities: "
+        f"A galaxy, the same with coloured cells, and bars. The network's probabilities: "
         f"{_spoken(class_names, probabilities, '{:.2f}')}. Covering the cell in row {lowest[0] + 1} and column "
         f"{lowest[1] + 1} of {rows} × {columns} changes the probability of {class_names[answer]} most, by "
         f"{changes.min():+.2f}; the largest rise by covering is {max(0.0, changes.max()):+.2f}."
