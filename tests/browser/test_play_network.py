@@ -70,14 +70,13 @@ def test_probabilities_are_those_of_keras_for_every_picture(open_page, data):
     assert np.ptp([picture["probabilities"] for picture in data["pictures"]], axis=0).max() > 10 * ALLOWED
 
 
-def test_maps_are_those_of_keras(open_page, data):
+def test_the_map_is_that_of_keras(open_page, data):
     page = open_page(PAGE)
-    for number in (0, len(data["pictures"]) - 1):
-        choose(page, number)
-        np.testing.assert_allclose(changes(page), data["pictures"][number]["changes"], atol=ALLOWED, rtol=0)
-        assert "less than 0.000001" in page.inner_text("#network-words") or float(
-            page.get_attribute("#network", "data-difference")
-        ) == pytest.approx(0, abs=ALLOWED)
+    number = len(data["pictures"]) - 1  # the chessboard: what is covered there changes the answer most
+    choose(page, number)
+    np.testing.assert_allclose(changes(page), data["pictures"][number]["changes"], atol=ALLOWED, rtol=0)
+    assert 0 <= float(page.get_attribute("#network", "data-difference")) < ALLOWED
+    assert "The largest difference from what Keras computed" in page.inner_text("#network-words")
 
 
 def test_words_tell_the_answer_the_label_and_the_map(open_page, data):
@@ -174,23 +173,22 @@ def test_other_kinds_of_pictures_can_be_dropped(open_page, data, form):
     assert np.sum(page.evaluate(PROBABILITIES)) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(
-    ("file", "said"),
-    [
-        (
-            {"name": "film.gif", "mimeType": "image/gif", "buffer": b"GIF89a"},
-            "film.gif is no PNG, JPEG or WebP picture",
-        ),
-        ({"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}, "cannot be read as a picture"),
-        (as_file(np.zeros((5, 90, 3), np.uint8)), "mine.png is 90 × 5 pixels: too small"),
-    ],
-)
-def test_other_files_are_refused_and_the_answer_stays(open_page, data, file, said):
+def test_other_files_are_refused_and_the_answer_stays(open_page, data):
     page = open_page(PAGE)
     before = choose(page, 0)
-    page.set_input_files("#network-file", file)
-    page.wait_for_function("said => document.getElementById('network-status').textContent.includes(said)", arg=said)
-    np.testing.assert_array_equal(page.evaluate(PROBABILITIES), before)
+    refused = {
+        "film.gif is no PNG, JPEG or WebP picture": {"name": "film.gif", "mimeType": "image/gif", "buffer": b"GIF89a"},
+        "broken.png calls itself PNG, but cannot be read as a picture": {
+            "name": "broken.png",
+            "mimeType": "image/png",
+            "buffer": b"no picture",
+        },
+        "mine.png is 90 × 5 pixels: too small": as_file(np.zeros((5, 90, 3), np.uint8)),
+    }
+    for said, file in refused.items():
+        page.set_input_files("#network-file", file)
+        page.wait_for_function("said => document.getElementById('network-status').textContent.includes(said)", arg=said)
+        np.testing.assert_array_equal(page.evaluate(PROBABILITIES), before)
     np.testing.assert_allclose(changes(page), data["pictures"][0]["changes"], atol=ALLOWED)
 
 
