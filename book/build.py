@@ -325,7 +325,7 @@ def _name_cell(chapter, index):
 
 @contextlib.contextmanager
 def _native_messages_to(path):
-    """Send what the kernels' C libraries write to stderr to a file; Python's own stderr stays on the terminal.
+    """Send what C libraries, also a kernel's, write to stderr to a file; Python's own stderr stays on the terminal.
 
     TensorFlow announces its start there, whatever its log level: no warning, and no part of a chapter.
     """
@@ -366,7 +366,9 @@ def clean(notebook, settings):
 
 def stage(chapters, settings, seconds):
     """Copy pages and executed notebooks into one source folder. Unchanged files keep their times, for Sphinx."""
-    from scores import score_page  # needs what is installed only now
+    # These need what is installed only now.
+    import play_network
+    from scores import score_page
 
     source = settings.output / "source"
     wanted = {}
@@ -377,6 +379,12 @@ def stage(chapters, settings, seconds):
         wanted[Path("notebooks", chapter.path.name)] = (settings.run_folder / chapter.path.name).read_bytes()
     wanted[Path("scores.md")] = score_page().encode()
     wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
+    contents = wanted[Path("_toc.yml")].decode()
+    for piece in (play_network,):
+        # A book without the piece's page, such as a test's, has not the chapter either that the piece needs.
+        if f"file: {piece.__name__}\n" in contents:
+            with _native_messages_to(settings.output / f"{piece.__name__}.log"):
+                wanted.update(piece.make(settings))
     for path in [path for path in source.rglob("*") if path.is_file()]:
         if path.relative_to(source) not in wanted:
             path.unlink()

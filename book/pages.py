@@ -4,7 +4,8 @@ Jupyter Book writes pages that fetch MathJax from another host, offer to fetch t
 files without sizes. `finish_pages` rewrites them in place, after the rendering and before anybody sees them:
 
 - equations become MathML, which browsers draw themselves: nothing is fetched, and screen readers can read it;
-- scripts that only serve MathJax, thebe or icons are taken out (the theme's style sheet draws the same icons);
+- scripts that only serve MathJax, thebe or icons are taken out (the theme's style sheet draws the same icons), and
+  those of the interactive pieces on all pages but their own;
 - the other scripts no longer hold up the first sight of the page;
 - pictures become WebP, have their sizes written beside them, and are fetched when they come near the window;
 - roles that contradict what is in the element are taken off, so that screen readers are not misled;
@@ -28,6 +29,8 @@ from galaxy_utils.errors import GalaxyUtilsError
 # Scripts of other hosts, scripts that only wait to fetch from them, and 1.5 MB of icons that the style sheet has too.
 UNWANTED_SOURCES = ("mathjax", "thebe", "fontawesome.js")
 UNWANTED_CODE = ("window.MathJax", "THEBE_JS_URL", "kernelName =")
+# Jupyter Book puts every script and style sheet of `_static` on every page; interactive pages name theirs themselves.
+OWN_SOURCES = "_static/play"
 # Pages that Sphinx adds to those of the table of contents.
 ADDED_PAGES = ("genindex", "search")
 # What Sphinx writes for MathJax: \(…\) in a line, \[…\] in a paragraph of its own.
@@ -113,6 +116,9 @@ def remove_scripts(soup):
             script.decompose()
     for link in soup.find_all("link", href=re.compile("thebe")):
         link.decompose()
+    for element in soup.head.find_all(["script", "link"]):
+        if OWN_SOURCES in (element.get("src") or element.get("href") or ""):
+            element.decompose()
 
 
 def defer_scripts(soup):

@@ -23,6 +23,7 @@ WIDTH = 7.0  # inches
 PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
 SKY, STARLIGHT = "#0D1017", "#F1EFE9"
 PART_COLOURS = {"train": "#4477AA", "validation": "#EEBB44", "test": "#BB5566"}  # Paul Tol's "high contrast" hues
+LOWER, HIGHER = "#EE7733", "#33BBEE"  # Paul Tol's "vibrant" hues: what a change does to a probability
 SERIES_COLOURS = ("#4477AA", "#BB5566", "#228833", "#AA7700", "#66308A", "#555555")
 
 _BASE_STYLE = {
@@ -787,6 +788,53 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     titled = f", columns: {', '.join(title.replace(chr(10), ' ') for title in column_titles)}" if lines else ""
     default = f"{len(rows)} rows of {columns} images: {', '.join(rows)}{titled}."
     return _finish(figure, alt_text or default, provenance)
+
+
+@_styled(CHART_STYLE)
+def occlusion_map(image, probabilities, changes, class_names, provenance=None):
+    """Draw an image, what covering each place changes about the likeliest class, and the probabilities of all classes.
+
+    Args:
+        image: Shape (side, side, 3), uint8.
+        probabilities: Shape (classes,): the network's answer for the whole image.
+        changes: Shape (rows, columns): the probability of the likeliest class with this place covered, minus that of
+            the whole image. Rows and columns divide the image evenly.
+        class_names: Names of the classes.
+        provenance: Line for the corner, usually `dataset.provenance`.
+    """
+    names, colours, _ = _look_of(class_names)
+    changes, rows, columns = np.asarray(changes), *np.shape(changes)
+    answer, lowest = int(np.argmax(probabilities)), np.unravel_index(np.argmin(changes), np.shape(changes))
+    figure = Figure(figsize=(WIDTH, 4.3 + 0.3 * len(names)))
+    axes = figure.subplot_mosaic([["picture", "cells"], ["bars", "bars"]], height_ratios=(3.6, 0.3 * len(names)))
+    picture, cells, bars = axes["picture"], axes["cells"], axes["bars"]
+    _show_image(picture, image)
+    picture.set_title("What the network was shown")
+    _show_image(cells, np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8))
+    # Small changes are chance: below 0.05 the colours do not become stronger.
+    strength = 0.8 * np.abs(changes) / max(0.05, np.abs(changes).max())
+    colour = np.where(changes[..., None] < 0, matplotlib.colors.to_rgb(LOWER), matplotlib.colors.to_rgb(HIGHER))
+    side = len(image)
+    extent = (-0.5, side - 0.5, side - 0.5, -0.5)
+    cells.imshow(np.concatenate([colour, strength[..., None]], axis=2), extent=extent, interpolation="nearest")
+    corner = (lowest[1] * side / columns - 0.5, lowest[0] * side / rows - 0.5)
+    cells.add_patch(matplotlib.patches.Rectangle(corner, side / columns, side / rows, fill=False, edgecolor="white"))
+    cells.set_title(f"What covering does to “{names[answer]}”")
+    cells.set_xlabel("orange: lowers it; blue: raises it")
+    places = np.arange(len(names))
+    bars.barh(places, probabilities, color=colours)
+    for place, value in zip(places, probabilities, strict=True):
+        bars.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=11)
+    bars.set(xlim=(0, 1.1), xticks=(0, 0.5, 1), xlabel="probability")
+    bars.set_yticks(places, names)
+    bars.invert_yaxis()
+    alt_text = (
+        f"A galaxy, the same with coloured cells, and bars. The network's probabilities: "
+        f"{_spoken(class_names, probabilities, '{:.2f}')}. Covering the cell in row {lowest[0] + 1} and column "
+        f"{lowest[1] + 1} of {rows} × {columns} changes the probability of {class_names[answer]} most, by "
+        f"{changes.min():+.2f}; the largest rise by covering is {max(0.0, changes.max()):+.2f}."
+    )
+    return _finish(figure, alt_text, provenance)
 
 
 @_styled(CHART_STYLE)

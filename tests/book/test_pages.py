@@ -12,7 +12,8 @@ from galaxy_utils.errors import GalaxyUtilsError
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEAD = """<script src="_static/documentation_options.js"></script><script src="_static/doctools.js"></script>
 <script>window.MathJax = {}</script><script src="https://elsewhere.example/mathjax@3/tex.js" defer="defer"></script>
-<script>const THEBE_JS_URL = "https://elsewhere.example"</script><link href="_static/sphinx-thebe.css"/>"""
+<script>const THEBE_JS_URL = "https://elsewhere.example"</script><link href="_static/sphinx-thebe.css"/>
+<script src="_static/play/network.js"></script><link href="_static/play/network.css"/>"""
 ALTERNATIVE = "Four galaxies: two smooth, two with spiral arms."
 ARTICLE = """<h1 id="top">Galaxies<a href="#top">#</a></h1><h2>Equations</h2>
 <p>With <span class="math notranslate">\\(\\varepsilon = 0.1\\)</span> a label says less than everything.</p>
