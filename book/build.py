@@ -295,7 +295,10 @@ def clean(notebook, settings):
 
 def stage(chapters, settings, seconds):
     """Copy pages and executed notebooks into one source folder. Unchanged files keep their times, for Sphinx."""
-    from scores import score_page  # needs what is installed only now
+    # These need what is installed only now.
+    import play_classify
+    import play_map
+    from scores import score_page
 
     source = settings.output / "source"
     wanted = {}
@@ -306,6 +309,10 @@ def stage(chapters, settings, seconds):
         wanted[Path("notebooks", chapter.path.name)] = (settings.run_folder / chapter.path.name).read_bytes()
     wanted[Path("scores.md")] = score_page().encode()
     wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
+    for piece in (play_classify, play_map):
+        # A shorter book, such as that of a test, may do without.
+        if f"file: {piece.__name__}\n" in wanted[Path("_toc.yml")].decode():
+            wanted.update(piece.make(settings))
     for path in [path for path in source.rglob("*") if path.is_file()]:
         if path.relative_to(source) not in wanted:
             path.unlink()

@@ -28,6 +28,8 @@ from galaxy_utils.errors import GalaxyUtilsError
 # Scripts of other hosts, scripts that only wait to fetch from them, and 1.5 MB of icons that the style sheet has too.
 UNWANTED_SOURCES = ("mathjax", "thebe", "fontawesome.js")
 UNWANTED_CODE = ("window.MathJax", "THEBE_JS_URL", "kernelName =")
+# Jupyter Book puts every script and style sheet of `_static` on every page; interactive pages name theirs themselves.
+OWN_SOURCES = "_static/play"
 # Pages that Sphinx adds to those of the table of contents.
 ADDED_PAGES = ("genindex", "search")
 # What Sphinx writes for MathJax: \(…\) in a line, \[…\] in a paragraph of its own.
@@ -113,6 +115,9 @@ def remove_scripts(soup):
             script.decompose()
     for link in soup.find_all("link", href=re.compile("thebe")):
         link.decompose()
+    for element in soup.head.find_all(["script", "link"]):
+        if OWN_SOURCES in (element.get("src") or element.get("href") or ""):
+            element.decompose()
 
 
 def defer_scripts(soup):
