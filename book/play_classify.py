@@ -88,6 +88,7 @@ def make(settings):
             }
             for row, probabilities in zip(rows, chosen, strict=True)
         ],
+        "voters": "Simulated volunteers" if galaxies.is_simulated else "Volunteers",
         "sheet": {"source": (FOLDER / "classify.webp").as_posix(), "columns": COLUMNS, "count": len(rows)},
         "network": {"accuracy": [round(value, 4) for value in (accuracy, low, high)], "tested": len(answers.rows)},
     }
@@ -99,7 +100,7 @@ def make(settings):
         whose_label=_whose_label(galaxies),
         network=ledger.best.name,
         tested=f"{len(answers.rows):,}",
-        accuracy=f"{100 * accuracy:.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f} %)",
+        accuracy=f"{100 * accuracy:.0f}\u00a0% (95\u00a0% interval {100 * low:.0f} to {100 * high:.0f}\u00a0%)",
         figure=_still_figure(data),
         data=as_json(data),
     )

@@ -37,7 +37,8 @@ def make(settings):
     count = min(NEIGHBOURS, len(rows) - 1)
     in_space, on_map = neighbours(vectors, count), neighbours(positions, count)
     common = np.mean([len(np.intersect1d(*both)) for both in zip(in_space, on_map, strict=True)])
-    same_class = [np.mean(labels[near] == labels[:, None]) for near in (in_space, on_map)]
+    agreement = [np.mean(labels[near] == labels[:, None], axis=1) for near in (in_space, on_map)]
+    same_class = [own.mean() for own in agreement]
     data = {
         "classes": describe_classes(galaxies.class_names),
         "rows": rows.tolist(),
@@ -48,6 +49,8 @@ def make(settings):
         "shares": [round(float(share), 4) for share in shares],
         "dimensions": vectors.shape[1],
         "grid": GRID,
+        # Where the two kinds of neighbours differ most: there, the page starts.
+        "start": int(np.argmax(agreement[0] - agreement[1])),
         "sheet": {"source": (FOLDER / "map.webp").as_posix(), "columns": COLUMNS, "count": len(rows)},
     }
     figure = plots.latent_maps(
@@ -64,12 +67,12 @@ def make(settings):
         provenance=galaxies.provenance,
         profile=profile.name,
         dimensions=vectors.shape[1],
-        share=f"{100 * sum(shares):.0f} %",
-        hidden=f"{100 - 100 * sum(shares):.0f} %",
+        share=f"{100 * sum(shares):.0f}\u00a0%",
+        hidden=f"{100 - 100 * sum(shares):.0f}\u00a0%",
         count=count,
         common=f"{common:.1f}",
-        same_in_space=f"{100 * same_class[0]:.0f} %",
-        same_on_map=f"{100 * same_class[1]:.0f} %",
+        same_in_space=f"{100 * same_class[0]:.0f}\u00a0%",
+        same_on_map=f"{100 * same_class[1]:.0f}\u00a0%",
         figure=f'<figure><img src="{(FOLDER / "map_still.webp").as_posix()}" alt="{escape(alternative)}" '
         f'width="{width}" height="{height}"><figcaption>The map, as a picture. (With JavaScript, each mark shows its '
         "galaxy and its neighbours.)</figcaption></figure>",

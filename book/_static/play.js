@@ -65,5 +65,5 @@ const play = {
     return element;
   },
 
-  percent: (share) => `${Math.round(100 * share)} %`,
+  percent: (share) => `${Math.round(100 * share)}\u00a0%`,
 };

@@ -8,6 +8,7 @@
   const storageKey = `galaxies-classified-${data.key}`;
   let answers = [];
   let zoom = 2;
+  let hints = !window.matchMedia("(max-width: 575px)").matches; // On a phone, picture and answers fit on one screen.
 
   // Progress is kept where the browser allows it; private windows and some local files do not.
   function remember() {
@@ -35,6 +36,7 @@
   const counter = play.make("p", { class: "play-counter", role: "status" });
   const zoomButton = play.make("button", { type: "button", class: "play-button", onclick: toggleZoom });
   const backButton = play.make("button", { type: "button", class: "play-button", onclick: goBack }, "Back");
+  const hintsButton = play.make("button", { type: "button", class: "play-button", onclick: toggleHints }, "Hints");
   const choices = classes.map(({ name, hint }, label) =>
     play.make(
       "button",
@@ -46,18 +48,13 @@
   const question = play.make(
     "div",
     { class: "play-question" },
-    play.make(
-      "div",
-      { class: "play-look" },
-      picture,
-      play.make("div", { class: "play-row" }, zoomButton, backButton),
-    ),
+    play.make("div", { class: "play-progress" }, counter, progress),
+    play.make("div", { class: "play-look" }, picture, play.make("div", { class: "play-row" }, zoomButton, backButton)),
     play.make(
       "div",
       { class: "play-answer" },
-      counter,
-      progress,
       play.make("div", { class: "play-choices", role: "group", "aria-label": "Which class is it?" }, ...choices),
+      classes.some(({ hint }) => hint) ? play.make("div", { class: "play-row" }, hintsButton) : null,
       play.make(
         "p",
         { class: "play-keys" },
@@ -106,6 +103,11 @@
     showState();
   }
 
+  function toggleHints() {
+    hints = !hints;
+    showState();
+  }
+
   function startAgain() {
     answers = [];
     remember();
@@ -127,7 +129,9 @@
     picture.setAttribute("aria-label", `Galaxy ${number}, ${zoom === 2 ? "central half of the" : "whole"} cut-out`);
     counter.textContent = `Galaxy ${number} of ${count}`;
     progress.value = answers.length;
-    zoomButton.textContent = zoom === 2 ? "Show whole cut-out" : "Show central half";
+    zoomButton.textContent = zoom === 2 ? "Whole cut-out" : "Central half";
+    hintsButton.textContent = hints ? "Hide hints" : "What to look for";
+    question.classList.toggle("play-no-hints", !hints);
     // Not `disabled`: that would take the focus away from whoever goes back to the first galaxy.
     backButton.setAttribute("aria-disabled", String(answers.length === 0));
   }
@@ -170,6 +174,7 @@
         score("You", `${right} of ${count}`, right / count, wilson(right, count)),
         score("The network", `${networkRight} of ${count}`, networkRight / count, wilson(networkRight, count)),
         score(`The network on all ${network.tested} test galaxies`, "", mean, [low, high]),
+        play.make("div", { class: "play-scale", "aria-hidden": "true" }, ...["0 %", "50 %", "100 %"].map(scaleMark)),
       ),
       play.make("p", {}, compare(yours, networks)),
       play.make("h3", {}, "What you took for what"),
@@ -195,10 +200,12 @@
     return play.make(
       "p",
       { class: "play-score" },
-      play.make("span", {}, play.make("strong", {}, who), " ", value, play.make("small", {}, ` (${interval})`)),
+      play.make("span", {}, play.make("strong", {}, who), " ", value, play.make("small", {}, interval)),
       bar,
     );
   }
+
+  const scaleMark = (text) => play.make("span", {}, text);
 
   function compare(yours, networks) {
     const mine = yours.filter((right, place) => right && !networks[place]).length;
@@ -265,42 +272,34 @@
       if (places.length === 0) return [];
       return [
         play.make("h4", {}, `${title} (${places.length})`),
-        play.make("ul", { class: "play-gallery" }, ...places.map((place) => card(place, yours[place], networks[place]))),
+        play.make("ul", { class: "play-gallery" }, ...places.map(card)),
       ];
     });
   }
 
-  function sign(right) {
-    const meaning = right ? "agrees with the survey" : "differs from the survey";
-    return play.make("span", { class: "play-sign", role: "img", "aria-label": meaning }, right ? "✓" : "✗");
-  }
-
-  function card(place, mine, its) {
+  /** A galaxy with every answer that was given, and who gave it. */
+  function card(place) {
     const galaxy = galaxies[place];
-    const line = (who, label, right) =>
-      play.make(
-        "div",
-        {},
-        play.make("dt", {}, who),
-        play.make("dd", {}, play.className(classes, label, true), right === null ? null : sign(right)),
-      );
+    const givers = new Map();
+    for (const [who, label] of [
+      ["survey", galaxy.label],
+      ["you", answers[place]],
+      ["network", galaxy.answer],
+    ]) {
+      givers.set(label, [...(givers.get(label) ?? []), who]);
+    }
+    const lines = [...givers].map(([label, who]) =>
+      play.make("li", {}, play.className(classes, label, true), play.make("small", {}, who.join(", "))),
+    );
+    const sure = `The network was ${play.percent(galaxy.probability)} sure.`;
+    const voted =
+      galaxy.votes === undefined ? "" : ` ${data.voters} for the survey's label: ${play.percent(galaxy.votes)}.`;
     return play.make(
       "li",
       {},
       play.picture(sheet, place, `Galaxy ${place + 1}`, 2),
-      play.make(
-        "dl",
-        {},
-        line("Survey", galaxy.label, null),
-        line("You", answers[place], mine),
-        line("Network", galaxy.answer, its),
-      ),
-      play.make(
-        "small",
-        {},
-        `Network: ${play.percent(galaxy.probability)} sure.`,
-        galaxy.votes === undefined ? "" : ` Volunteers for the label: ${play.percent(galaxy.votes)}.`,
-      ),
+      play.make("ul", {}, ...lines),
+      play.make("small", {}, sure + voted),
     );
   }
 

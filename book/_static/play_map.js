@@ -7,7 +7,7 @@
   const hiddenClasses = new Set();
   const EDGE = 0.03 * grid; // so that marks at the border are not cut off
   const REACH = 28; // pixels from the pointer within which a mark is found
-  let chosen = 0;
+  let chosen = data.start;
   let kept = false; // A mark that was clicked stays until another one is.
 
   // The map
@@ -28,8 +28,8 @@
       "aria-roledescription": "map",
       "aria-describedby": "play-map-keys",
     },
-    lines,
     ...marks,
+    lines,
     rings,
   );
   chart.addEventListener("pointermove", (event) => {
@@ -95,7 +95,13 @@
     lines.replaceChildren(
       ...inSpace[chosen].map((place) => {
         const [x2, y2] = positions[place];
-        return play.draw("line", { x1: x, y1: y, x2, y2 });
+        // Up to the rings, not into them.
+        const length = Math.hypot(x2 - x, y2 - y);
+        const [start, end] = [1.15 * size, length - 0.95 * size].map((way) => way / length);
+        const at = (share) => [x + share * (x2 - x), y + share * (y2 - y)];
+        if (!(end > start)) return "";
+        const [[x1, y1], [xEnd, yEnd]] = [at(start), at(end)];
+        return play.draw("line", { x1, y1, x2: xEnd, y2: yEnd });
       }),
     );
     rings.replaceChildren(
@@ -133,7 +139,7 @@
     const same = (places) => places.filter((place) => labels[place] === labels[chosen]).length;
     const number = inSpace[chosen].length;
     overlap.textContent =
-      `${common} of ${number} ${common === 1 ? "stands" : "stand"} in both rows. The label ${name} is also that of ` +
+      `${common} of ${number} ${common === 1 ? "is" : "are"} in both rows. The label ${name} is also that of ` +
       `${same(inSpace[chosen])} of ${number} in the whole space, and of ${same(onMap[chosen])} on the map.`;
     marks.forEach((mark, place) => mark.classList.toggle("play-hidden", !isShown(place)));
     showLinks();
@@ -200,9 +206,9 @@
       play.make(
         "div",
         { class: "play-plot" },
-        play.make("span", { class: "play-axis play-up" }, `${axis(1)} →`),
+        play.make("span", { class: "play-axis" }, `↑ ${axis(1)}`),
         chart,
-        play.make("span", { class: "play-axis" }, `${axis(0)} →`),
+        play.make("span", { class: "play-axis play-right" }, `${axis(0)} →`),
       ),
       play.make(
         "div",
@@ -217,8 +223,8 @@
       play.make(
         "div",
         { class: "play-legend", role: "group", "aria-label": "Classes on the map" },
-        ...filters,
         all,
+        ...filters,
       ),
       play.make(
         "p",
