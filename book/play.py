@@ -123,7 +123,8 @@ def _svg_path(marker):
     path = style.get_path().transformed(style.get_transform())
     # SVG counts downwards.
     return "".join(
-        SVG_COMMANDS[int(code)] + ("" if code == 79 else " ".join(f"{x:.3g}" for x in (points.reshape(-1, 2) * (1, -1)).flat))
+        SVG_COMMANDS[int(code)]
+        + ("" if code == 79 else " ".join(f"{x:.3g}" for x in (points.reshape(-1, 2) * (1, -1)).flat))
         for points, code in path.iter_segments(simplify=False)
     )
 

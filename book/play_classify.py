@@ -75,9 +75,7 @@ def make(settings):
     votes = galaxies.vote_fractions
     data = {
         "key": f"{galaxies.source_fingerprint}-{settings.seed}",
-        "classes": [
-            {**look, "hint": HINTS.get(look["name"], "")} for look in describe_classes(galaxies.class_names)
-        ],
+        "classes": [{**look, "hint": HINTS.get(look["name"], "")} for look in describe_classes(galaxies.class_names)],
         "galaxies": [
             {
                 "row": int(row),
