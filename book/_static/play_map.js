@@ -126,7 +126,6 @@
   }
 
   function showChosen() {
-    const name = classes[labels[chosen]].name;
     play.show(picture, sheet, chosen);
     picture.setAttribute("aria-label", `The chosen galaxy, number ${rows[chosen]}`);
     title.replaceChildren(
@@ -139,8 +138,8 @@
     const same = (places) => places.filter((place) => labels[place] === labels[chosen]).length;
     const number = inSpace[chosen].length;
     overlap.textContent =
-      `${common} of ${number} ${common === 1 ? "is" : "are"} in both rows. The label ${name} is also that of ` +
-      `${same(inSpace[chosen])} of ${number} in the whole space, and of ${same(onMap[chosen])} on the map.`;
+      `${common} of ${number} ${common === 1 ? "is" : "are"} in both rows. The galaxy's own label is carried by ` +
+      `${same(inSpace[chosen])} of ${number} in the whole space, and by ${same(onMap[chosen])} of ${number} on the map.`;
     marks.forEach((mark, place) => mark.classList.toggle("play-hidden", !isShown(place)));
     showLinks();
   }
