@@ -140,10 +140,13 @@ def test_the_result_is_accessible_and_fits(open_page, data, width, theme):
 
 
 def test_without_scripts_the_galaxies_stay_with_a_folded_table(open_page, data):
-    page = open_page(PAGE, java_script_enabled=False)
+    page = open_page(PAGE, width=390, java_script_enabled=False)
     figure = page.locator(".play noscript img")
     figure.scroll_into_view_if_needed()
-    assert figure.bounding_box()["width"] > 300
+    box = figure.bounding_box()
+    assert box["width"] > 300
+    true_shape = int(figure.get_attribute("width")) / int(figure.get_attribute("height"))
+    assert box["width"] / box["height"] == pytest.approx(true_shape, rel=0.02)
     assert "labels" in figure.get_attribute("alt")
     assert page.locator(".play button").count() == 0
     table = page.locator(".play noscript table")

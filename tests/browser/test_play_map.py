@@ -143,9 +143,12 @@ def test_a_filtered_map_is_accessible(open_page, width, theme):
 
 
 def test_without_scripts_a_map_stays(open_page):
-    page = open_page(PAGE, java_script_enabled=False)
+    page = open_page(PAGE, width=390, java_script_enabled=False)
     figure = page.locator(".play noscript img")
     figure.scroll_into_view_if_needed()
-    assert figure.bounding_box()["width"] > 300
+    box = figure.bounding_box()
+    assert box["width"] > 300
+    true_shape = int(figure.get_attribute("width")) / int(figure.get_attribute("height"))
+    assert box["width"] / box["height"] == pytest.approx(true_shape, rel=0.02)
     assert "%" in figure.get_attribute("alt")
     assert page.locator(".play button, .play svg").count() == 0
