@@ -367,6 +367,8 @@ def clean(notebook, settings):
 def stage(chapters, settings, seconds):
     """Copy pages and executed notebooks into one source folder. Unchanged files keep their times, for Sphinx."""
     # These need what is installed only now.
+    import play_classify
+    import play_map
     import play_network
     from scores import score_page
 
@@ -380,8 +382,8 @@ def stage(chapters, settings, seconds):
     wanted[Path("scores.md")] = score_page().encode()
     wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
     contents = wanted[Path("_toc.yml")].decode()
-    for piece in (play_network,):
-        # A book without the piece's page, such as a test's, has not the chapter either that the piece needs.
+    for piece in (play_classify, play_map, play_network):
+        # A shorter book, such as that of a test, has neither this page nor the chapter that it needs.
         if f"file: {piece.__name__}\n" in contents:
             with _native_messages_to(settings.output / f"{piece.__name__}.log"):
                 wanted.update(piece.make(settings))

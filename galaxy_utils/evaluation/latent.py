@@ -6,11 +6,14 @@ needs no network. Principal components come from scikit-learn's `PCA` as it is.
 
 from dataclasses import dataclass
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 
+from galaxy_utils.arrays import read_arrays, write_arrays
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.significance import mean_with_interval
+from galaxy_utils.files import explain_read_errors, locked
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,56 @@ def umap_plane(train_vectors, vectors, seed=1):
         return None
     layout = umap.UMAP(random_state=seed, n_jobs=1).fit(_checked_vectors(train_vectors, "train_vectors"))
     return layout.transform(_checked_vectors(vectors, "vectors"))
+
+
+def save_vectors(path, vectors, split):
+    """Keep latent vectors, and which galaxies they belong to, in a `.npz` file.
+
+    Args:
+        path: The file.
+        vectors: {part of the split: vectors of its galaxies, shape (n, d)}.
+        split: The `Split` that says which galaxies a part has.
+
+    Raises:
+        DataError: Another number of vectors than the part has galaxies.
+        StorageError: The file cannot be written.
+    """
+    arrays = {}
+    for part, values in vectors.items():
+        rows = np.asarray(split.part(part))
+        arrays[f"{part}_vectors"], arrays[f"{part}_rows"] = _checked_vectors(values, part), rows
+        if len(values) != len(rows):
+            raise DataError(
+                "These vectors do not belong to this part.",
+                where=part,
+                expected=f"{len(rows):,} vectors",
+                found=f"{len(values):,}",
+            )
+    with locked(path):
+        write_arrays(path, {**arrays, "fingerprint": np.array(split.fingerprint)})
+
+
+def load_vectors(path):
+    """Read what `save_vectors` wrote.
+
+    Returns:
+        `(vectors, rows, fingerprint)`: {part: vectors, shape (n, d)}, {part: rows of the dataset, shape (n,)}, and the
+        fingerprint of the source data.
+
+    Raises:
+        DataError: The file is missing or holds something else.
+    """
+    path, remedy = Path(path), "run the chapter that writes it again"
+    if not path.is_file():
+        raise DataError("There are no such vectors.", where=path, remedy=remedy)
+    with explain_read_errors("The vectors cannot be read.", path, remedy=remedy):
+        arrays = read_arrays(path)
+        parts = [name.removesuffix("_vectors") for name in arrays if name.endswith("_vectors")]
+        vectors = {part: _checked_vectors(arrays[f"{part}_vectors"], part) for part in parts}
+        rows = {part: arrays[f"{part}_rows"] for part in parts}
+        if not parts or any(rows[part].shape != (len(vectors[part]),) for part in parts):
+            raise ValueError("vectors and rows do not belong together")
+        return vectors, rows, str(arrays["fingerprint"])
 
 
 def _checked_vectors(vectors, name):

@@ -74,6 +74,20 @@ def test_a_sound_book_passes_and_fetches_nothing(pages, book):
     assert soup.find("meta", {"name": "description"})["content"].startswith("This is the first paragraph")
 
 
+def test_what_interactive_pages_need_is_loaded_by_them_alone(pages, book):
+    """Jupyter Book names all scripts of `_static` in the head of every page; pages name their own in their text."""
+    html, source = book(ARTICLE + '<script src="_static/play_map.js" defer></script>')
+    for name in ("play_map.js", "play.css"):
+        (html / "_static" / name).touch()
+    page = (html / "index.html").read_text()
+    head = '<head><script src="_static/play_map.js?v=1"></script><link rel="stylesheet" href="_static/play.css?v=1"/>'
+    (html / "index.html").write_text(page.replace("<head>", head))
+    soup = finished(pages, html)
+    pages["check_pages"](html, source)
+    assert "_static/play" not in str(soup.head)
+    assert soup.article.find("script")["src"] == "_static/play_map.js"
+
+
 def test_equations_become_mathml(pages, book):
     html, _ = book()
     soup = finished(pages, html)

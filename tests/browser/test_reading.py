@@ -147,6 +147,17 @@ def test_pages_are_light(visits):
     assert {name: size for name, size in heavy.items() if size > MOST_BYTES} == {}
 
 
+def test_the_button_back_to_the_top_can_be_read(open_page):
+    """It appears when somebody scrolls upwards, so the visits above never see it."""
+    for theme in THEMES:
+        page = open_page(CHAPTER, width=390, theme=theme)
+        page.mouse.wheel(0, 1500)
+        page.wait_for_function("scrollY > 1000")
+        page.mouse.wheel(0, -200)
+        page.locator("#pst-back-to-top").wait_for(state="visible")
+        assert list(_violations(page)) == []
+
+
 def test_axe_would_find_a_violation(open_page):
     page = open_page("index.html")
     page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<img src=none.png>')")
@@ -199,7 +210,15 @@ def test_search_finds_a_word_without_a_network(open_page):
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("index.html", 390), (CHAPTER, 390), (CHAPTER, 1280), ("notebooks/05_autoencoder_and_classifier.html", 1280)],
+    [
+        ("index.html", 390),
+        (CHAPTER, 390),
+        (CHAPTER, 1280),
+        ("notebooks/05_autoencoder_and_classifier.html", 1280),
+        ("play_classify.html", 390),
+        ("play_map.html", 1280),
+        ("play_network.html", 390),
+    ],
 )
 def test_pages_appear_quickly_and_nothing_jumps(open_page, site, name, width):
     page = open_page("search.html", width=width)

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
+from toy_galaxies import toy_galaxies
 
+import galaxy_utils as gu
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import accuracy_difference, latent, mean_with_interval
 
@@ -124,3 +126,20 @@ def test_the_mean_s_interval_is_the_one_of_paired_differences():
 def test_what_cannot_work_is_refused(use, error, named):
     with pytest.raises(error, match=named):
         use(*clusters(5))
+
+
+def test_kept_vectors_come_back_with_their_rows(tmp_path):
+    split = gu.split(toy_galaxies(40), seed=1)
+    vectors = {part: np.random.default_rng(1).normal(size=(len(split.part(part)), 3)) for part in ("train", "test")}
+    latent.save_vectors(tmp_path / "kept.npz", vectors, split)
+    again, rows, fingerprint = latent.load_vectors(tmp_path / "kept.npz")
+    assert fingerprint == split.fingerprint and list(again) == ["train", "test"]
+    for part in vectors:
+        assert np.array_equal(again[part], vectors[part]) and np.array_equal(rows[part], split.part(part))
+    with pytest.raises(DataError, match="do not belong"):
+        latent.save_vectors(tmp_path / "kept.npz", {"train": vectors["train"][1:]}, split)
+    with pytest.raises(DataError, match="no such vectors"):
+        latent.load_vectors(tmp_path / "none.npz")
+    (tmp_path / "damaged.npz").write_bytes((tmp_path / "kept.npz").read_bytes()[:-30])
+    with pytest.raises(DataError, match="cannot be read"):
+        latent.load_vectors(tmp_path / "damaged.npz")
