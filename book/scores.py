@@ -25,7 +25,7 @@ from galaxy_utils.published import PUBLISHED  # noqa: E402
 from galaxy_utils.report import read_report  # noqa: E402
 
 FOLDER = REPOSITORY / "book" / "measured" / "scores"
-FORMAT = 1
+FORMAT = 2
 
 SOURCES = {"paper 1": "paper_1", "paper 2": "paper_2"}
 # Runs that everybody would like to see; they have a place on the page before somebody has made them.
@@ -64,13 +64,17 @@ def add_run(artifacts, folder=FOLDER):
     runs = {}
     for report in reports:
         about = _about(report)
-        runs.setdefault(json.dumps(about, sort_keys=True), (about, []))[1].append(_score(report))
+        runs.setdefault(json.dumps(about, sort_keys=True), (about, []))[1].append(report)
     written = []
-    for about, scores in runs.values():
-        scores.sort(key=lambda score: (score["chapter"], score["model"]))
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
+    for about, together in runs.values():
+        together.sort(key=lambda report: (report["chapter"], report["model"]))
+        # Some chapters report the last of several seeds, or score networks for some classes; most have these in common.
+        first = min(together, key=lambda report: report["seed"])
+        common = {"seed": first["seed"], "num_galaxies": first["data"]["num_galaxies"], "split": _usual_split(together)}
+        content = {"format": FORMAT, **about, **common, "scores": [_score(report) for report in together]}
+        digest = hashlib.sha256(json.dumps([about, common["seed"], common["split"]]).encode()).hexdigest()[:8]
         path = Path(folder) / f"{about['data']['name']}-{about['profile']}-{digest}.json"
-        write_json(path, {"format": FORMAT, **about, "scores": scores})
+        write_json(path, content)
         written.append(path)
     return written
 
@@ -79,12 +83,15 @@ def _about(report):
     """What all reports of a run have in common."""
     return {
         "profile": report["profile"]["name"],
-        "seed": report["seed"],
-        "data": {name: report["data"][name] for name in ("name", "provenance", "is_simulated", "num_galaxies")},
-        "split": {"hash": report["split"]["hash"], "test": report["split"]["sizes"]["test"]},
+        "data": {name: report["data"][name] for name in ("name", "is_simulated")},
         "versions": report["versions"],
         "device": report["device"],
     }
+
+
+def _usual_split(reports):
+    hashes = [report["split"]["hash"] for report in reports]
+    return max(hashes, key=hashes.count)
 
 
 def _score(report):
@@ -92,10 +99,13 @@ def _score(report):
     return {
         "chapter": report["chapter"],
         "model": report["model"],
+        "seed": report["seed"],
+        "split": report["split"]["hash"],
         "recipe": report["recipe"]["name"],
         "epochs": report["training"]["epochs"],
         "image_size": report["data"]["image_size"],
         "train": report["split"]["sizes"]["train"],
+        "answers": sum(evaluation["support"]),
         "accuracy": evaluation["accuracy"],
         "interval": list(evaluation["intervals"]["accuracy"]),
         "kl_divergence": evaluation["kl_divergence"],
@@ -114,7 +124,8 @@ def read_runs(folder=FOLDER):
     for path in sorted(Path(folder).glob("*.json")):
         try:
             run = json.loads(path.read_text(encoding="utf-8"))
-            sound = run["format"] == FORMAT and all(key in run for key in ("data", "split", "device", "versions"))
+            keys = ("profile", "data", "num_galaxies", "seed", "split", "device", "versions")
+            sound = run["format"] == FORMAT and all(key in run for key in keys)
             for score in run["scores"]:
                 low, high = score["interval"]
                 sound &= 0 <= low <= score["accuracy"] <= high <= 1
@@ -136,7 +147,9 @@ def score_page(folder=FOLDER):
         "",
         "Every row was measured by somebody who ran this book; the files behind it are part of the book "
         "(`book/measured/scores`). Accuracies are those of test galaxies, with 95 % intervals that resample patches of "
-        "sky. **Compare rows of one table only**: another table has other galaxies, another split, or another profile.",
+        "sky. *Test* counts answers: where two networks of one kind, with two seeds, answer the same galaxies, each "
+        "galaxy counts twice, and the seconds are those of the last. **Compare rows of one table only**, and of these "
+        "only such with the same test galaxies: another table has other galaxies, another split or another profile.",
         "",
     ]
     for run in runs:
@@ -186,22 +199,26 @@ def _run_section(run):
     lines = [
         f"## {_source_title(run['data']['name'])}, *{run['profile']}* profile: {kind}",
         "",
-        f"{run['data']['provenance']}; {run['split']['test']:,} test galaxies, split `{run['split']['hash'][:12]}`, "
-        f"seed {run['seed']}. {device['processor']}, {device['cores']} cores, {device['accelerator'] or 'no GPU'}; "
+        f"{run['num_galaxies']:,} {kind}, seed {run['seed']}, split `{run['split'][:12]}`. "
+        f"{device['processor']}, {device['cores']} cores, {device['accelerator'] or 'no GPU'}; "
         f"galaxy_utils {versions['galaxy_utils']}, Keras {versions['keras']} on {versions['backend']} "
         f"{versions.get('backend_version', '')}.",
         "",
-        "| Chapter | network | accuracy | KL divergence | px | epochs | seconds |",
-        "|---|---|---|---:|---:|---:|---:|",
+        "| Chapter | network | accuracy | KL divergence | test | px | epochs | seconds |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
     ]
     for score in run["scores"]:
         low, high = score["interval"]
         number, title = score["chapter"][:2].lstrip("0"), score["model"].replace("_", " ")
         lines.append(
             f"| {number} | {title} | {score['accuracy']:.3f} ({low:.3f} to {high:.3f}) | "
-            f"{score['kl_divergence']:.3f} | {score['image_size']} | {score['epochs']} | "
+            f"{score['kl_divergence']:.3f} | {score['answers']:,} | {score['image_size']} | {score['epochs']} | "
             f"{score['training_seconds']:.0f} |"
         )
+    others = sorted({score["split"][:12] for score in run["scores"]} - {run["split"][:12]})
+    if others:
+        # Such as chapter 9's, whose test galaxies are those of the rare classes.
+        lines += ["", f"Rows with fewer test galaxies have a split of their own: `{'`, `'.join(others)}`."]
     return [*lines, ""]
 
 

@@ -41,10 +41,15 @@ def test_a_run_becomes_one_file_and_again_the_same(tmp_path):
     (written,) = add_run(folder, kept)
     run = json.loads(written.read_text())
     assert [score["model"] for score in run["scores"]] == ["average pooling", "paper 1"]
-    assert run["device"]["cores"] >= 1 and run["versions"]["keras"] and len(run["split"]["hash"]) >= 12
+    assert run["device"]["cores"] >= 1 and run["versions"]["keras"] and len(run["split"]) >= 12
+    assert all(score["answers"] == len(toy_split(40).test) for score in run["scores"])
     assert add_run(folder, kept) == [written] and list(kept.glob("*.json")) == [written]
+    # A chapter that trains with several seeds reports the last of them: still the same run.
     leave_report("paper 1", seed=2)
-    assert len(add_run(folder, kept)) == 2, "another seed is another run"
+    assert add_run(folder, kept) == [written]
+    assert [score["seed"] for score in json.loads(written.read_text())["scores"]] == [1, 2]
+    leave_report("average pooling", seed=2)
+    assert add_run(folder, kept) != [written], "another seed is another run"
 
 
 def test_the_page_shows_what_was_measured_and_marks_what_was_published(tmp_path):
