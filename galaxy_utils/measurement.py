@@ -11,6 +11,7 @@ import numpy as np
 
 from galaxy_utils.arrays import described, read_arrays
 from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.evaluation.classification import evaluate
 from galaxy_utils.files import explain_read_errors, write_bytes
 
 ARRAYS = ("probabilities", "labels", "rows", "groups")
@@ -191,6 +192,33 @@ def combine(measurements):
         **{name: sum(getattr(m, name) for m in measurements) for name in COSTS},
         versions=first.versions,
         device=first.device,
+    )
+
+
+def evaluate_together(measurements, class_names, **options):
+    """Score what several networks of one kind answered to the same galaxies: each galaxy counts once for each of them.
+
+    Args:
+        measurements: `Measurement`s that differ in their seeds.
+        class_names: One name per class.
+        options: As for `evaluate`. Galaxies of one sky group are resampled together, with all their answers.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ConfigurationError: Measurements of different galaxies.
+    """
+    measurements = list(measurements)
+    first = measurements[0]
+    for other in measurements[1:]:
+        check_same_galaxies(first.identity, other.identity)
+    return evaluate(
+        np.concatenate([measurement.probabilities for measurement in measurements]),
+        np.tile(first.labels, len(measurements)),
+        class_names,
+        groups=np.tile(first.groups, len(measurements)),
+        **options,
     )
 
 

@@ -9,7 +9,7 @@ from toy_galaxies import toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import evaluate, galaxy_divergences
-from galaxy_utils.measurement import ARRAYS, Measurement, combine, identity_of, measure
+from galaxy_utils.measurement import ARRAYS, Measurement, combine, evaluate_together, identity_of, measure
 from galaxy_utils.models import paper_2_cnn
 from galaxy_utils.recipes import PAPER_2_CNN
 from galaxy_utils.training import fit, predict
@@ -117,3 +117,16 @@ def test_a_file_that_holds_something_else_is_refused(survey, tmp_path):
     np.savez(path, **{name: np.zeros(3) for name in ARRAYS})
     with pytest.raises(DataError, match=r"answers\.npz"):
         Measurement.load(path)
+
+
+def test_answers_of_several_networks_count_together(survey):
+    first, second = (toy_measurement(survey, seed=seed) for seed in (1, 2))
+    names = [str(label) for label in range(first.probabilities.shape[1])]
+    alone = [evaluate(one.probabilities, one.labels, names) for one in (first, second)]
+    together = evaluate_together([first, second], names)
+    assert together.num_galaxies == 2 * len(first.labels)
+    assert together.accuracy == pytest.approx(np.mean([one.accuracy for one in alone]))
+    assert together.resampled == "groups"
+    other = dataclasses.replace(second, split_hash="another")
+    with pytest.raises(ConfigurationError, match="another"):
+        evaluate_together([first, other], names)
