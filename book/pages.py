@@ -9,14 +9,15 @@ files without sizes. `finish_pages` rewrites them in place, after the rendering 
 - pictures become WebP, have their sizes written beside them, and are fetched when they come near the window;
 - roles that contradict what is in the element are taken off, so that screen readers are not misled;
 - the first bold mention of a word of the glossary leads there;
-- each page gets a description.
+- each page gets a description, and, where the book's address is known, says it and is listed in a sitemap.
 
-`check_pages` refuses a book in which a page, an alternative text or the target of a link is missing.
+`check_pages` refuses a book in which a page, an alternative text, a description or the target of a link is missing.
 """
 
 import re
 from functools import cached_property
 from urllib.parse import unquote, urlsplit
+from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 import yaml
 from bs4 import BeautifulSoup
@@ -73,11 +74,12 @@ def read_pages(html):
     return [Page(path, html) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
 
 
-def finish_pages(html):
+def finish_pages(html, site=""):
     """Rewrite all pages of a rendered book in place.
 
     Args:
         html: Folder with Jupyter Book's pages.
+        site: Address under which they will lie, ending in a slash, or `""` where it is not known.
 
     Raises:
         PageError: An equation is not valid LaTeX, or uses a command that cannot become MathML.
@@ -93,12 +95,16 @@ def finish_pages(html):
         mend_roles(page.soup)
         link_terms(page, terms)
         describe(page)
+        if site:
+            page.soup.head.append(page.soup.new_tag("link", rel="canonical", href=site + _address(page)))
         page.write()
     if problems:
         raise PageError("Some equations cannot be drawn.", where=html, found="\n    ".join(problems))
     for original, lightened in pictures.items():
         if original != lightened:
             original.unlink()
+    if site:
+        write_sitemap(pages, html, site)
 
 
 def remove_scripts(soup):
@@ -218,13 +224,29 @@ def link_terms(page, terms):
 
 
 def describe(page):
-    """Give a page the description that search engines show: its first sentences."""
+    """Give a page the description that search engines show: its first sentences, unless it has one of its own."""
+    if page.soup.head.find("meta", {"name": "description"}):
+        return
     for paragraph in page.article.find_all("p"):
         text = " ".join(paragraph.get_text().split())
         if len(text.split()) >= 12:
             description = text if len(text) <= 200 else text[:200].rsplit(" ", 1)[0] + " …"
             page.soup.head.append(page.soup.new_tag("meta", attrs={"name": "description", "content": description}))
             return
+
+
+def write_sitemap(pages, html, site):
+    """List the pages for search engines (https://www.sitemaps.org/protocol.html): all that somebody wrote."""
+    listing = Element("urlset", xmlns="http://www.sitemaps.org/schemas/sitemap/0.9")
+    for page in pages:
+        if page.name not in ADDED_PAGES:
+            SubElement(SubElement(listing, "url"), "loc").text = site + _address(page)
+    ElementTree(listing).write(html / "sitemap.xml", encoding="utf-8", xml_declaration=True)
+
+
+def _address(page):
+    """A page's address below that of the book; the landing page is the book itself."""
+    return "" if page.name == "index" else f"{page.name}.html"
 
 
 def check_pages(html, source):
@@ -236,7 +258,8 @@ def check_pages(html, source):
 
     Raises:
         PageError: A page or notebook is missing or was not asked for, a picture has no alternative text, a link
-            leads nowhere, headings skip a level, a cell failed, or something would come from another host.
+            leads nowhere, headings skip a level, a cell failed, a caption has no picture, a page has no description,
+            or something would come from another host.
     """
     expected = {*_listed_pages(source), *ADDED_PAGES}
     notebooks = {path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.ipynb")}
@@ -247,7 +270,9 @@ def check_pages(html, source):
     targets = {page.path.resolve(): _targets(page) for page in pages.values()}
     for page in pages.values():
         found = [*_silent_pictures(page), *_foreign_addresses(page), *_dead_links(page, targets)]
-        found += [*_skipped_headings(page), *_failures(page)]
+        found += [*_skipped_headings(page), *_failures(page), *_captions_of_nothing(page)]
+        if page.name not in ADDED_PAGES and not page.soup.head.find("meta", {"name": "description"}):
+            found.append("it has no description: no paragraph of it is long enough")
         problems += [f"{page.name}: {problem}" for problem in found]
     if problems:
         raise PageError("The rendered book is not complete.", where=html, found="\n    ".join(problems))
@@ -301,6 +326,13 @@ def _skipped_headings(page):
     for before, after in zip(levels, levels[1:], strict=False):
         if after > before + 1:
             yield f"a heading of level {after} follows one of level {before}"
+
+
+def _captions_of_nothing(page):
+    """Jupyter Book gives a cell's caption to the first output that is not a stream, be it a picture or not."""
+    for figure in page.article.find_all("figure"):
+        if not figure.find(["img", "svg", "canvas", "video"]):
+            yield f"a caption has no picture: {figure.get_text().strip()[:120]}"
 
 
 def _failures(page):
