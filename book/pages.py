@@ -8,7 +8,7 @@ files without sizes. `finish_pages` rewrites them in place, after the rendering 
 - the other scripts no longer hold up the first sight of the page;
 - pictures become WebP, have their sizes written beside them, and are fetched when they come near the window;
 - roles that contradict what is in the element are taken off, so that screen readers are not misled;
-- the first bold mention of a word of the glossary leads there;
+- the first mention of a word of the glossary leads there, and so does the first bold one;
 - each page gets a description, and, where the book's address is known, says it and is listed in a sitemap.
 
 `check_pages` refuses a book in which a page, an alternative text, a description or the target of a link is missing.
@@ -34,6 +34,12 @@ ADDED_PAGES = ("genindex", "search")
 # What Sphinx writes for MathJax: \(…\) in a line, \[…\] in a paragraph of its own.
 EQUATION = re.compile(r"\s*\\([(\[])(.*)\\[)\]]\s*", re.DOTALL)
 GLOSSARY = "glossary"
+WITHOUT_TERMS = (GLOSSARY, "bibliography", *ADDED_PAGES)
+# Words of the glossary that also mean something else: only where they are bold do they lead there.
+EVERYDAY_WORDS = {"batch", "control", "features", "floor", "frozen", "hard", "hash", "head", "lazy", "leak", "leaks"}
+EVERYDAY_WORDS |= {"paired", "probe", "reference", "soft", "test", "training"}
+# Where a word may become a link, and where not.
+PROSE, NO_PROSE = {"p", "li"}, {"a", "code", "pre", "math", "summary", "table", "figcaption", "button"}
 LARGEST_LOSSLESS = 200_000  # bytes; above, the difference from a picture of quality 90 is seen in the waiting only
 LEAST_WORDS = 6  # an alternative text with fewer hardly says more than 'a plot'
 
@@ -211,16 +217,47 @@ def read_terms(pages):
 
 
 def link_terms(page, terms):
-    """Let the first bold mention of each word of the glossary lead to its entry: chapters explain words in bold."""
-    if page.name == GLOSSARY:
+    """Let the first mention of each word of the glossary lead to its entry, and the first bold one, which explains it.
+
+    Words that also mean something else, such as *test*, are left alone where they are not bold.
+    """
+    if page.name in WITHOUT_TERMS or not terms:
         return
     glossary = "../" * page.name.count("/") + GLOSSARY + ".html"
-    linked = set()
-    for bold in page.article.find_all("strong"):
-        word = " ".join(bold.get_text().split()).lower()
-        if word in terms and word not in linked and not bold.find_parent("a"):
-            linked.add(word)
-            bold.wrap(page.soup.new_tag("a", href=f"{glossary}#{terms[word]}", attrs={"class": "glossary-term"}))
+
+    def link_to(word):
+        return page.soup.new_tag("a", href=f"{glossary}#{terms[word]}", attrs={"class": "glossary-term"})
+
+    longest_first = sorted(set(terms) - EVERYDAY_WORDS, key=len, reverse=True)
+    words = "|".join(re.escape(word).replace("\\ ", r"\s+") for word in longest_first)
+    mention = re.compile(rf"\b({words})s?\b", re.IGNORECASE)
+    mentioned, explained = set(), set()
+    for text in page.article.find_all(string=True):
+        inside = {parent.name for parent in text.parents}
+        if not inside & PROSE or inside & NO_PROSE or text.find_parent(class_="cell_output"):
+            continue
+        if bold := text.find_parent("strong"):
+            word = _squeezed(bold.get_text())
+            if word in terms and word not in explained:
+                explained.add(word)
+                mentioned.add(word)
+                bold.wrap(link_to(word))
+            continue
+        pieces, done = [], 0
+        for found in mention.finditer(text):
+            word = _squeezed(found[1])
+            if word not in mentioned:
+                mentioned.add(word)
+                link = link_to(word)
+                link.string = found[0]
+                pieces += [text[done : found.start()], link]
+                done = found.end()
+        if pieces:
+            text.replace_with(*pieces, text[done:])
+
+
+def _squeezed(text):
+    return " ".join(text.split()).lower()
 
 
 def describe(page):
@@ -259,7 +296,7 @@ def check_pages(html, source):
     Raises:
         PageError: A page or notebook is missing or was not asked for, a picture has no alternative text, a link
             leads nowhere, headings skip a level, a cell failed, a caption has no picture, a page has no description,
-            or something would come from another host.
+            no page uses a word of the glossary, or something would come from another host.
     """
     expected = {*_listed_pages(source), *ADDED_PAGES}
     notebooks = {path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.ipynb")}
@@ -274,6 +311,7 @@ def check_pages(html, source):
         if page.name not in ADDED_PAGES and not page.soup.head.find("meta", {"name": "description"}):
             found.append("it has no description: no paragraph of it is long enough")
         problems += [f"{page.name}: {problem}" for problem in found]
+    problems += [f"{GLOSSARY}: no page leads to {word!r}" for word in _unused_terms(pages)]
     if problems:
         raise PageError("The rendered book is not complete.", where=html, found="\n    ".join(problems))
 
@@ -283,6 +321,22 @@ def _listed_pages(source):
     contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     entries = [entry for part in contents.get("parts", [contents]) for entry in part.get("chapters", ())]
     return [contents["root"], *(entry["file"] for entry in entries)]
+
+
+def _unused_terms(pages):
+    """Words of the glossary to whose entry no other page leads. An entry may have several words."""
+    if GLOSSARY not in pages:
+        return
+    links = [link for page in pages.values() for link in page.article.select("a.glossary-term")]
+    used = {link["href"].partition("#")[2] for link in links}
+    for entry in pages[GLOSSARY].article.select("dl.glossary dd"):
+        words = []
+        for element in entry.find_previous_siblings(True):
+            if element.name == "dd":
+                break
+            words.insert(0, element)
+        if not used & {word.get("id") for word in words}:
+            yield words[0].find(string=True).strip()
 
 
 def _silent_pictures(page):

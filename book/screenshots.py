@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from browser import FETCH_ALL_PICTURES, launch  # noqa: E402
+
 from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
 
 WIDTHS = (390, 1280, 1900)  # a phone, a laptop, a wide screen

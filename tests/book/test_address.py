@@ -26,7 +26,14 @@ GITHUB = "https://github.com/some-school/galaxies.of-2026"
 def checkout(tmp_path):
     """The files that name the address, in a folder that a test may change."""
     shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
-    for name in ("pyproject.toml", "_config.yml", "README.md", "CITATION.cff", "book/index.md", "galaxy_utils/__init__.py"):
+    for name in (
+        "pyproject.toml",
+        "_config.yml",
+        "README.md",
+        "CITATION.cff",
+        "book/index.md",
+        "galaxy_utils/__init__.py",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     return tmp_path
