@@ -1,5 +1,6 @@
 """Every figure shows what it was given, and its alternative text says so in numbers."""
 
+import io
 import warnings
 
 import matplotlib
@@ -339,3 +340,16 @@ def test_label_curves_go_through_the_accuracies_in_order():
     np.testing.assert_array_equal(first.get_xdata(), [50, 400])
     np.testing.assert_array_equal(first.get_ydata(), [0.2, 0.4])
     assert "features: 50 labels 0.500 (0.400 to 0.600)" in figure.alt_text
+
+
+def test_long_names_and_labels_of_differences_stay_in_the_figure():
+    names = (
+        "without free rotation (flips and quarter turns stay)",
+        "without the crop (whole cut-outs, as many pixels)",
+    )
+    figure = plots.paired_differences(dict.fromkeys(names, (-0.05, -0.31, 0.02)), "gain over the whole recipe", "real")
+    figure.savefig(io.BytesIO())  # the layout is computed when the figure is drawn
+    (axes,) = figure.axes
+    for text in (axes.xaxis.label, *axes.get_yticklabels()):
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
