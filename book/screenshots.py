@@ -25,8 +25,12 @@ from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E4
 WIDTHS = (390, 1280, 1900)  # a phone, a laptop, a wide screen
 THEMES = ("light", "dark")
 HEIGHT = 900
-# What the README shows: a chapter in one theme, the landing page in the other.
-README_PAGES = (("notebooks/01_meet_the_galaxies.html#some-kinds-are-rare", "light"), ("index.html", "dark"))
+# What the README shows: page, the section that is scrolled to, theme.
+README_PAGES = (
+    ("notebooks/01_meet_the_galaxies.html", "ten-kinds-of-galaxies", "light"),
+    ("index.html", "deep-learning-on-galaxies", "dark"),
+)
+SIMULATED = "simulated survey (no real galaxy)"  # how `build.py` says in a book what it was computed from
 README_PICTURE = REPOSITORY / "book" / "images" / "book.webp"
 
 
@@ -62,9 +66,11 @@ def take_all(browser, html, output, wanted=()):
 def take_readme(browser, html, target):
     """Write one picture of two pages side by side, as on a laptop's screen."""
     shots = []
-    for address, theme in README_PAGES:
+    for name, section, theme in README_PAGES:
         page = browser.new_page(viewport={"width": 1000, "height": 800}, color_scheme=theme)
-        _open(page, f"{html.as_uri()}/{address}")
+        _open(page, (html / name).as_uri())
+        # Not by the address: what that names is highlighted.
+        page.evaluate("section => document.getElementById(section).scrollIntoView()", section)
         shots.append(Image.open(io.BytesIO(page.screenshot())))
         page.close()
     gap = 16
@@ -75,11 +81,17 @@ def take_readme(browser, html, target):
 
 
 def _open(page, address):
-    """Open a page and wait until nothing on it moves any more."""
+    """Open a page and wait for all of its pictures."""
     page.goto(address, wait_until="load")
     page.evaluate(FETCH_ALL_PICTURES)
-    if "#" in address:
-        page.evaluate("document.querySelector(location.hash).scrollIntoView()")
+
+
+def _refuse_real_galaxies(html):
+    """The README's picture is committed, and real galaxies belong to those who made their images."""
+    if SIMULATED not in (html / "this_copy.html").read_text(encoding="utf-8"):
+        raise ConfigurationError(
+            "The README's picture shows simulated galaxies only.", where=html, remedy="build the book without DATASET=…"
+        )
 
 
 def main():
@@ -97,6 +109,7 @@ def main():
         with sync_playwright() as playwright:
             browser = launch(playwright)
             if options.readme:
+                _refuse_real_galaxies(html)
                 take_readme(browser, html, README_PICTURE)
                 print(f"Written: {README_PICTURE}")
             else:
