@@ -13,6 +13,7 @@
 # make stick     the book, all packages and the survey into a folder, for machines without a network
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
+# make screenshots   pictures of every page of a finished build, at three widths and in both themes, to look at
 # make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
 # make lock      pin new versions after a change of the requirements (maintainers; needs uv)
 # make clean     delete what builds and tests made; keeps .venv and the cache of galaxies
@@ -61,7 +62,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book scores test lint install colab links address lock assignments grade class stick faults licences audit clean check-python check-settings
+.PHONY: help book scores test lint install colab links screenshots address lock assignments grade class stick faults licences audit clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -111,6 +112,9 @@ colab: install
 links: check-settings
 	@$(MAKE) --no-print-directory install
 	@$(BIN)/python book/build.py --links --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+
+screenshots: install
+	@$(BIN)/python book/screenshots.py
 
 address: | check-python
 	@$(PYTHON) book/address.py

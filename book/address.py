@@ -1,6 +1,6 @@
 """Write the repository's address, one setting of `pyproject.toml`, wherever the book names it.
 
-    python book/address.py           # rewrite badges, set-up cells, the book's links, the README
+    python book/address.py           # rewrite badges, set-up cells, the book's links, README and CITATION.cff
     python book/address.py --check   # only say which files do not agree; exit status 1 if any
 
 Standard library only: it runs before anything is installed.
@@ -22,6 +22,7 @@ from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E4
 COLAB = "https://colab.research.google.com"
 # An address may lie on any server that git knows; Colab opens notebooks of public GitHub repositories only.
 ADDRESS = re.compile(r"(https|file)://[A-Za-z0-9._~/-]+[A-Za-z0-9_~-]")
+SITE = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)*/?")
 GITHUB = re.compile(r"https://github\.com/(?P<name>[A-Za-z0-9-]+/[A-Za-z0-9._-]+)")
 BADGE, SET_UP = "open-in-colab", "set-up"
 CHAPTER_OPTIONS = "keep_on_drive=False"
@@ -63,11 +64,13 @@ class Address:
         repository: Address of its repository, or `""`.
         reference: Branch or tag.
         version: Version of the package in it.
+        site: Address of the rendered pages, ending in a slash, or `""`.
     """
 
     repository: str
     reference: str
     version: str
+    site: str = ""
 
     @property
     def github_name(self):
@@ -106,9 +109,17 @@ def read_address(checkout=REPOSITORY):
         raise ConfigurationError(
             "This is no branch or tag.", where=f"{path}, tool.galaxy_book.reference", found=repr(reference)
         )
+    site = setting.get("site", "")
+    if not isinstance(site, str) or (site and not SITE.fullmatch(site)):
+        raise ConfigurationError(
+            "This is no address of a site.",
+            where=f"{path}, tool.galaxy_book.site",
+            expected='"" or one such as "https://OWNER.github.io/NAME"',
+            found=repr(site),
+        )
     source = (checkout / "galaxy_utils" / "__init__.py").read_text(encoding="utf-8")
     version = re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1]
-    return Address(repository, reference, version)
+    return Address(repository, reference, version, site and f"{site.rstrip('/')}/")
 
 
 def rewritten(checkout=REPOSITORY):
@@ -124,6 +135,9 @@ def rewritten(checkout=REPOSITORY):
         texts[path] = _with_set_up(json.loads(path.read_text(encoding="utf-8")), address, ASSIGNMENT_OPTIONS)
     texts[checkout / "_config.yml"] = _config(checkout / "_config.yml", address)
     texts[checkout / "README.md"] = _readme(checkout / "README.md", address, f"notebooks/{first.name}")
+    texts[checkout / "CITATION.cff"] = _citation(checkout / "CITATION.cff", address)
+    index = checkout / "book" / "index.md"
+    texts[index] = _landing_page(index, address, f"notebooks/{first.name}")
     return texts
 
 
@@ -161,6 +175,19 @@ def _readme(path, address, notebook):
     return _replace_line(
         path, text, r"git clone .* galaxies && cd galaxies", f"git clone {repository} galaxies && cd galaxies"
     )
+
+
+def _citation(path, address):
+    lines = [f"version: {address.version}"]
+    lines += [f"repository-code: {address.repository}"] if address.repository else []
+    lines += [f"url: {address.site}"] if address.site else []
+    return _replace_block(path, "# address, written by `make address`", "# end of address", lines)
+
+
+def _landing_page(path, address, notebook):
+    link = address.open_in_colab(notebook)
+    begin, end = "% address, written by `make address`", "% end of address"
+    return _replace_block(path, begin, end, ["", f"[Open it in Colab]({link})", ""] if link else [])
 
 
 def _replace_block(path, begin, end, lines):

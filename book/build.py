@@ -351,6 +351,8 @@ def clean(notebook, settings):
         cell["metadata"] = {
             key: value for key, value in cell["metadata"].items() if key not in ("papermill", "execution")
         }
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [_as_stream(output) for output in cell["outputs"]]
         for output in cell.get("outputs", ()):
             texts = output.get("metadata", {}).get("image/png", {})
             if "alt" in texts:
@@ -362,6 +364,17 @@ def clean(notebook, settings):
     notebook["cells"] = cells
     notebook["metadata"].pop("papermill", None)
     return notebook
+
+
+def _as_stream(output):
+    """Make a display of text alone, such as a progress bar, the printed text that it looks like.
+
+    Jupyter Book would give it the caption of the picture that follows.
+    """
+    if output["output_type"] != "display_data" or set(output["data"]) != {"text/plain"}:
+        return output
+    text = "".join(output["data"]["text/plain"])
+    return {"output_type": "stream", "name": "stdout", "text": f"{text.rstrip()}\n"}
 
 
 def stage(chapters, settings, seconds):
@@ -400,8 +413,11 @@ def stage(chapters, settings, seconds):
 
 def render(source, state, settings):
     """Run Jupyter Book over the staged source unless the HTML already shows it. Every warning is an error."""
+    from address import read_address
+
     others = (REPOSITORY / "_config.yml", REPOSITORY / "requirements.lock", REPOSITORY / "book" / "pages.py")
-    state = _digest(state, *(path.read_bytes() for path in others))
+    site = read_address(REPOSITORY).site
+    state = _digest(state, site, *(path.read_bytes() for path in others))
     html = settings.output / "html"
     stamp = settings.output / "rendered.json"
     if _read_json(stamp) == state and (html / "index.html").exists():
@@ -430,7 +446,7 @@ def render(source, state, settings):
     fresh = settings.output / "html.new"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(work / "_build" / "html", fresh, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
-    finish_pages(fresh)
+    finish_pages(fresh, site)
     check_pages(fresh, source)
     shutil.rmtree(html, ignore_errors=True)
     fresh.rename(html)

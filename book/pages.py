@@ -9,15 +9,16 @@ files without sizes. `finish_pages` rewrites them in place, after the rendering 
 - the other scripts no longer hold up the first sight of the page;
 - pictures become WebP, have their sizes written beside them, and are fetched when they come near the window;
 - roles that contradict what is in the element are taken off, so that screen readers are not misled;
-- the first bold mention of a word of the glossary leads there;
-- each page gets a description.
+- the first mention of a word of the glossary leads there, and so does the first bold one;
+- each page gets a description, and, where the book's address is known, says it and is listed in a sitemap.
 
-`check_pages` refuses a book in which a page, an alternative text or the target of a link is missing.
+`check_pages` refuses a book in which a page, an alternative text, a description or the target of a link is missing.
 """
 
 import re
 from functools import cached_property
 from urllib.parse import unquote, urlsplit
+from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 import yaml
 from bs4 import BeautifulSoup
@@ -36,6 +37,12 @@ ADDED_PAGES = ("genindex", "search")
 # What Sphinx writes for MathJax: \(…\) in a line, \[…\] in a paragraph of its own.
 EQUATION = re.compile(r"\s*\\([(\[])(.*)\\[)\]]\s*", re.DOTALL)
 GLOSSARY = "glossary"
+WITHOUT_TERMS = (GLOSSARY, "bibliography", *ADDED_PAGES)
+# Words of the glossary that also mean something else: only where they are bold do they lead there.
+EVERYDAY_WORDS = {"batch", "control", "features", "floor", "frozen", "hard", "hash", "head", "lazy", "leak", "leaks"}
+EVERYDAY_WORDS |= {"paired", "probe", "reference", "soft", "test", "training"}
+# Where a word may become a link, and where not.
+PROSE, NO_PROSE = {"p", "li"}, {"a", "code", "pre", "math", "summary", "table", "figcaption", "button"}
 LARGEST_LOSSLESS = 200_000  # bytes; above, the difference from a picture of quality 90 is seen in the waiting only
 LEAST_WORDS = 6  # an alternative text with fewer hardly says more than 'a plot'
 
@@ -76,11 +83,12 @@ def read_pages(html):
     return [Page(path, html) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
 
 
-def finish_pages(html):
+def finish_pages(html, site=""):
     """Rewrite all pages of a rendered book in place.
 
     Args:
         html: Folder with Jupyter Book's pages.
+        site: Address under which they will lie, ending in a slash, or `""` where it is not known.
 
     Raises:
         PageError: An equation is not valid LaTeX, or uses a command that cannot become MathML.
@@ -96,12 +104,16 @@ def finish_pages(html):
         mend_roles(page.soup)
         link_terms(page, terms)
         describe(page)
+        if site:
+            page.soup.head.append(page.soup.new_tag("link", rel="canonical", href=site + _address(page)))
         page.write()
     if problems:
         raise PageError("Some equations cannot be drawn.", where=html, found="\n    ".join(problems))
     for original, lightened in pictures.items():
         if original != lightened:
             original.unlink()
+    if site:
+        write_sitemap(pages, html, site)
 
 
 def remove_scripts(soup):
@@ -211,26 +223,73 @@ def read_terms(pages):
 
 
 def link_terms(page, terms):
-    """Let the first bold mention of each word of the glossary lead to its entry: chapters explain words in bold."""
-    if page.name == GLOSSARY:
+    """Let the first mention of each word of the glossary lead to its entry, and the first bold one, which explains it.
+
+    Words that also mean something else, such as *test*, are left alone where they are not bold.
+    """
+    if page.name in WITHOUT_TERMS or not terms:
         return
     glossary = "../" * page.name.count("/") + GLOSSARY + ".html"
-    linked = set()
-    for bold in page.article.find_all("strong"):
-        word = " ".join(bold.get_text().split()).lower()
-        if word in terms and word not in linked and not bold.find_parent("a"):
-            linked.add(word)
-            bold.wrap(page.soup.new_tag("a", href=f"{glossary}#{terms[word]}", attrs={"class": "glossary-term"}))
+
+    def link_to(word):
+        return page.soup.new_tag("a", href=f"{glossary}#{terms[word]}", attrs={"class": "glossary-term"})
+
+    longest_first = sorted(set(terms) - EVERYDAY_WORDS, key=len, reverse=True)
+    words = "|".join(re.escape(word).replace("\\ ", r"\s+") for word in longest_first)
+    mention = re.compile(rf"\b({words})s?\b", re.IGNORECASE)
+    mentioned, explained = set(), set()
+    for text in page.article.find_all(string=True):
+        inside = {parent.name for parent in text.parents}
+        if not inside & PROSE or inside & NO_PROSE or text.find_parent(class_="cell_output"):
+            continue
+        if bold := text.find_parent("strong"):
+            word = _squeezed(bold.get_text())
+            if word in terms and word not in explained:
+                explained.add(word)
+                mentioned.add(word)
+                bold.wrap(link_to(word))
+            continue
+        pieces, done = [], 0
+        for found in mention.finditer(text):
+            word = _squeezed(found[1])
+            if word not in mentioned:
+                mentioned.add(word)
+                link = link_to(word)
+                link.string = found[0]
+                pieces += [text[done : found.start()], link]
+                done = found.end()
+        if pieces:
+            text.replace_with(*pieces, text[done:])
+
+
+def _squeezed(text):
+    return " ".join(text.split()).lower()
 
 
 def describe(page):
-    """Give a page the description that search engines show: its first sentences."""
+    """Give a page the description that search engines show: its first sentences, unless it has one of its own."""
+    if page.soup.head.find("meta", {"name": "description"}):
+        return
     for paragraph in page.article.find_all("p"):
         text = " ".join(paragraph.get_text().split())
         if len(text.split()) >= 12:
             description = text if len(text) <= 200 else text[:200].rsplit(" ", 1)[0] + " …"
             page.soup.head.append(page.soup.new_tag("meta", attrs={"name": "description", "content": description}))
             return
+
+
+def write_sitemap(pages, html, site):
+    """List the pages for search engines (https://www.sitemaps.org/protocol.html): all that somebody wrote."""
+    listing = Element("urlset", xmlns="http://www.sitemaps.org/schemas/sitemap/0.9")
+    for page in pages:
+        if page.name not in ADDED_PAGES:
+            SubElement(SubElement(listing, "url"), "loc").text = site + _address(page)
+    ElementTree(listing).write(html / "sitemap.xml", encoding="utf-8", xml_declaration=True)
+
+
+def _address(page):
+    """A page's address below that of the book; the landing page is the book itself."""
+    return "" if page.name == "index" else f"{page.name}.html"
 
 
 def check_pages(html, source):
@@ -242,7 +301,8 @@ def check_pages(html, source):
 
     Raises:
         PageError: A page or notebook is missing or was not asked for, a picture has no alternative text, a link
-            leads nowhere, headings skip a level, a cell failed, or something would come from another host.
+            leads nowhere, headings skip a level, a cell failed, a caption has no picture, a page has no description,
+            no page uses a word of the glossary, or something would come from another host.
     """
     expected = {*_listed_pages(source), *ADDED_PAGES}
     notebooks = {path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.ipynb")}
@@ -253,8 +313,11 @@ def check_pages(html, source):
     targets = {page.path.resolve(): _targets(page) for page in pages.values()}
     for page in pages.values():
         found = [*_silent_pictures(page), *_foreign_addresses(page), *_dead_links(page, targets)]
-        found += [*_skipped_headings(page), *_failures(page)]
+        found += [*_skipped_headings(page), *_failures(page), *_captions_of_nothing(page)]
+        if page.name not in ADDED_PAGES and not page.soup.head.find("meta", {"name": "description"}):
+            found.append("it has no description: no paragraph of it is long enough")
         problems += [f"{page.name}: {problem}" for problem in found]
+    problems += [f"{GLOSSARY}: no page leads to {word!r}" for word in _unused_terms(pages)]
     if problems:
         raise PageError("The rendered book is not complete.", where=html, found="\n    ".join(problems))
 
@@ -264,6 +327,22 @@ def _listed_pages(source):
     contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     entries = [entry for part in contents.get("parts", [contents]) for entry in part.get("chapters", ())]
     return [contents["root"], *(entry["file"] for entry in entries)]
+
+
+def _unused_terms(pages):
+    """Words of the glossary to whose entry no other page leads. An entry may have several words."""
+    if GLOSSARY not in pages:
+        return
+    links = [link for page in pages.values() for link in page.article.select("a.glossary-term")]
+    used = {link["href"].partition("#")[2] for link in links}
+    for entry in pages[GLOSSARY].article.select("dl.glossary dd"):
+        words = []
+        for element in entry.find_previous_siblings(True):
+            if element.name == "dd":
+                break
+            words.insert(0, element)
+        if not used & {word.get("id") for word in words}:
+            yield words[0].find(string=True).strip()
 
 
 def _silent_pictures(page):
@@ -307,6 +386,13 @@ def _skipped_headings(page):
     for before, after in zip(levels, levels[1:], strict=False):
         if after > before + 1:
             yield f"a heading of level {after} follows one of level {before}"
+
+
+def _captions_of_nothing(page):
+    """Jupyter Book gives a cell's caption to the first output that is not a stream, be it a picture or not."""
+    for figure in page.article.find_all("figure"):
+        if not figure.find(["img", "svg", "canvas", "video"]):
+            yield f"a caption has no picture: {figure.get_text().strip()[:120]}"
 
 
 def _failures(page):

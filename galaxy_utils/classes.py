@@ -25,14 +25,14 @@ class GalaxyClass:
 
 
 # Counts: Galaxy10 DECaLS documentation (Leung & Bovy) and the official file's `ans` column.
-# Colours: Paul Tol's "muted" scheme plus dark grey, chosen because it stays distinguishable with the common
-# colour-vision deficiencies (https://personal.sron.nl/~pault/).
+# Colours: Paul Tol's "muted" scheme plus lavender, chosen because they stay distinguishable with the common
+# colour-vision deficiencies (https://personal.sron.nl/~pault/; a test simulates them: his grey would be one with wine).
 CLASSES = (
     GalaxyClass(0, "Disturbed", "Disturbed", 1081, "#CC6677", "o"),
     GalaxyClass(1, "Merging", "Merging", 1853, "#882255", "s"),
     GalaxyClass(2, "Round Smooth", "Round", 2645, "#DDCC77", "D"),
     GalaxyClass(3, "In-between Round Smooth", "In-between", 2027, "#999933", "^"),
-    GalaxyClass(4, "Cigar Shaped Smooth", "Cigar", 334, "#555555", "v"),
+    GalaxyClass(4, "Cigar Shaped Smooth", "Cigar", 334, "#8877EE", "v"),
     GalaxyClass(5, "Barred Spiral", "Barred", 2043, "#332288", "P"),
     GalaxyClass(6, "Unbarred Tight Spiral", "Tight spiral", 1829, "#88CCEE", "X"),
     GalaxyClass(7, "Unbarred Loose Spiral", "Loose spiral", 2628, "#44AA99", "*"),

@@ -925,7 +925,9 @@ def paired_differences(differences, label, provenance=None):
         axes.hlines(position, 100 * low, 100 * high, color=colour, linewidth=5, alpha=0.45)
         axes.plot(100 * difference, position, "o", color=colour, markersize=9)
     largest = 115 * max(0.02, *(abs(end) for triple in differences.values() for end in triple))
-    axes.set(xlim=(-largest, largest), xlabel=f"{label} [percentage points]")
+    axes.set(xlim=(-largest, largest))
+    # Names take half of the width: centred below the axis, a long label would run out of the figure.
+    axes.set_xlabel(f"{label} [percentage points]", x=1, ha="right")
     axes.set_yticks(range(len(differences)), list(differences))
     axes.set_ylim(len(differences) - 0.4, -0.6)
     spoken = [

@@ -99,7 +99,7 @@ def copy_checkout():
         ignored = shutil.ignore_patterns("__pycache__", "*checkpoints")
         for name in ("book", "galaxy_utils", "notebooks"):
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
-        for name in ("_config.yml", "requirements.lock"):
+        for name in ("_config.yml", "pyproject.toml", "requirements.lock"):
             shutil.copy(REPOSITORY / name, folder / name)
         if not notebooks:
             shutil.rmtree(folder / "notebooks")

@@ -1,5 +1,6 @@
 """Every figure shows what it was given, and its alternative text says so in numbers."""
 
+import io
 import warnings
 
 import matplotlib
@@ -356,3 +357,16 @@ def test_the_map_of_a_covered_picture_says_which_place_matters():
     assert [bar.get_width() for bar in bars.patches] == list(probabilities)
     assert "row 3 and column 2 of 4 × 4" in figure.alt_text and "barred 0.70" in figure.alt_text
     assert "-0.40" in figure.alt_text and "+0.10" in figure.alt_text
+
+
+def test_long_names_and_labels_of_differences_stay_in_the_figure():
+    names = (
+        "without free rotation (flips and quarter turns stay)",
+        "without the crop (whole cut-outs, as many pixels)",
+    )
+    figure = plots.paired_differences(dict.fromkeys(names, (-0.05, -0.31, 0.02)), "gain over the whole recipe", "real")
+    figure.savefig(io.BytesIO())  # the layout is computed when the figure is drawn
+    (axes,) = figure.axes
+    for text in (axes.xaxis.label, *axes.get_yticklabels()):
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()

@@ -17,7 +17,7 @@ from galaxy_utils.errors import ConfigurationError
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "book"))
 
-from address import COLAB, differing, rewritten  # noqa: E402
+from address import COLAB, differing, read_address, rewritten  # noqa: E402
 
 GITHUB = "https://github.com/some-school/galaxies.of-2026"
 
@@ -26,8 +26,15 @@ GITHUB = "https://github.com/some-school/galaxies.of-2026"
 def checkout(tmp_path):
     """The files that name the address, in a folder that a test may change."""
     shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
-    (tmp_path / "galaxy_utils").mkdir()
-    for name in ("pyproject.toml", "_config.yml", "README.md", "galaxy_utils/__init__.py"):
+    for name in (
+        "pyproject.toml",
+        "_config.yml",
+        "README.md",
+        "CITATION.cff",
+        "book/index.md",
+        "galaxy_utils/__init__.py",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     return tmp_path
 
@@ -96,6 +103,9 @@ def test_with_an_address_every_place_names_it(checkout):
     assert options["launch_buttons"] == {"colab_url": COLAB} and options["use_repository_button"] is True
     readme = (checkout / "README.md").read_text(encoding="utf-8")
     assert f"git clone {GITHUB} galaxies" in readme and "/blob/v1.2/notebooks/01_" in readme
+    assert "/blob/v1.2/notebooks/01_" in (checkout / "book" / "index.md").read_text(encoding="utf-8")
+    citation = yaml.safe_load((checkout / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["repository-code"], citation["version"]) == (GITHUB, galaxy_utils.__version__)
 
 
 def test_without_an_address_nothing_links_anywhere(checkout):
@@ -133,6 +143,17 @@ def test_a_forgotten_rewrite_is_found(checkout):
 def test_what_is_no_address_is_refused(checkout, repository, reference):
     with pytest.raises(ConfigurationError, match=r"This is no (address|branch)"):
         set_address(checkout, repository, reference)
+
+
+def test_the_site_is_named_where_the_book_is_cited(checkout):
+    path = checkout / "pyproject.toml"
+    settings = path.read_text(encoding="utf-8")
+    path.write_text(settings.replace('site = ""', 'site = "https://some-school.example/galaxies"'), encoding="utf-8")
+    assert read_address(checkout).site == "https://some-school.example/galaxies/"
+    assert "url: https://some-school.example/galaxies/\n" in rewritten(checkout)[checkout / "CITATION.cff"]
+    path.write_text(settings.replace('site = ""', 'site = "some-school.example"'), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="This is no address of a site"):
+        rewritten(checkout)
 
 
 def test_the_rendered_book_has_the_buttons(checkout, tmp_path):

@@ -2,6 +2,7 @@
 
 import runpy
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -88,6 +89,27 @@ def test_what_interactive_pages_need_is_loaded_by_them_alone(pages, book):
     assert soup.article.find("script")["src"] == "_static/play_map.js"
 
 
+def test_with_an_address_pages_say_it_and_a_sitemap_lists_them(pages, book):
+    html, source = book()
+    pages["finish_pages"](html)
+    assert not (html / "sitemap.xml").exists()
+    html, source = book()
+    pages["finish_pages"](html, "https://school.example/galaxies/")
+    pages["check_pages"](html, source)
+    listed = ElementTree.parse(html / "sitemap.xml").getroot()
+    assert [page.findtext("{*}loc") for page in listed] == ["https://school.example/galaxies/"]
+    links = [page.soup.find("link", rel="canonical")["href"] for page in pages["read_pages"](html)]
+    assert "https://school.example/galaxies/" in links and "https://school.example/galaxies/search.html" in links
+
+
+def test_a_description_of_its_own_stays(pages, book):
+    html, _ = book()
+    index = html / "index.html"
+    index.write_text(index.read_text().replace("<head>", '<head><meta name="description" content="Galaxies."/>'))
+    (description,) = finished(pages, html).find_all("meta", {"name": "description"})
+    assert description["content"] == "Galaxies."
+
+
 def test_equations_become_mathml(pages, book):
     html, _ = book()
     soup = finished(pages, html)
@@ -120,14 +142,51 @@ def test_pictures_become_light_and_keep_room_for_themselves(pages, book):
     assert (html / "_images" / "sky.webp").stat().st_size < 300_000  # 600 kB of noise without loss
 
 
-def test_the_first_bold_mention_of_a_term_leads_to_the_glossary(pages, book):
-    html, _ = book("<h1>One</h1><p><strong>Bands</strong>, <strong>bands</strong> and <strong>arms</strong></p>")
-    entry = '<dl class="glossary"><dt id="term-bands">bands<a class="headerlink" href="#term-bands">#</a></dt></dl>'
-    (html / "glossary.html").write_text(f"<html><head></head><body><article>{entry}</article></body></html>")
+GLOSSARY = """<h1 id="top">Glossary</h1><p>The words of the field, each in a sentence or two, are explained here.</p>
+<dl class="glossary"><dt id="term-bands">bands<a class="headerlink" href="#term-bands">#</a></dt><dd>Colours.</dd>
+<dt id="term-epoch">epoch</dt><dd>A pass.</dd>
+<dt id="term-KL">KL divergence</dt><dt id="term-test">test</dt><dd>Two.</dd></dl>"""
+
+
+def with_glossary(book, article):
+    """Write a book with a page of this article and a glossary of four words; return its HTML and its source."""
+    html, source = book(article)
+    page = f"<html><head></head><body><article>{GLOSSARY}</article></body></html>"
+    (html / "glossary.html").write_text(page, encoding="utf-8")
+    (source / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters: [{file: glossary}]\n")
+    return html, source
+
+
+def glossary_links(pages, html):
     pages["finish_pages"](html)
     index = next(page for page in pages["read_pages"](html) if page.name == "index")
-    (link,) = index.soup.select("a")
-    assert (link["href"], link.get_text()) == ("glossary.html#term-bands", "Bands")
+    return [(link["href"].partition("#")[2], link.get_text()) for link in index.soup.select("a.glossary-term")]
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("<strong>Bands</strong>, <strong>bands</strong>, bands, <strong>arms</strong>", [("term-bands", "Bands")]),
+        ("Two epochs, an epoch, one <em>epoch</em>", [("term-epoch", "epochs")]),
+        # Where it is first used, and where it is explained.
+        ("An epoch is <strong>epoch</strong>", [("term-epoch", "epoch"), ("term-epoch", "epoch")]),
+        (
+            "The KL\ndivergence of a test, a <strong>test</strong>",
+            [("term-KL", "KL\ndivergence"), ("term-test", "test")],
+        ),
+        ("<code>epoch</code>, <a href='x'>an epoch</a>, epochal", []),
+    ],
+)
+def test_words_of_the_field_lead_to_the_glossary(pages, book, text, links):
+    html, _ = with_glossary(book, f"<h1>Epoch</h1><p>{text}</p>")
+    assert glossary_links(pages, html) == links
+
+
+def test_a_word_of_the_glossary_that_no_page_uses_is_named(pages, book):
+    html, source = with_glossary(book, f"{ARTICLE}<p>The <strong>KL divergence</strong> of three bands.</p>")
+    pages["finish_pages"](html)
+    with pytest.raises(GalaxyUtilsError, match="glossary: no page leads to 'epoch'$"):
+        pages["check_pages"](html, source)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +199,8 @@ def test_the_first_bold_mention_of_a_term_leads_to_the_glossary(pages, book):
         ("h2>", "h3>", "a heading of level 3 follows one of level 1"),
         ("h2>", "h1>", "2 headings of the first level"),
         ("<h2>", '<div class="output traceback">ValueError</div><h2>', "ValueError"),
+        ("<h2>", "<figure><pre>Training</pre><figcaption>Two curves.</figcaption></figure><h2>", "a caption has no"),
+        ("first paragraph that is long enough to tell what the whole page", "one", "it has no description"),
     ],
 )
 def test_what_is_missing_is_named(pages, book, before, after, message):

@@ -8,14 +8,17 @@ import functools
 import gzip
 import http.server
 import os
-import shutil
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book"))
+
+from browser import BrowserError, launch
+
 # Milliseconds: a machine that also trains networks is slow, and no test is about that.
 PATIENCE = 120_000
 TEXT = (".html", ".js", ".css", ".json", ".svg")
@@ -74,15 +77,11 @@ def site(html):
 @pytest.fixture(scope="session")
 def chromium():
     """The system's Chromium, headless, for which no other machine exists."""
-    named = os.environ.get("CHROMIUM")
-    programs = [named] if named else [program for program in map(shutil.which, PROGRAMS) if program]
-    if not programs:
-        pytest.skip("no Chromium: install one (Debian's package is called chromium), or name it in CHROMIUM")
-    # Containers give it neither the rights for its sandbox nor a large /dev/shm.
-    options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
-    options += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=programs[0], args=options)
+        try:
+            browser = launch(playwright)
+        except BrowserError as error:
+            pytest.skip(str(error))
         yield browser
         browser.close()
 

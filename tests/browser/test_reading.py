@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browser import FETCH_ALL_PICTURES
 
 WIDTHS = (390, 1280, 1920)  # a phone, a laptop, a wide screen
 THEMES = ("light", "dark")
@@ -20,12 +21,6 @@ CUT_OFF = """
     if (["auto", "scroll"].includes(getComputedStyle(box).overflowX)) return false;
   return !element.closest("math");
 }).map(element => element.outerHTML.slice(0, 120))
-"""
-SEE_ALL_PICTURES = """
-async () => {
-  for (const image of document.images) image.loading = "eager";
-  await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
-}
 """
 # The largest contentful paint, in milliseconds, and how far things jumped, both as browsers define them.
 WATCH = """
@@ -88,7 +83,7 @@ def _visit(chromium, site, name):
     page.goto(site + name, wait_until="networkidle")
     visit.bytes_before_interaction = int(sum(arrived))
     page.evaluate("document.querySelectorAll('article details').forEach(details => details.open = true)")
-    page.evaluate(SEE_ALL_PICTURES)
+    page.evaluate(FETCH_ALL_PICTURES)
     visit.missing_pictures = page.evaluate(
         "[...document.images].filter(image => !image.naturalWidth).map(image => image.src)"
     )
