@@ -4,8 +4,8 @@
     python benchmarks/memory_full_size.py --chapters 03   # only chapters whose names begin so
     python benchmarks/memory_full_size.py --limit 3       # what images and tables take, with no more than 3 GB
 
-Makes a file of full size, 3.5 GB, in a temporary folder: pictures of the demo profile's simulated survey, each shown
-several times, at the coordinates and under the labels of a full-size survey. Then runs the code cells of each chapter
+Makes a file of full size, 3.5 GB, in a temporary folder: pictures of the smoke profile's simulated survey, each shown
+dozens of times, at the coordinates and under the labels of a full-size survey. Then runs the code cells of each chapter
 in the full profile, as they stand, in a process of its own, and prints three peaks. *Own* memory is what the process
 alone holds and nobody can take away: too much of it ends a Colab session. *Resident* memory also counts pages of the
 mapped image file, which the system keeps as long as it has room and drops when it has not. *Reserved* memory is own
@@ -51,7 +51,7 @@ def write_file(path, num_galaxies):
     import galaxy_utils
     from galaxy_utils.data.simulated import build_catalogue
 
-    survey = galaxy_utils.load("simulated")
+    survey = galaxy_utils.load("simulated", profile="smoke")
     catalogue = build_catalogue(num_galaxies, seed=1)
     random = np.random.default_rng(1)
     rows_of_class = [np.flatnonzero(survey.labels == label) for label in range(10)]

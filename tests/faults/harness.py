@@ -184,7 +184,8 @@ def kill_at_random(work, folder, kills, seed=1, check=lambda folder: [], rewrite
                     state, result = answer(connection)
                 else:
                     # They end by themselves, some seconds after the one that started them.
-                    workers += psutil.Process(process.pid).children(recursive=True)
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        workers += psutil.Process(process.pid).children(recursive=True)
                     killed += 1
         problems = [] if state == "ended" else [f"after {killed} kills: {result}"]
         if state == "ended":

@@ -34,7 +34,7 @@ from galaxy_utils.models import transfer
 from galaxy_utils.report import REPORT_FORMAT, REQUIRED_FIELDS
 
 GALAXIES = 24
-# Seconds in which every bad file has to be refused.
+# Seconds of computing in which every bad file has to be refused.
 LONGEST_REFUSAL = 20
 
 
@@ -625,7 +625,7 @@ def try_bad_files(kind_name, count, first, folder, begin, note):
         path.write_bytes(bad)
         written.pause = False
         note(json.dumps([number, maker.__name__, "began"]))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             found = kind.opened(path)
             what = "opened"
@@ -638,7 +638,7 @@ def try_bad_files(kind_name, count, first, folder, begin, note):
             what = "refused" if len(str(error)) > 20 and not kind.remade else f"not made again: {error}"
         except Exception as error:
             what = f"another error: {type(error).__name__}: {error}"
-        if (seconds := time.perf_counter() - start) > LONGEST_REFUSAL:
+        if (seconds := time.process_time() - start) > LONGEST_REFUSAL:
             what = f"{seconds:.0f} s for: {what}"
         if written:
             what = f"wrote {written}: {what}"
