@@ -179,9 +179,12 @@ def kill_at_random(work, folder, kills, seed=1, check=lambda folder: [], rewrite
         place, killed, state = folder / f"run_{number}", 0, None
         while state is None:
             with started(work, place) as (process, connection):
-                enough = killed == min(KILLS_IN_A_ROW, kills - outcome.tried)
+                enough, begun = killed == min(KILLS_IN_A_ROW, kills - outcome.tried), time.perf_counter()
                 if enough or connection.poll(random.uniform(0, seconds)):
                     state, result = answer(connection)
+                    if not killed:
+                        # It escaped: the machine is less busy than it was. Otherwise hardly one would be killed.
+                        seconds = min(seconds, time.perf_counter() - begun)
                 else:
                     # They end by themselves, some seconds after the one that started them.
                     with contextlib.suppress(psutil.NoSuchProcess):
