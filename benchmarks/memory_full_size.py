@@ -43,7 +43,7 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHAPTERS = ("01_meet_the_galaxies", "02_preprocessing_and_an_honest_split", "03_a_baseline_cnn")
 LIMIT = 8.0  # GB; a free Colab session has about 12
-STACK_BYTES, SHARE_OF_POOL = 2 * 2**20, 2 / 3
+STACK_BYTES, SHARE_OF_POOL = 2 * 2**20, 1 / 2
 
 
 def write_file(path, num_galaxies):
