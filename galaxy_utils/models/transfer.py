@@ -405,7 +405,7 @@ class _Call:
         arguments, options = keras.tree.map_structure(
             lambda value: tensors.get(id(value), value), (self.arguments, self.options)
         )
-        return self.layer(*arguments, **options, **more_options)
+        return self.layer(*arguments, **{**options, **more_options})
 
 
 def _train_pass(calls, inputs, images):
