@@ -5,8 +5,8 @@ cores and writes one HDF5 file with the keys of the official one (`images`, `ans
 plus `vote_fractions`.
 """
 
-import functools
 import os
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -200,29 +200,26 @@ def _render_row(catalogue, seed, row, image_size):
     return picture, votes, galaxy_recipes.draw_redshift(morphology, rng)
 
 
-def _render_rows(catalogue, seed, rows, image_size, parent):
-    if parent != os.getpid():
-        _end_with(parent)
+def _render_rows(catalogue, seed, rows, image_size):
     pictures, votes, redshifts = zip(*(_render_row(catalogue, seed, row, image_size) for row in rows), strict=True)
     return rows, np.stack(pictures), np.stack(votes), np.array(redshifts)
 
 
-@functools.cache
 def _end_with(parent):
-    """Let this worker end when the process that started it is killed.
+    """Let this worker end when the process that started it, whose number is given, is killed.
 
     joblib's workers hand over what they have rendered through pipes that they all hold open: with nobody left to read,
     they would wait for ever, and keep a hundred megabytes each.
     """
-    if os.getppid() == parent:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
 
-def _watch(parent):
-    # A process whose parent has died gets another one, except on Windows, where this never ends anything.
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    # A process whose parent has died gets another one, but not on Windows.
+    if sys.platform != "win32":
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def render_bands(label, seed=1, image_size=FULL_SIZE, noise=True):
@@ -360,8 +357,16 @@ def _write_survey(path, settings, num_workers):
     tasks = [rows[first : first + GALAXIES_PER_TASK] for first in rows[::GALAXIES_PER_TASK]]
     num_workers = min(num_workers or joblib.cpu_count(), len(tasks))
     # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
-    pool = joblib.Parallel(n_jobs=num_workers, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
-    results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size, os.getpid()) for task in tasks)
+    pool = joblib.Parallel(
+        n_jobs=num_workers,
+        backend="loky",
+        return_as="generator",
+        pre_dispatch="2*n_jobs",
+        batch_size=1,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+    results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
     with h5py.File(path, "w") as file:
         file.attrs.update(settings, simulated=True, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
