@@ -145,10 +145,11 @@ licences: install
 	@$(BIN)/python book/licences.py
 
 # In an environment of its own: what audits the packages is none of them.
+# Strictly: a package that the list does not know, because the list is not reachable, is an error and no clean bill.
 audit: | check-python
 	@$(PYTHON) -m venv .venv-audit
 	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	@.venv-audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+	@.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

@@ -2,23 +2,32 @@
 
     python benchmarks/memory_full_size.py
     python benchmarks/memory_full_size.py --chapters 03   # only chapters whose names begin so
+    python benchmarks/memory_full_size.py --limit 3       # what images and tables take, with no more than 3 GB
 
-Makes a file of full size, 3.5 GB, in a temporary folder: pictures of the demo profile's simulated survey, each shown
-several times, at the coordinates and under the labels of a full-size survey. Then runs the code cells of each chapter
-in the full profile, as they stand, in a process of its own, and prints two peaks. *Own* memory is what the process
+Makes a file of full size, 3.5 GB, in a temporary folder: pictures of the smoke profile's simulated survey, each shown
+dozens of times, at the coordinates and under the labels of a full-size survey. Then runs the code cells of each chapter
+in the full profile, as they stand, in a process of its own, and prints three peaks. *Own* memory is what the process
 alone holds and nobody can take away: too much of it ends a Colab session. *Resident* memory also counts pages of the
-mapped image file, which the system keeps as long as it has room and drops when it has not. Without a GPU, own memory
+mapped image file, which the system keeps as long as it has room and drops when it has not. *Reserved* memory is own
+memory and what was asked for but never touched, such as most of each thread's stack. Without a GPU, own memory
 includes what a GPU would hold: weights, gradients, the optimiser's moments and the activations of a batch. Linux only.
 
 Two functions are replaced, because fifty epochs would take days without a GPU. `fit` trains the chapter's network for
 one batch of the recipe's size; before the first of them, a tiny network is trained for an epoch over all training
 galaxies, through the same input pipeline. `predict` asks the chapter's network about one batch, and answers at random
 for all galaxies. So every image has passed through memory, and every network is in it.
+
+With `--limit` the processes get no more memory than that, as the system itself sees to it, and nothing is replaced but
+the networks' size and the number of epochs: each network averages the images down to an eighth of their side before its
+first convolution, and is trained for one epoch. What is left is what chapters 1 to 3 do with 17,736 images; the papers'
+networks at 256 pixels take more than 3 GB by themselves, which is a GPU's where there is one.
 """
 
 import argparse
+import functools
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -34,6 +43,7 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHAPTERS = ("01_meet_the_galaxies", "02_preprocessing_and_an_honest_split", "03_a_baseline_cnn")
 LIMIT = 8.0  # GB; a free Colab session has about 12
+STACK_BYTES, SHARE_OF_POOL = 2 * 2**20, 1 / 2
 
 
 def write_file(path, num_galaxies):
@@ -41,7 +51,7 @@ def write_file(path, num_galaxies):
     import galaxy_utils
     from galaxy_utils.data.simulated import build_catalogue
 
-    survey = galaxy_utils.load("simulated")
+    survey = galaxy_utils.load("simulated", profile="smoke")
     catalogue = build_catalogue(num_galaxies, seed=1)
     random = np.random.default_rng(1)
     rows_of_class = [np.flatnonzero(survey.labels == label) for label in range(10)]
@@ -90,16 +100,58 @@ def shorten_training():
     gu.fit, gu.predict = short_fit, short_predict
 
 
-def run_chapter(name, path):
-    """Run a chapter's code cells; print the peaks of its own and its resident memory in GB."""
+def make_networks_small():
+    """Let the papers' networks see images of an eighth of their side, and train for one epoch."""
+    import keras
+
+    import galaxy_utils as gu
+
+    fit, builders = gu.fit, {name: getattr(gu.models, name) for name in ("paper_1_cnn", "paper_2_cnn")}
+
+    def small(build, *arguments, **options):
+        averaged = keras.layers.AveragePooling2D(8, name="average_8_by_8")
+        return build(*arguments, **options, augmentation=averaged)
+
+    def short_fit(model, dataset, split, recipe, **options):
+        return fit(model, dataset, split, recipe.replace(epochs=1), **options)
+
+    for name, build in builders.items():
+        setattr(gu.models, name, functools.partial(small, build))
+    gu.fit = short_fit
+
+
+def with_memory(gigabytes):
+    """Return options for `subprocess.run` that give a process, and those that it starts, so much memory of their own.
+
+    RLIMIT_DATA limits what one process has reserved for itself, touched or not: always more than it takes from a
+    machine. Mapped files are not in it; a machine does not run out of them either. Two things reserve much more than
+    they touch, and are kept in bounds, so that the limit means what a machine of this size would mean:
+
+    - Each thread sets a stack aside, 8 MB of which it touches kilobytes, and a machine with many cores has hundreds.
+    - TensorFlow on a CPU keeps a pool, doubles it whenever it is full, and never gives it back. Its bound is the
+      memory of the machine, which is more than this process may have here: it would take all that is left up to the
+      limit, and the next thread could not start.
+    """
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+        resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9),) * 2)
+
+    # Before the process begins: both are read at its start.
+    pool = int(gigabytes * 1e9 * SHARE_OF_POOL)
+    return {"preexec_fn": limit, "env": {**os.environ, "TF_MKL_ALLOC_MAX_BYTES": str(pool)}}
+
+
+def run_chapter(name, path, small_networks=False):
+    """Run a chapter's code cells; print the peaks of its own, its resident and its reserved memory in GB."""
     import matplotlib
 
-    peaks = {"RssAnon": 0.0, "VmRSS": 0.0}
+    peaks = {"RssAnon": 0.0, "VmRSS": 0.0, "VmData": 0.0}
     threading.Thread(target=watch_memory, args=(peaks,), daemon=True).start()
 
     matplotlib.use("Agg")
     if name >= "03":
-        shorten_training()
+        make_networks_small() if small_networks else shorten_training()
     notebook = json.loads((REPOSITORY / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
     names = {"__name__": "__main__"}
     with open(os.devnull, "w") as nowhere:
@@ -122,13 +174,14 @@ def watch_memory(peaks):
         time.sleep(0.1)
 
 
-def in_new_process(*arguments, folder):
+def in_new_process(*arguments, folder, limit=None):
     """Run this program with other arguments; return what it prints last. A child's peak begins with its parent's."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GALAXY_UTILS_ARTIFACTS": str(folder / "artifacts")}
+    options = with_memory(limit) if limit else {"env": dict(os.environ)}
+    options["env"] |= {"PYTHONPATH": str(REPOSITORY), "GALAXY_UTILS_ARTIFACTS": str(folder / "artifacts")}
     if arguments[0] != "--write":
-        environment["GALAXY_UTILS_CACHE"] = str(folder / "cache")
+        options["env"]["GALAXY_UTILS_CACHE"] = str(folder / "cache")
     command = [sys.executable, __file__, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     if result.returncode:
         sys.exit(result.stderr[-3000:])
     return result.stdout.strip().rpartition("\n")[2]
@@ -138,6 +191,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--galaxies", type=int, default=17_736)
     parser.add_argument("--chapters", default="")
+    parser.add_argument("--limit", type=float, help="GB that a process may have; without one, networks in full size")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="memory_full_size_") as folder:
         folder = Path(folder)
@@ -151,11 +205,12 @@ def main():
         largest = 0.0
         for name in [name for name in CHAPTERS if name.startswith(options.chapters)]:
             start = time.perf_counter()
-            peaks = json.loads(in_new_process("--chapter", name, path, folder=folder))
+            mode = "--small-networks" if options.limit else ""
+            peaks = json.loads(in_new_process("--chapter", name, path, mode, folder=folder, limit=options.limit))
             largest = max(largest, peaks["RssAnon"])
             print(
                 f"  {name}: own {peaks['RssAnon']:.2f} GB, resident {peaks['VmRSS']:.2f} GB, "
-                f"{time.perf_counter() - start:.0f} s",
+                f"reserved {peaks['VmData']:.2f} GB, {time.perf_counter() - start:.0f} s",
                 flush=True,
             )
     if largest > LIMIT:
@@ -166,6 +221,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--write"]:
         write_file(Path(sys.argv[2]), int(sys.argv[3]))
     elif sys.argv[1:2] == ["--chapter"]:
-        run_chapter(sys.argv[2], sys.argv[3])
+        run_chapter(sys.argv[2], sys.argv[3], small_networks=bool(sys.argv[4]))
     else:
         main()

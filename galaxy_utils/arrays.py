@@ -31,7 +31,9 @@ def open_array(path, shape, dtype):
     # A damaged header makes NumPy and the parser of Python behind it raise nearly anything.
     except Exception:
         return None
-    return array if array.shape == tuple(shape) and array.dtype == dtype and array.flags.c_contiguous else None
+    sound = array.shape == tuple(shape) and array.dtype == dtype and array.flags.c_contiguous
+    # In a file that is longer, something was put in: everything behind it would be shifted.
+    return array if sound and array.offset + array.nbytes == Path(path).stat().st_size else None
 
 
 def open_or_make_array(path, shape, dtype, make):

@@ -27,6 +27,8 @@ def test_every_other_file_counts_as_none(tmp_path):
         b"",
         whole[:-1],
         whole[:60],
+        whole + b"\0",
+        whole[:150] + b"\0" + whole[150:],
         b"PK" + whole,
         whole.replace(b"|u1", b"|O8"),
         b"\x93NUMPY" + bytes(90),

@@ -5,6 +5,10 @@ cores and writes one HDF5 file with the keys of the official one (`images`, `ans
 plus `vote_fractions`.
 """
 
+import os
+import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,6 +205,23 @@ def _render_rows(catalogue, seed, rows, image_size):
     return rows, np.stack(pictures), np.stack(votes), np.array(redshifts)
 
 
+def _end_with(parent):
+    """Let this worker end when the process that started it, whose number is given, is killed.
+
+    joblib's workers hand over what they have rendered through pipes that they all hold open: with nobody left to read,
+    they would wait for ever, and keep a hundred megabytes each.
+    """
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    # A process whose parent has died gets another one, but not on Windows.
+    if sys.platform != "win32":
+        threading.Thread(target=watch, daemon=True).start()
+
+
 def render_bands(label, seed=1, image_size=FULL_SIZE, noise=True):
     """Render one galaxy of a class as the camera sees it, for a look behind the picture.
 
@@ -336,7 +357,15 @@ def _write_survey(path, settings, num_workers):
     tasks = [rows[first : first + GALAXIES_PER_TASK] for first in rows[::GALAXIES_PER_TASK]]
     num_workers = min(num_workers or joblib.cpu_count(), len(tasks))
     # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
-    pool = joblib.Parallel(n_jobs=num_workers, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
+    pool = joblib.Parallel(
+        n_jobs=num_workers,
+        backend="loky",
+        return_as="generator",
+        pre_dispatch="2*n_jobs",
+        batch_size=1,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
     results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
     with h5py.File(path, "w") as file:
         file.attrs.update(settings, simulated=True, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)

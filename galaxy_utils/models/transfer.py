@@ -1,6 +1,7 @@
 """Transfer learning: a classifier on top of a backbone that was trained on other pictures."""
 
 import hashlib
+import inspect
 import os
 import re
 import warnings
@@ -361,9 +362,8 @@ def random_weights(backbone, images, seed=1):
             inputs = keras.Input((image_size, image_size, 3), name="scaled_images")
             # Momentum 0: one pass in training mode leaves the statistics of this very batch.
             calls = _copy(template, inputs, {layer.name for layer in template.layers}, 0.0, _seeds(seed), False)
-            network = keras.Model(inputs, calls[-1].output)
-            network(InputScaling(about.scaling)(images), training=True)
-            template.set_weights(network.get_weights())
+            _train_pass(calls, inputs, InputScaling(about.scaling)(images))
+            template.set_weights(keras.Model(inputs, calls[-1].output).get_weights())
             # Keras takes no other ending. The lock keeps others away until the file has its name.
             partial = path.with_name(f"partial_{path.name}")
             template.save_weights(partial)
@@ -398,14 +398,29 @@ class _Call:
         flat = keras.tree.flatten((self.arguments, self.options))
         return [value for value in flat if isinstance(value, keras.KerasTensor)]
 
-    def repeat(self, tensors):
+    def repeat(self, tensors, **more_options):
         """Call the layer with other tensors instead: `{id(old): new}`."""
         import keras
 
         arguments, options = keras.tree.map_structure(
             lambda value: tensors.get(id(value), value), (self.arguments, self.options)
         )
-        return self.layer(*arguments, **options)
+        return self.layer(*arguments, **{**options, **more_options})
+
+
+def _train_pass(calls, inputs, images):
+    """Send images through layers in training mode, and let go of each layer's output after its last use.
+
+    A network that is called as a whole keeps them all to its end: of 64 images of 96 px, more than a gigabyte.
+    """
+    uses, known = Counter(id(tensor) for call in calls for tensor in call.tensors), {id(inputs): images}
+    for call in calls:
+        in_training = {"training": True} if "training" in inspect.signature(call.layer.call).parameters else {}
+        known[id(call.output)] = call.repeat(known, **in_training)
+        for tensor in call.tensors:
+            uses[id(tensor)] -= 1
+            if not uses[id(tensor)]:
+                del known[id(tensor)]
 
 
 def _copy(template, images, trained_names, momentum, seeds, with_weights):

@@ -12,13 +12,16 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # `make faults` sets it; without it a sample is tried, for CI.
 WHOLE_TABLE = os.environ.get("FAULTS") == "all"
 RESULTS = REPOSITORY / "_build" / "faults"
-# Seconds after which a work counts as hanging.
-LONGEST_WORK = 120
+# Seconds after which a work counts as hanging; a machine on which others work, too, may need minutes for it.
+LONGEST_WORK = 600
+# Seconds that workers may outlive the process that was killed.
+LONGEST_MOURNING = 30
 # A work that only ever starts again shows little: after so many kills it may finish, and the next one starts afresh.
 KILLS_IN_A_ROW = 4
 
@@ -166,20 +169,26 @@ def kill_at_random(work, folder, kills, seed=1, check=lambda folder: [], rewrite
 
     Returns:
         An `Outcome`: kills after which the work ended with the same result as the undisturbed one, did nothing twice
-        and left no half-written file.
+        and left neither a half-written file nor a process.
     """
-    outcome, random = Outcome(), np.random.default_rng(seed)
+    outcome, random, workers = Outcome(), np.random.default_rng(seed), []
     expected, seconds = undisturbed(work, folder / "undisturbed")
     number = 0
     while outcome.tried < kills:
         number += 1
         place, killed, state = folder / f"run_{number}", 0, None
         while state is None:
-            with started(work, place) as (_, connection):
-                enough = killed == min(KILLS_IN_A_ROW, kills - outcome.tried)
+            with started(work, place) as (process, connection):
+                enough, begun = killed == min(KILLS_IN_A_ROW, kills - outcome.tried), time.perf_counter()
                 if enough or connection.poll(random.uniform(0, seconds)):
                     state, result = answer(connection)
+                    if not killed:
+                        # It escaped: the machine is less busy than it was. Otherwise hardly one would be killed.
+                        seconds = min(seconds, time.perf_counter() - begun)
                 else:
+                    # They end by themselves, some seconds after the one that started them.
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        workers += psutil.Process(process.pid).children(recursive=True)
                     killed += 1
         problems = [] if state == "ended" else [f"after {killed} kills: {result}"]
         if state == "ended":
@@ -194,10 +203,12 @@ def kill_at_random(work, folder, kills, seed=1, check=lambda folder: [], rewrite
             if not rewrites:
                 problems += [f"written again: {path}" for path in set(written(place).items()) ^ set(before.items())]
         outcome.add(killed, [f"{work.__name__}, run {number}: {problem}" for problem in problems])
+    _, alive = psutil.wait_procs(workers, timeout=LONGEST_MOURNING)
+    outcome.add(0, [f"{work.__name__}: a worker lives on: {process}" for process in alive])
     return outcome
 
 
 def written(folder):
     """Return `{path: time of the last change}` of results: what a finished work must not write again."""
     results = [path for name in ("cache", "artifacts") for path in (folder / name).rglob("*") if path.is_file()]
-    return {path.name: path.stat().st_mtime_ns for path in results if path.suffix != ".lock"}
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in results if path.suffix != ".lock"}

@@ -1,4 +1,8 @@
-"""Writes what `make faults` has found into CONTRIBUTING.md: fault × tried × survived × lost."""
+"""Writes what `make faults` has found into CONTRIBUTING.md: fault × tried × survived × lost.
+
+python tests/faults/table.py          # `make faults`: the table of this run
+python tests/faults/table.py --merge  # after single tests with FAULTS=all: other rows stay as they stand there
+"""
 
 import json
 import re
@@ -20,6 +24,20 @@ def table(rows):
     return "\n".join(lines)
 
 
+def rows_of(text):
+    """Return the rows of a table that `table` has written."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return [
+        {"group": cell[0], "fault": cell[1], "tried": _number(cell[2]), "survived": _number(cell[3])}
+        for cell in cells
+        if len(cell) == 5 and cell[2][:1].isdigit()
+    ]
+
+
+def _number(text):
+    return int(text.replace(",", ""))
+
+
 def main():
     """Put the table between its two marks."""
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")]
@@ -28,6 +46,10 @@ def main():
     path = REPOSITORY / "CONTRIBUTING.md"
     text = path.read_text(encoding="utf-8")
     marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    if "--merge" in sys.argv:
+        new = {(row["group"], row["fault"]) for row in rows}
+        old = rows_of(marked.search(text).group())
+        rows += [row for row in old if (row["group"], row["fault"]) not in new]
     path.write_text(marked.sub(lambda _: f"{BEGIN}\n{table(rows)}\n{END}", text), encoding="utf-8")
     print(table(rows))
 

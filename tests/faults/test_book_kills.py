@@ -61,7 +61,7 @@ def start_build(checkout, output, cache):
 
 
 def finish(build):
-    told, _ = build.communicate(timeout=300)
+    told, _ = build.communicate(timeout=900)
     assert build.returncode == 0, told
     return told
 

@@ -14,18 +14,24 @@ from galaxy_utils.data.simulated import simulate_survey
 CHAPTERS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 # In CI the quickest one that writes results.
 TRIED = CHAPTERS if WHOLE_TABLE else [name for name in CHAPTERS if name.startswith("02_")]
+# Runs a chapter and leaves its figures beside its results.
 RUN = """
-import runpy, sys
+import base64, runpy, sys
+from pathlib import Path
 build = runpy.run_path(sys.argv[1])
-settings = build["Settings"]("simulated", "smoke", 1, build["Path"](sys.argv[2]))
+settings = build["Settings"]("simulated", "smoke", 1, Path(sys.argv[2]))
 chapter = next(chapter for chapter in build["find_chapters"]() if chapter.name == sys.argv[3])
-build["execute"](chapter, settings)
+for cell in build["execute"](chapter, settings)["cells"]:
+    for number, output in enumerate(cell.get("outputs", ())):
+        picture = output.get("data", {}).get("image/png")
+        if picture:
+            Path(sys.argv[2], f"figure_{cell['id']}_{number}.png").write_bytes(base64.b64decode(picture))
 """
 
 
 def results_without_times(folder):
-    """Return `{path: content}` of all results in JSON, without what says how long it took."""
-    results = {}
+    """Return `{path: content}` of all results in JSON, without what says how long it took, and of all figures."""
+    results = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("figure_*.png"))}
     for path in sorted(folder.rglob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         content.pop("timing", None)
@@ -42,7 +48,7 @@ def cache(tmp_path_factory):
 @pytest.mark.parametrize("name", TRIED)
 def test_a_chapter_says_the_same_twice(name, cache, tmp_path):
     found = []
-    with recorded("Same seed", f"chapter {name[:2]} twice, results compared byte by byte") as outcome:
+    with recorded("Same seed", f"chapter {name[:2]} twice, reports and figures compared byte by byte") as outcome:
         for number in range(2):
             place = tmp_path / str(number)
             environment = {**os.environ, "GALAXY_UTILS_CACHE": str(cache)}
@@ -52,6 +58,7 @@ def test_a_chapter_says_the_same_twice(name, cache, tmp_path):
             assert result.returncode == 0, result.stderr[-3000:]
             found.append(results_without_times(place))
         first, second = found
+        assert first, "the chapter leaves nothing to compare"
         problems = [f"{path} differs" for path in first if first[path] != second.get(path)]
         problems += [] if first.keys() == second.keys() else ["other files were written"]
         outcome.add(len(first), problems)

@@ -4,12 +4,12 @@ import errno
 import functools
 import os
 import resource
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,12 +17,12 @@ import pytest
 import works
 from harness import REPOSITORY, WHOLE_TABLE, answer, recorded, started, undisturbed
 
-import galaxy_utils as gu
 from galaxy_utils.errors import GalaxyUtilsError, StorageError
 
 TRIES = 20 if WHOLE_TABLE else 2
 TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.paper_2_cnn,)
-GIGABYTE = 10**9
+# How a process gets little memory is explained there.
+MEMORY = runpy.run_path(str(REPOSITORY / "benchmarks" / "memory_full_size.py"))
 
 
 def with_full_disk(work, largest, folder, begin, note):
@@ -166,47 +166,61 @@ def write_full_size(path, num_galaxies):
         file["redshift"] = file["pxscale"] = np.full(num_galaxies, 0.262)
 
 
-def full_data_path(num_galaxies, image_size, most_memory, folder, begin, note):
-    """Load, split, prepare and train on data larger than the memory that the process may have."""
-    write_full_size(folder / "full.h5", num_galaxies)
-    # What a process has of its own, libraries and mapped files apart: what a machine of this size would run out of.
-    resource.setrlimit(resource.RLIMIT_DATA, (most_memory, most_memory))
-    begin()
-    galaxies = gu.load(folder / "full.h5")
-    prepared = gu.prepare(galaxies, image_size, 1.0)
-    parts = gu.split(prepared).with_fewer(64)
-    # A network of a few megabytes: this is about the data. Paper 2's, at 256 px, takes gigabytes of its own to train.
-    model = gu.models.small_cnn(image_size)
-    gu.fit(model, prepared, parts, gu.Recipe("short", epochs=1, batch_size=8), progress=False)
-    probabilities = gu.predict(model, prepared, parts.test[:64])
-    return works.digest(len(prepared), list(probabilities.shape))
+DATA_PATH = """
+import sys
+import galaxy_utils as gu
+galaxies = gu.load(sys.argv[1])
+prepared = gu.prepare(galaxies, 64, 1.0)
+parts = gu.split(prepared).with_fewer(64)
+model = gu.models.small_cnn(64)
+gu.fit(model, prepared, parts, gu.Recipe("short", epochs=1, batch_size=8), progress=False)
+print(len(prepared), gu.predict(model, prepared, parts.test[:64]).shape)
+"""
+
+
+def run_in(gigabytes, *command):
+    """Run Python with a limit to its memory, which `with_memory` of the benchmark explains."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        **MEMORY["with_memory"](gigabytes),
+    )
+
+
+def refuse_without_room(folder, needed):
+    if shutil.disk_usage(folder).free < needed:
+        pytest.skip(f"no room for {needed / 1e9:.1f} GB")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce this limit")
-def test_the_full_data_path_in_little_memory(tmp_path):
-    settings = (17_736, 256, 3 * GIGABYTE) if WHOLE_TABLE else (8_000, 64, int(1.4 * GIGABYTE))
-    num_galaxies, image_size, most_memory = settings
-    needed = num_galaxies * image_size**2 * 3
-    if shutil.disk_usage(tmp_path).free < 2 * needed:
-        pytest.skip(f"no room for {needed / 1e9:.1f} GB")
-    work = functools.partial(full_data_path, *settings)
-    work.__name__ = "full_data_path"
-    with recorded("Memory", f"{num_galaxies:,} images of 256 px with {most_memory / 1e9:.1f} GB") as outcome:
-        undisturbed(work, tmp_path)
-        outcome.add(1, [])
-    shutil.rmtree(tmp_path / "cache")
+def test_more_images_than_memory(tmp_path):
+    """Load, split, prepare and train on 1.6 GB of images in less memory than that."""
+    refuse_without_room(tmp_path, 10**9)
+    write_full_size(tmp_path / "full.h5", 8_000)
+    with recorded("Memory", "8,000 images of 256 px, which are 1.6 GB, with 1.2 GB") as outcome:
+        result = run_in(1.2, "-c", DATA_PATH, tmp_path / "full.h5")
+        outcome.add(1, [] if result.stdout.startswith("8000 (64, 10)") else [result.stderr[-2000:]])
+
+
+@pytest.mark.skipif(not WHOLE_TABLE, reason="takes ten minutes: `make faults` does it")
+def test_chapters_1_to_3_at_full_size_in_little_memory(tmp_path, monkeypatch):
+    refuse_without_room(tmp_path, 8 * 10**9)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = [sys.executable, REPOSITORY / "benchmarks" / "memory_full_size.py", "--limit", "3"]
+    result = subprocess.run(program, capture_output=True, text=True, check=False)
+    for chapter in MEMORY["CHAPTERS"]:
+        with recorded("Memory", f"chapter {chapter[:2]} on 17,736 images of 256 px, with 3 GB") as outcome:
+            done = f"  {chapter}: own " in result.stdout
+            outcome.add(1, [] if done else [result.stdout + result.stderr[-2000:]])
 
 
 @pytest.mark.skipif(not WHOLE_TABLE, reason="takes as long as a book: `make faults` does it")
 def test_the_demo_book_in_little_memory(tmp_path):
-    program = Path(REPOSITORY, "book", "build.py")
-    most = 3 * GIGABYTE
-    with recorded("Memory", "the whole demo book with 3 GB for each process") as outcome:
-        result = subprocess.run(
-            [sys.executable, str(program), "--profile", "demo", "--output", str(tmp_path / "build")],
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (most, most)),
-        )
-        outcome.add(1, [] if result.returncode == 0 else [result.stderr[-2000:]])
+    with recorded("Memory", "the whole demo book, with 3 GB for each process") as outcome:
+        program = REPOSITORY / "book" / "build.py"
+        result = run_in(3, program, "--profile", "demo", "--output", tmp_path / "build")
+        done = result.returncode == 0 and (tmp_path / "build" / "html" / "index.html").exists()
+        outcome.add(1, [] if done else [result.stdout + result.stderr[-2000:]])

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -190,15 +189,19 @@ def small_files(folder, begin, note):
 def download_file(folder, begin, note):
     """Download a file from the server whose address lies in the folder above."""
     about = json.loads((folder.parent / "server.json").read_text(encoding="utf-8"))
+    path = cache_folder() / "galaxy10" / DOWNLOAD_NAME
+    if not path.exists():
+        # What has arrived need not be sent again.
+        note(sum(partial.stat().st_size for partial in path.parent.glob("*.partial")))
     begin()
-    path = download(
+    download(
         [(about["address"], about["checksum"])],
-        cache_folder() / "galaxy10" / DOWNLOAD_NAME,
+        path,
         size=DOWNLOAD_BYTES,
         pause=0.05,
         timeout=10.0,
     )
-    return digest(Path(path).read_bytes())
+    return digest(path.read_bytes())
 
 
 TRAININGS = (
