@@ -355,6 +355,18 @@ def test_networks_of_several_seeds_share_random_weights_that_lie_in_a_file():
         random_weights("resnet18", images(16)[0])
 
 
+def test_a_pass_that_lets_go_of_tensors_gives_what_the_whole_network_gives():
+    template, inputs = transfer._resnet18(SIDE, widths=(8, 16)), keras.Input((SIDE, SIDE, 3))
+    names = {layer.name for layer in template.layers}
+    calls = transfer._copy(template, inputs, names, 0.0, transfer._seeds(1), with_weights=False)
+    network, pixels = keras.Model(inputs, calls[-1].output), images(8).astype(np.float32) / 255
+    transfer._train_pass(calls, inputs, pixels)
+    found = network.get_weights()
+    assert all(mean.any() for mean in batch_statistics(network))
+    network(pixels, training=True)
+    assert_same(network.get_weights(), found)
+
+
 def test_files_that_do_not_fit_are_refused(tmp_path):
     def refused(name, write, error=DataError, message="does not fit"):
         write(tmp_path / name)
