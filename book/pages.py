@@ -182,10 +182,10 @@ def lighten_pictures(page, html, done):
         # The first one, too: it lies below the first screen, and must not hold up the style sheets.
         image["loading"] = "lazy"
         original = (page.path.parent / unquote(image["src"])).resolve()
-        if original.suffix not in (".png", ".jpg") or not (original in done or original.is_file()):
+        if original.suffix not in (".png", ".jpg", ".webp") or not (original in done or original.is_file()):
             continue  # such as one of another host, or one that is missing: `check_pages` says so
         if original not in done:
-            done[original] = _as_webp(original)
+            done[original] = original if original.suffix == ".webp" else _as_webp(original)
         light = done[original]
         with Image.open(light) as picture:
             # The browser keeps the room free before the picture arrives: nothing on the page jumps.
@@ -210,9 +210,11 @@ def _as_webp(original):
 
 
 def mend_roles(soup):
-    """Take off roles with which the bibliography breaks the rules of ARIA: a list whose children are no items."""
+    """Take off roles with which the bibliography breaks the rules of ARIA, and let the keyboard reach what scrolls."""
     for element in soup.find_all(role=["list", "doc-biblioentry"]):
-        del element["role"]
+        del element["role"]  # a list whose children are no items
+    for element in soup.select('.cell_output [style*="overflow-x: auto"]'):
+        element["tabindex"] = "0"
 
 
 def read_terms(pages):

@@ -142,6 +142,14 @@ def test_pictures_become_light_and_keep_room_for_themselves(pages, book):
     assert (html / "_images" / "sky.webp").stat().st_size < 300_000  # 600 kB of noise without loss
 
 
+def test_a_picture_that_is_light_already_keeps_room_for_itself_too(pages, book):
+    html, source = book(ARTICLE.replace("sky.png", "field.webp"))
+    Image.new("RGB", (30, 20)).save(html / "_images" / "field.webp")
+    _, field = finished(pages, html).find_all("img")
+    assert (field["src"], field["width"], field["height"]) == ("_images/field.webp", "30", "20")
+    pages["check_pages"](html, source)
+
+
 GLOSSARY = """<h1 id="top">Glossary</h1><p>The words of the field, each in a sentence or two, are explained here.</p>
 <dl class="glossary"><dt id="term-bands">bands<a class="headerlink" href="#term-bands">#</a></dt><dd>Colours.</dd>
 <dt id="term-epoch">epoch</dt><dd>A pass.</dd>
