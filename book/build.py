@@ -278,6 +278,7 @@ def execute(chapter, settings):
     import papermill
 
     attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
+    attempt.parent.mkdir(parents=True, exist_ok=True)
     try:
         # Not with papermill's own `cwd`, which moves the whole process back and forth.
         papermill.execute_notebook(

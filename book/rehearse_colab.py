@@ -171,7 +171,7 @@ class Rehearsal:
 
 def serve_checkout(folder):
     """Make a git repository of this checkout's files, whose set-up cells install from that very repository."""
-    names = ["pyproject.toml", "README.md", "LICENSE", "_config.yml"]
+    names = ["pyproject.toml", "README.md", "LICENSE", "_config.yml", "CITATION.cff", "book/index.md"]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, folder / name)

@@ -33,7 +33,7 @@ def write_checkout(folder):
     """A copy of the project with two small chapters and a landing page."""
     for name in ("book", "galaxy_utils"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
-    for name in ("_config.yml", "requirements.lock"):
+    for name in ("_config.yml", "requirements.lock", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, folder / name)
     (folder / "notebooks").mkdir()
     for name, cell, needs in (("01_first", FIRST, []), ("02_second", SECOND, ["01_first"])):
