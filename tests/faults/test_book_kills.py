@@ -29,6 +29,10 @@ for step in range(10):
 print("the second chapter has seen", len(rows), "rows")"""
 
 
+# Long enough to describe a page.
+SENTENCE = "This small page stands in a book that is killed many times while it is built."
+
+
 def write_checkout(folder):
     """A copy of the project with two small chapters and a landing page."""
     for name in ("book", "galaxy_utils"):
@@ -39,12 +43,12 @@ def write_checkout(folder):
     for name, cell, needs in (("01_first", FIRST, []), ("02_second", SECOND, ["01_first"])):
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL, "galaxy_book": {"needs": needs}})
         notebook.cells = [
-            nbformat.v4.new_markdown_cell(f"# {name}"),
+            nbformat.v4.new_markdown_cell(f"# {name}\n\n{SENTENCE}"),
             nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
             nbformat.v4.new_code_cell(cell),
         ]
         nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
-    (folder / "book" / "index.md").write_text("# A small book\n\nText.\n")
+    (folder / "book" / "index.md").write_text(f"# A small book\n\n{SENTENCE}\n")
     pages = "".join(f"  - file: {page}\n" for page in ("notebooks/01_first", "notebooks/02_second", "this_copy"))
     (folder / "book" / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{pages}")
 
