@@ -270,3 +270,21 @@ def test_addresses_that_do_not_answer_are_named(tmp_path):
             build["check_links"](tmp_path / "source", settings)
         assert "/there" not in str(error.value)
         server.shutdown()
+
+
+def test_a_progress_bar_is_printed_text_so_that_the_picture_gets_the_caption(tmp_path):
+    """Jupyter Book gives a cell's caption to its first output that is not printed."""
+    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    settings = build["Settings"]("simulated", "smoke", 1, tmp_path)
+    bar = {"output_type": "display_data", "data": {"text/plain": "Training: 3 epochs"}, "metadata": {}}
+    texts = {"alt": "Two curves that fall.", "caption": "The loss."}
+    picture = {"output_type": "display_data", "data": {"image/png": "…", "text/plain": "A figure."}}
+    picture["metadata"] = {"image/png": texts}
+    cells = [
+        {"cell_type": "code", "source": "fit()", "metadata": {}, "outputs": [bar, picture]},
+        {"cell_type": "markdown", "source": "Read it.", "metadata": {}},
+    ]
+    code, text = build["clean"]({"cells": cells, "metadata": {}}, settings)["cells"]
+    assert code["outputs"] == [{"output_type": "stream", "name": "stdout", "text": "Training: 3 epochs\n"}, picture]
+    assert code["metadata"]["mystnb"]["figure"] == {"caption": "The loss."}
+    assert "outputs" not in text

@@ -257,3 +257,13 @@ def test_printed_pages_show_all_pictures_and_answers_and_no_navigation(open_page
     pdf = page.pdf(format="A4")
     assert len(re.findall(rb"/Subtype\s*/Image", pdf)) >= pictures >= 5
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 5
+
+
+def test_paper_is_white_when_the_screen_is_dark(open_page):
+    page = open_page(CHAPTER, theme="dark")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(colour)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(colour) == "rgb(255, 255, 255)" != dark
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(colour) == dark
