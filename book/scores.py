@@ -217,8 +217,12 @@ def _run_section(run):
         )
     others = sorted({score["split"][:12] for score in run["scores"]} - {run["split"][:12]})
     if others:
-        # Such as chapter 9's, whose test galaxies are those of the rare classes.
-        lines += ["", f"Rows with fewer test galaxies have a split of their own: `{'`, `'.join(others)}`."]
+        # Such as chapter 4's, which trains on fewer galaxies, or chapter 9's, which is about the rare classes.
+        others = f"`{'`, `'.join(others)}`"
+        lines += [
+            "",
+            f"Rows that train on fewer galaxies or test some classes have splits cut from that one: {others}.",
+        ]
     return [*lines, ""]
 
 
