@@ -149,8 +149,8 @@ def score_page(folder=FOLDER):
         "(`book/measured/scores`). Accuracies are those of test galaxies, with 95 % intervals that resample patches of "
         "sky. *Test* counts answers: where two networks of one kind, with two seeds, answer the same galaxies, each "
         "galaxy counts twice. *KL* is the KL divergence in nats, *s* the seconds of the last training. "
-        "**Compare rows of one table only**, and of these only such with the same test galaxies: another table has other "
-        "galaxies, another split or another profile.",
+        "**Compare rows of one table only**, and of these only such with the same test galaxies: another table has "
+        "other galaxies, another split or another profile.",
         "",
     ]
     for run in runs:
