@@ -211,8 +211,8 @@ def run_chapters(chapters, settings):
 def _run_in_turn(stale, keys, settings):
     """Run chapters, each after those that it needs; one that measures time when nothing else is left to run."""
     waiting, running, failures, ended = list(stale), [], [], queue.Queue()
-    while running or (waiting and not failures):
-        for chapter in [] if failures else next_chapters(waiting, running, settings.jobs):
+    while waiting or running:
+        for chapter in next_chapters(waiting, running, settings.jobs):
             print(f"Running {chapter.name}", flush=True)
             waiting.remove(chapter)
             running.append(chapter)
@@ -222,6 +222,7 @@ def _run_in_turn(stale, keys, settings):
         running.remove(chapter)
         if error:
             failures.append(error)
+            waiting.clear()  # nothing is begun after a failure
         if error and running:
             print(f"{chapter.name} failed. Still running: {', '.join(one.name for one in running)}", flush=True)
     if failures:
@@ -396,11 +397,13 @@ def stage(chapters, settings, seconds):
     wanted[Path("scores.md")] = score_page().encode()
     wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
     contents = wanted[Path("_toc.yml")].decode()
+    log = settings.output / "pieces.log"
     for piece in (play_classify, play_map, play_network):
         # A shorter book, such as that of a test, has neither this page nor the chapter that it needs.
         if f"file: {piece.__name__}\n" in contents:
-            with _native_messages_to(settings.output / f"{piece.__name__}.log"):
+            with _native_messages_to(log):
                 wanted.update(piece.make(settings))
+            log.unlink()
     for path in [path for path in source.rglob("*") if path.is_file()]:
         if path.relative_to(source) not in wanted:
             path.unlink()

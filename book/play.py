@@ -15,7 +15,7 @@ from PIL import Image
 
 import galaxy_utils
 from galaxy_utils.errors import DataError
-from galaxy_utils.plots import _look_of
+from galaxy_utils.plots import look_of_classes
 
 BOOK = Path(__file__).resolve().parent
 FOLDER = Path("_static", "play")
@@ -40,11 +40,12 @@ def find_artifact(settings, pattern):
     """
     found = sorted(settings.artifacts.glob(f"*/{pattern}"))
     if not found:
+        executed = settings.run_folder / f"{Path(pattern).parts[0]}.json"
         raise DataError(
             "A page of the book needs what no chapter has left.",
             where=settings.artifacts,
             expected=pattern,
-            remedy=f"run chapter {pattern[:2]} again: delete the executed notebook in {settings.run_folder}",
+            remedy=f"delete {executed} and build again: the chapter then runs again",
         )
     return found[0]
 
@@ -111,7 +112,7 @@ def describe_classes(class_names):
 
     Shapes are SVG paths of about one unit, around 0.
     """
-    names, colours, markers = _look_of(class_names)
+    names, colours, markers = look_of_classes(class_names)
     return [
         {"name": name, "short": short, "colour": colour, "shape": _svg_path(marker)}
         for name, short, colour, marker in zip(class_names, names, colours, markers, strict=True)

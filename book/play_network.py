@@ -12,22 +12,19 @@ import html
 import io
 import json
 from pathlib import Path
-from string import Template
 
 import numpy as np
+from play import FOLDER, fill_page, find_artifact, load_galaxies
 
 from galaxy_utils.arrays import described, read_arrays, write_arrays
-from galaxy_utils.classes import CLASS_COLOURS, CLASS_NAMES
 from galaxy_utils.errors import GalaxyUtilsError
 from galaxy_utils.files import locked
-from galaxy_utils.plots import SERIES_COLOURS, occlusion_map
+from galaxy_utils.plots import look_of_classes, occlusion_map
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.report import read_report
 from galaxy_utils.wording import counted
 
 CHAPTER, MODEL = "08_super_resolution", "judge"
-TEMPLATE = Path(__file__).with_name("play_network.md")
-FOLDER = Path("_static", "play")
 LIBRARY = Path(__file__).parent / FOLDER / "tensorflowjs"
 # The picture is covered place by place, on a grid of as many rows and columns.
 GRID = 8
@@ -68,12 +65,13 @@ def make(settings):
         {path in the staged source: content as bytes}.
 
     Raises:
-        NetworkError: Chapter 8 has left no trained network, or one with a layer that cannot be brought into the page.
-        GalaxyUtilsError: The data or the chapter's files cannot be read.
+        DataError: Chapter 8 has left no trained network, or files that cannot be read.
+        NetworkError: The network has a layer that cannot be brought into the page.
     """
-    place = _find_network(settings)
-    report = read_report(place / "report.json")
-    steps, weights, pictures = _trained(settings, place, report)
+    path = find_artifact(settings, f"{CHAPTER}/{MODEL}/report.json")
+    checkpoint = find_artifact(settings, f"{CHAPTER}/{MODEL}/checkpoint_{settings.seed}.npz")
+    report = read_report(path)
+    steps, weights, pictures = _trained(settings, path, checkpoint, report)
     names = report["evaluation"]["class_names"]
     files = {FOLDER / "network_data.js": _data_file(steps, weights, pictures, names, report)}
     for number, picture in enumerate(pictures, start=1):
@@ -85,39 +83,22 @@ def make(settings):
     library = sum(path.stat().st_size for path in LIBRARY.glob("*.js"))
     megabytes = (len(files[FOLDER / "network_data.js"]) + library) / 1e6
     page = _page(pictures, names, steps, weights, shown, figure.alt_text, megabytes, report)
-    files[Path("play_network.md")] = page.encode()
+    files[Path("play_network.md")] = page
     return files
 
 
-def _find_network(settings):
-    """Return the folder in which chapter 8 left its network."""
-    found = sorted(settings.artifacts.glob(f"*-{settings.profile}/{CHAPTER}/{MODEL}/report.json"))
-    if not found or not _checkpoint(found[0].parent, settings).exists():
-        raise NetworkError(
-            "There is no trained network to show in the page.",
-            where=settings.artifacts,
-            expected=f"a report and a checkpoint of the network {MODEL!r} of {CHAPTER}",
-            remedy=f"delete {settings.run_folder / f'{CHAPTER}.json'} and build again: the chapter then runs again",
-        )
-    return found[0].parent
-
-
-def _checkpoint(folder, settings):
-    return folder / f"checkpoint_{settings.seed}.npz"
-
-
-def _trained(settings, place, report):
+def _trained(settings, report_file, checkpoint, report):
     """Return steps, weights and pictures, from the file of an earlier build if nothing has changed since.
 
     Keras takes longer to start than everything else in this module.
     """
     path = settings.artifacts / "play" / "network.npz"
-    sources = (Path(__file__), place / "report.json", _checkpoint(place, settings))
+    sources = (Path(__file__), report_file, checkpoint)
     key = hashlib.sha256(b"".join(hashlib.sha256(source.read_bytes()).digest() for source in sources)).hexdigest()
     with locked(path):
         known = _read_known(path, key)
         if known is None:
-            known = _ask_keras(settings, place, report)
+            known = _ask_keras(settings, checkpoint, report)
             _write_known(path, key, *known)
     return known
 
@@ -152,18 +133,17 @@ def _write_known(path, key, steps, weights, pictures):
     write_arrays(path, {"content": np.array(json.dumps(content)), **arrays})
 
 
-def _ask_keras(settings, place, report):
+def _ask_keras(settings, checkpoint, report):
     """Build the network again, read its weights, and let it answer for all pictures."""
     import galaxy_utils as gu
 
     profile = gu.get_profile(settings.profile)
-    galaxies = gu.load(settings.dataset, profile=profile, seed=settings.seed)
-    prepared = gu.prepare(galaxies, profile.image_size, profile.crop_fraction)
+    prepared = gu.prepare(load_galaxies(settings), profile.image_size, profile.crop_fraction)
     split = gu.split(prepared, seed=settings.seed)
     flips = gu.augmentation.RandomFlipsAndTurns(settings.seed)
     network = gu.models.small_cnn(prepared.image_size, prepared.num_classes, flips, settings.seed)
     # The chapter's checkpoint is complete, so nothing is trained; one of another training is refused.
-    checkpoint, recipe = _checkpoint(place, settings), Recipe(**report["recipe"])
+    recipe = Recipe(**report["recipe"])
     gu.fit(network, prepared, split, recipe, seed=settings.seed, checkpoint=checkpoint, progress=False)
     pictures = [ask(network, *chosen) for chosen in choose_pictures(prepared, split.test, settings.seed)]
     return *export(network), pictures
@@ -368,7 +348,8 @@ def _page(pictures, names, steps, weights, shown, alternative, megabytes, report
     whose = "drawn by a computer, none of them real" if data["is_simulated"] else "real"
     galaxies = [picture for picture in pictures if picture.label >= 0]
     positions, field = _view_of_last_position(steps, side)
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+    return fill_page(
+        "play_network",
         accuracy=f"{evaluation['accuracy']:.3f}",
         interval=f"{low:.3f} to {high:.3f}",
         test=counted(report["split"]["sizes"]["test"], "test galaxies"),
@@ -428,7 +409,7 @@ def _crop_choice(crop_fraction):
 
 def _rows(names):
     """One row of the table of answers for each class."""
-    colours = CLASS_COLOURS if tuple(names) == CLASS_NAMES else [SERIES_COLOURS[0]] * len(names)
+    _, colours, _ = look_of_classes(names)
     return "\n".join(
         f'<tr><th scope="row"><span class="network-number" aria-hidden="true">{label}</span> {html.escape(name)}</th>'
         f'<td class="network-value">–</td>'

@@ -109,7 +109,7 @@ def _finish(figure, alt_text, provenance=None):
     return figure
 
 
-def _look_of(class_names):
+def look_of_classes(class_names):
     """Return short names, colours and markers; names that are not Galaxy10's get hues of their own, evenly spaced."""
     if tuple(class_names) == CLASS_NAMES:
         return SHORT_CLASS_NAMES, CLASS_COLOURS, CLASS_MARKERS
@@ -189,7 +189,7 @@ def class_gallery(dataset, images_per_class=4, crop_fraction=0.6, seed=1):
         crop_fraction: Central share of the cut-out's side that is shown: most of a cut-out is empty sky.
         seed: Draws the examples.
     """
-    names, colours, _ = _look_of(dataset.class_names)
+    names, colours, _ = look_of_classes(dataset.class_names)
     present = np.flatnonzero(dataset.class_counts)
     generator = np.random.default_rng(seed)
     row_height = WIDTH / images_per_class
@@ -223,7 +223,7 @@ def twin_pairs(dataset, pairs):
         dataset: A `GalaxyDataset`.
         pairs: Row indices, shape (number of pairs, 2).
     """
-    names, _, _ = _look_of(dataset.class_names)
+    names, _, _ = look_of_classes(dataset.class_names)
     spoken = []
     # Two pairs stand in one row of four images; a gap between the second and the third tells the pairs apart.
     single, rows = len(pairs) == 1, -(-len(pairs) // 2)
@@ -243,7 +243,7 @@ def twin_pairs(dataset, pairs):
 @_styled(SKY_STYLE)
 def colour_channels(dataset, row):
     """Draw a galaxy (the central 60 %) in colour and by channel: red is the z band, green the r, blue the g band."""
-    names, _, _ = _look_of(dataset.class_names)
+    names, _, _ = look_of_classes(dataset.class_names)
     image = _central(dataset.images[int(row)], 0.6)
     figure = Figure(figsize=(WIDTH, 2.4))
     panels = [(image, "colour"), *((image[..., c], title) for c, title in enumerate(("z band", "r band", "g band")))]
@@ -268,7 +268,7 @@ def vote_cards(dataset, rows):
         dataset: A `GalaxyDataset` with `vote_fractions`.
         rows: Row indices of the galaxies.
     """
-    names, colours, _ = _look_of(dataset.class_names)
+    names, colours, _ = look_of_classes(dataset.class_names)
     figure = Figure(figsize=(WIDTH, 2.7 * len(rows) + 0.3))
     spoken = []
     for position, row in enumerate(rows):
@@ -294,7 +294,7 @@ def vote_cards(dataset, rows):
 @_styled(CHART_STYLE)
 def class_counts(dataset):
     """Draw how many galaxies each class has, with the official file's shares as outlines."""
-    names, colours, _ = _look_of(dataset.class_names)
+    names, colours, _ = look_of_classes(dataset.class_names)
     counts = dataset.class_counts
     figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 1.2))
     axes = figure.add_subplot()
@@ -419,7 +419,7 @@ def values_by_class(dataset, values, label, rows=None):
         label: What the numbers are, with their unit.
         rows: Rows of the dataset that the values belong to; all by default.
     """
-    names, colours, markers = _look_of(dataset.class_names)
+    names, colours, markers = look_of_classes(dataset.class_names)
     labels = dataset.labels if rows is None else dataset.labels[rows]
     values = np.asarray(values)
     present = np.unique(labels)
@@ -512,7 +512,7 @@ def split_shares(dataset, split):
         dataset: A `GalaxyDataset`.
         split: A `Split` of it.
     """
-    names, _, _ = _look_of(dataset.class_names)
+    names, _, _ = look_of_classes(dataset.class_names)
     parts = {part: np.bincount(dataset.labels[getattr(split, part)], minlength=len(names)) for part in PART_COLOURS}
     table = np.array(list(parts.values()))
     labels = ["all classes", *names]
@@ -681,7 +681,7 @@ def confusion_matrix(evaluation, provenance=None):
     """
     import seaborn
 
-    names, _, _ = _look_of(evaluation.class_names)
+    names, _, _ = look_of_classes(evaluation.class_names)
     counts = evaluation.confusion_matrix
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(WIDTH, 6.6))
@@ -715,7 +715,7 @@ def class_scores(evaluation, provenance=None):
         evaluation: An `Evaluation`.
         provenance: Line for the corner, usually `dataset.provenance`.
     """
-    names, colours, markers = _look_of(evaluation.class_names)
+    names, colours, markers = look_of_classes(evaluation.class_names)
     present = np.flatnonzero(evaluation.support)
     figure = Figure(figsize=(WIDTH, 0.42 * len(present) + 1.5))
     axes = figure.add_subplot()
@@ -745,7 +745,7 @@ def confident_mistakes(dataset, rows, probabilities, count=9):
     Returns:
         A figure, also when there is no mistake: then it shows the most confident right answers and says so.
     """
-    names, _, _ = _look_of(dataset.class_names)
+    names, _, _ = look_of_classes(dataset.class_names)
     rows, predicted, confidence = np.asarray(rows), probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = predicted != dataset.labels[rows]
     candidates = np.flatnonzero(wrong) if wrong.any() else np.arange(len(rows))
@@ -802,7 +802,7 @@ def occlusion_map(image, probabilities, changes, class_names, provenance=None):
         class_names: Names of the classes.
         provenance: Line for the corner, usually `dataset.provenance`.
     """
-    names, colours, _ = _look_of(class_names)
+    names, colours, _ = look_of_classes(class_names)
     changes, rows, columns = np.asarray(changes), *np.shape(changes)
     answer, lowest = int(np.argmax(probabilities)), np.unravel_index(np.argmin(changes), np.shape(changes))
     figure = Figure(figsize=(WIDTH, 4.3 + 0.3 * len(names)))
@@ -949,7 +949,7 @@ def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance
         pairs: Positions of points that belong together, shape (number of pairs, 2): they are ringed and joined.
         provenance: Line for the corner, usually `dataset.provenance`.
     """
-    names, colours, markers = _look_of(class_names)
+    names, colours, markers = look_of_classes(class_names)
     present = np.unique(np.concatenate([labels[space] for space in planes]))
     columns = min(2, len(planes))
     rows = -(-len(planes) // columns)
@@ -1275,7 +1275,7 @@ def balance_bars(class_names, parts, provenance=None):
         parts: Dictionary from an origin ("real", "generated") to counts by class, shape (number of classes,).
         provenance: Line for the corner, usually `dataset.provenance`.
     """
-    names, _, _ = _look_of(class_names)
+    names, _, _ = look_of_classes(class_names)
     figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 1.3))
     axes = figure.add_subplot()
     left, spoken = np.zeros(len(names)), []

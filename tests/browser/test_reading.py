@@ -5,12 +5,11 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from browser import FETCH_ALL_PICTURES
+from checks import violations
 
 WIDTHS = (320, 390, 1280, 1920)  # what WCAG asks for, a phone, a laptop, a wide screen
 THEMES = ("light", "dark")
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 MOST_BYTES = 1_500_000
 CHAPTER = "notebooks/01_meet_the_galaxies.html"
 # Whatever sticks out to the right and cannot be reached by scrolling inside something that scrolls.
@@ -99,17 +98,9 @@ def _visit(chromium, site, name):
             # Both themes and both layouts, the phone's and the laptop's, in two runs instead of eight.
             if (theme, width) in (("light", 390), ("dark", 1280)):
                 page.wait_for_timeout(1000)  # after a change of width, the theme looks what scrolls now; not at once
-                visit.violations += [f"{theme}, {width} px: {violation}" for violation in _violations(page)]
+                visit.violations += [f"{theme}, {width} px: {violation}" for violation in violations(page)]
     context.close()
     return visit
-
-
-def _violations(page):
-    """What axe-core finds, one line for each rule, with the first elements."""
-    # Without `preload`: axe would fetch the style sheets itself, some from a wrong address.
-    for violation in Axe().run(page, options={"runOnly": WCAG, "preload": False}).response["violations"]:
-        elements = "; ".join(node["html"][:120] for node in violation["nodes"][:3])
-        yield f"{violation['id']}, {len(violation['nodes'])} times: {violation['help']}: {elements}"
 
 
 def _all(visits, attribute):
@@ -150,13 +141,13 @@ def test_the_button_back_to_the_top_can_be_read(open_page):
         page.wait_for_function("scrollY > 1000")
         page.mouse.wheel(0, -200)
         page.locator("#pst-back-to-top").wait_for(state="visible")
-        assert list(_violations(page)) == []
+        assert violations(page) == []
 
 
 def test_axe_would_find_a_violation(open_page):
     page = open_page("index.html")
     page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<img src=none.png>')")
-    assert any(violation.startswith("image-alt") for violation in _violations(page))
+    assert any(violation.startswith("image-alt") for violation in violations(page))
 
 
 def test_what_is_cut_off_would_be_found(open_page):
