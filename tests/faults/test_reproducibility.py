@@ -14,7 +14,7 @@ from galaxy_utils.data.simulated import simulate_survey
 CHAPTERS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 # In CI the quickest one that writes results.
 TRIED = CHAPTERS if WHOLE_TABLE else [name for name in CHAPTERS if name.startswith("02_")]
-# Runs a chapter and leaves its figures beside its results.
+# Runs a chapter and leaves its figures beside its results, apart from those that show seconds.
 RUN = """
 import base64, runpy, sys
 from pathlib import Path
@@ -22,21 +22,29 @@ build = runpy.run_path(sys.argv[1])
 settings = build["Settings"]("simulated", "smoke", 1, Path(sys.argv[2]))
 chapter = next(chapter for chapter in build["find_chapters"]() if chapter.name == sys.argv[3])
 for cell in build["execute"](chapter, settings)["cells"]:
-    for number, output in enumerate(cell.get("outputs", ())):
+    shows_seconds = "shows-seconds" in cell["metadata"].get("tags", ())
+    for number, output in enumerate([] if shows_seconds else cell.get("outputs", ())):
         picture = output.get("data", {}).get("image/png")
         if picture:
             Path(sys.argv[2], f"figure_{cell['id']}_{number}.png").write_bytes(base64.b64decode(picture))
 """
 
 
+# What says when something was done or how long it took, and the chain of a ledger's lines, which covers both.
+TIMES = ("timing", "training_seconds", "inference_seconds", "created", "recorded", "hash")
+
+
 def results_without_times(folder):
-    """Return `{path: content}` of all results in JSON, without what says how long it took, and of all figures."""
+    """Return `{path: content}` of all reports and ledgers, without their times, and of all figures."""
     results = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("figure_*.png"))}
-    for path in sorted(folder.rglob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content.pop("timing", None)
-        results[str(path.relative_to(folder))] = json.dumps(content)
+    for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jsonl")]):
+        lines = path.read_text(encoding="utf-8").splitlines() if path.suffix == ".jsonl" else [path.read_text("utf-8")]
+        results[str(path.relative_to(folder))] = [json.loads(line, object_pairs_hook=_without_times) for line in lines]
     return results
+
+
+def _without_times(pairs):
+    return {key: value for key, value in pairs if key not in TIMES}
 
 
 @pytest.fixture(scope="module")
