@@ -13,6 +13,7 @@
 # make stick     the book, all packages and the survey into a folder, for machines without a network
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
+# make pages     check every page of a finished build in a browser, in four widths and both themes, into _build/pages.md
 # make screenshots   pictures of every page of a finished build, at three widths and in both themes, to look at
 # make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
 # make lock      pin new versions after a change of the requirements (maintainers; needs uv)
@@ -62,7 +63,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Names of the variables on the command line, to find misspelt ones.
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-.PHONY: help book scores test lint install colab links screenshots address lock assignments grade class stick faults licences audit clean check-python check-settings
+.PHONY: help book scores test lint install colab links pages screenshots address lock assignments grade class stick faults licences audit clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -112,6 +113,11 @@ colab: install
 links: check-settings
 	@$(MAKE) --no-print-directory install
 	@$(BIN)/python book/build.py --links --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+
+# Of a book that is there already: it is read, not built again.
+pages: install
+	@GALAXY_UTILS_BOOK=_build/html PAGES=all $(BIN)/python -m pytest -q -p no:xdist tests/browser/test_reading.py; \
+	  status=$$?; if test -e _build/pages.md; then cat _build/pages.md; fi; exit $$status
 
 screenshots: install
 	@$(BIN)/python book/screenshots.py

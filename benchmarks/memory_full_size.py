@@ -43,7 +43,7 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHAPTERS = ("01_meet_the_galaxies", "02_preprocessing_and_an_honest_split", "03_a_baseline_cnn")
 LIMIT = 8.0  # GB; a free Colab session has about 12
-STACK_BYTES, SHARE_OF_POOL = 2 * 2**20, 1 / 2
+STACK_BYTES, SHARE_OF_POOL = 4 * 2**20, 1 / 2
 
 
 def write_file(path, num_galaxies):
@@ -128,6 +128,7 @@ def with_memory(gigabytes):
     they touch, and are kept in bounds, so that the limit means what a machine of this size would mean:
 
     - Each thread sets a stack aside, 8 MB of which it touches kilobytes, and a machine with many cores has hundreds.
+      With less than 4 MB, however, the linear algebra of NumPy and scikit-learn ends the process.
     - TensorFlow on a CPU keeps a pool, doubles it whenever it is full, and never gives it back. Its bound is the
       memory of the machine, which is more than this process may have here: it would take all that is left up to the
       limit, and the next thread could not start.

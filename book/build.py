@@ -274,9 +274,11 @@ def execute(chapter, settings):
     """Run one chapter with papermill and return it, cleaned, as a dictionary.
 
     Raises:
-        BuildError: A cell raised, or wrote to stderr (a warning in a book is an error that nobody read).
+        BuildError: A cell raised, or wrote to stderr (a warning in a book is an error that nobody read), or its Python
+            was ended by the system.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
     attempt.parent.mkdir(parents=True, exist_ok=True)
@@ -296,6 +298,14 @@ def execute(chapter, settings):
             f"{chapter.name} failed: {error.ename}: {error.evalue}",
             where=_name_cell(chapter, error.cell_index),
             remedy=f"the notebook up to that cell, with its traceback, is {attempt}",
+        ) from error
+    except DeadKernelError as error:
+        cells = json.loads(attempt.read_text(encoding="utf-8"))["cells"]
+        begun = [index for index, cell in enumerate(cells) if cell["metadata"].get("papermill", {}).get("start_time")]
+        raise BuildError(
+            f"{chapter.name} failed: its Python was ended while it computed, most often for want of memory.",
+            where=_name_cell(chapter, begun[-1]),
+            remedy="close other programs and build again, one chapter at a time: make book JOBS=1",
         ) from error
     notebook = json.loads(attempt.read_text(encoding="utf-8"))
     for index, cell in enumerate(notebook["cells"]):

@@ -147,6 +147,16 @@ def test_a_failing_cell_fails_the_build_and_says_where(tmp_path, run_build, copy
     assert not list((tmp_path / "out").rglob("01_broken.json"))
 
 
+def test_a_kernel_that_the_system_ends_fails_the_build_and_says_where(tmp_path, run_build, copy_checkout):
+    checkout = copy_checkout(tmp_path, notebooks=False)
+    _write_notebook(checkout, "01_greedy", "much = 1", "import os\nos.kill(os.getpid(), 9)")
+    result = run_build(checkout, "--profile", "smoke", "--output", tmp_path / "out")
+    assert result.returncode == 1
+    assert "cell 4 of the notebook, which begins: import os" in result.stderr
+    assert "memory" in result.stderr and "JOBS=1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_warning_fails_the_build(tmp_path, run_build, copy_checkout):
     checkout = copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_loud", "quiet = 1", "import warnings\nwarnings.warn('look here')")

@@ -51,7 +51,9 @@ def html(request):
     """Folder with the pages of the book."""
     named = os.environ.get("GALAXY_UTILS_BOOK")
     if named:
-        return Path(named).resolve()
+        folder = Path(named).resolve()
+        assert (folder / "index.html").exists(), f"There is no book in {folder}: `make book` builds one."
+        return folder
     built = request.getfixturevalue("first_build")
     assert built["status"] == 0, built["output"]
     return built["html"]

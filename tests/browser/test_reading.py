@@ -10,6 +10,10 @@ from checks import violations
 
 WIDTHS = (320, 390, 1280, 1920)  # what WCAG asks for, a phone, a laptop, a wide screen
 THEMES = ("light", "dark")
+# Both themes and both layouts, the phone's and the laptop's, in two runs of axe-core instead of eight.
+VIEWS_FOR_AXE = {("light", 390), ("dark", 1280)}
+# `make pages` sets it: axe-core in all views, each page's paint, and a table of all that was found.
+WHOLE_TABLE = os.environ.get("PAGES") == "all"
 MOST_BYTES = 1_500_000
 CHAPTER = "notebooks/01_meet_the_galaxies.html"
 # Whatever sticks out to the right and cannot be reached by scrolling inside something that scrolls.
@@ -54,16 +58,30 @@ class Visit:
 
     addresses: list = field(default_factory=list)
     errors: list = field(default_factory=list)
-    sticking_out: list = field(default_factory=list)
-    violations: list = field(default_factory=list)
     missing_pictures: list = field(default_factory=list)
     bytes_before_interaction: int = 0
+    # (theme, width) → what sticks out or is cut off there; what axe-core finds there, where it was asked
+    sticking_out: dict = field(default_factory=dict)
+    violations: dict = field(default_factory=dict)
+    # The largest contentful paint in milliseconds, and how far things jumped; only for the whole table.
+    paint: float = 0
+    shift: float = 0
 
 
 @pytest.fixture(scope="module")
-def visits(chromium, site, pages):
+def visits(chromium, html, site, pages):
     """{page: `Visit`}: each page is loaded once, and looked at in all widths and themes."""
-    return {name: _visit(chromium, site, name) for name in pages}
+    found = {name: _visit(chromium, site, name) for name in pages}
+    if WHOLE_TABLE:
+        for name, visit in found.items():
+            context = chromium.new_context(viewport={"width": 390, "height": 800})
+            page = context.new_page()
+            page.goto(site + "search.html")
+            seen, _ = _appear(page, site, name)
+            visit.paint, visit.shift = seen["paint"], seen["shift"]
+            context.close()
+        (html.parent / "pages.md").write_text(_table(found), encoding="utf-8")
+    return found
 
 
 def _visit(chromium, site, name):
@@ -92,20 +110,48 @@ def _visit(chromium, site, name):
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            if wider > 0:
-                visit.sticking_out.append(f"{theme}, {width} px: the page scrolls sideways by {wider} px")
-            visit.sticking_out += [f"{theme}, {width} px: {element}" for element in page.evaluate(CUT_OFF)]
-            # Both themes and both layouts, the phone's and the laptop's, in two runs instead of eight.
-            if (theme, width) in (("light", 390), ("dark", 1280)):
+            sideways = [f"the page scrolls sideways by {wider} px"] if wider > 0 else []
+            visit.sticking_out[theme, width] = sideways + page.evaluate(CUT_OFF)
+            if WHOLE_TABLE or (theme, width) in VIEWS_FOR_AXE:
                 page.wait_for_timeout(1000)  # after a change of width, the theme looks what scrolls now; not at once
-                visit.violations += [f"{theme}, {width} px: {violation}" for violation in violations(page)]
+                visit.violations[theme, width] = violations(page)
     context.close()
     return visit
+
+
+def _table(visits):
+    """Return what was found as a table in Markdown: a row a page, a column a theme and width."""
+    views = [(theme, width) for theme in THEMES for width in WIDTHS]
+    titles = ["page", "kB", "paint, s", "shift", "errors", *(f"{theme} {width}" for theme, width in views)]
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)]]
+    for name, visit in visits.items():
+        lines.append(
+            [
+                name.removesuffix(".html").removeprefix("notebooks/"),
+                f"{visit.bytes_before_interaction / 1000:,.0f}",
+                f"{visit.paint / 1000:.2f}",
+                f"{visit.shift:.3f}",
+                str(len(visit.errors) + len(visit.missing_pictures)),
+                *(f"{len(visit.sticking_out[view])} + {len(visit.violations[view])}" for view in views),
+            ]
+        )
+    heading = "What sticks out or is cut off + kinds of violations of WCAG 2.2 AA, by theme and width in pixels\n\n"
+    return heading + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _all(visits, attribute):
     """What was found on any page, a line each, with the page's name."""
     return "\n".join(f"{name}: {found}" for name, visit in visits.items() for found in getattr(visit, attribute))
+
+
+def _in_all_views(visits, attribute):
+    """What was found on any page in any theme and width, a line each."""
+    return "\n".join(
+        f"{name}, {theme}, {width} px: {one}"
+        for name, visit in visits.items()
+        for (theme, width), found in getattr(visit, attribute).items()
+        for one in found
+    )
 
 
 def test_nothing_comes_from_another_host(visits, site):
@@ -120,11 +166,11 @@ def test_no_file_is_missing_and_no_script_fails(visits):
 
 
 def test_nothing_is_cut_off_at_any_width_in_either_theme(visits):
-    assert not _all(visits, "sticking_out")
+    assert not _in_all_views(visits, "sticking_out")
 
 
 def test_axe_finds_no_violation_of_wcag(visits):
-    assert not _all(visits, "violations")
+    assert not _in_all_views(visits, "violations")
 
 
 def test_pages_are_light(visits):
@@ -194,6 +240,19 @@ def test_search_finds_a_word_without_a_network(open_page):
     assert "smoothing" in page.locator("article").inner_text().lower()
 
 
+def _appear(page, site, name):
+    """Load a page over a slow line, after another one; return what the browser has seen, and how many bytes it took."""
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.send("Network.clearBrowserCache")
+    speed = {"downloadThroughput": BYTES_PER_SECOND, "uploadThroughput": BYTES_PER_SECOND, "latency": LATENCY * 1000}
+    network.send("Network.emulateNetworkConditions", {**speed, "offline": False})
+    page.add_init_script(WATCH)
+    page.goto(site + name, wait_until="load")
+    page.wait_for_timeout(1000)
+    return page.evaluate("window.seen"), page.evaluate(BYTES_BEFORE_PAINT)
+
+
 @pytest.mark.parametrize(
     ("name", "width"),
     [
@@ -207,16 +266,7 @@ def test_search_finds_a_word_without_a_network(open_page):
     ],
 )
 def test_pages_appear_quickly_and_nothing_jumps(open_page, site, name, width):
-    page = open_page("search.html", width=width)
-    network = page.context.new_cdp_session(page)
-    network.send("Network.enable")
-    network.send("Network.clearBrowserCache")
-    speed = {"downloadThroughput": BYTES_PER_SECOND, "uploadThroughput": BYTES_PER_SECOND, "latency": LATENCY * 1000}
-    network.send("Network.emulateNetworkConditions", {**speed, "offline": False})
-    page.add_init_script(WATCH)
-    page.goto(site + name, wait_until="load")
-    page.wait_for_timeout(1000)
-    seen, size = page.evaluate("window.seen"), page.evaluate(BYTES_BEFORE_PAINT)
+    seen, size = _appear(open_page("search.html", width=width), site, name)
     assert seen["paint"] > 0
     assert seen["shift"] < 0.01
     # What the line takes is the page's own; what comes on top depends on what else this machine is doing.
