@@ -147,9 +147,10 @@ def score_page(folder=FOLDER):
         "",
         "Every row was measured by somebody who ran this book; the files behind it are part of the book "
         "(`book/measured/scores`). Accuracies are those of test galaxies, with 95 % intervals that resample patches of "
-        "sky. *Test* counts answers: where two networks of one kind, with two seeds, answer the same galaxies, each "
-        "galaxy counts twice. *KL* is the KL divergence in nats, *s* the seconds of the last training. "
-        "**Compare rows of one table only**, and of these only such with the same test galaxies: another table has "
+        "sky; what other seeds would have changed is not in them. *KL* is the KL divergence in nats. *Test* counts "
+        "answers: where networks of one kind, trained with several seeds, answer the same galaxies, each galaxy counts "
+        "once for each of them. *px* is the side of the images in pixels, *s* the seconds of the last training. "
+        "**Compare rows of one table only**, and of these only rows with the same test galaxies: another table has "
         "other galaxies, another split or another profile.",
         "",
     ]
@@ -162,14 +163,14 @@ def score_page(folder=FOLDER):
                 f"## {_source_title(name)}, *{profile}* profile",
                 "",
                 f"Nobody has measured this yet. `make book DATASET={name} PROFILE={profile}` and then `make scores` "
-                "fill this place.",
+                "with the same settings fill this place.",
                 "",
             ]
     lines += [
         "## Published",
         "",
-        "What the two papers report, as they report it: other splits, no intervals. Nobody here has measured these "
-        "numbers.",
+        "What the two papers report: other splits, no intervals, and *around* 65 % in the last row. Nobody here has "
+        "measured these numbers.",
         "",
         "| Network | accuracy | KL divergence | cross-entropy | source |",
         "|---|---:|---:|---:|---|",
@@ -182,9 +183,9 @@ def score_page(folder=FOLDER):
         "",
         "## Add yours",
         "",
-        "Build the book from whatever galaxies and in whatever profile you like, then run `make scores`. It writes one "
-        "file into `book/measured/scores`, with accuracies, versions, device and the hash of the split, and without "
-        "anything about you. Send it as a change to the book.",
+        "Build the book from whatever galaxies and in whatever profile you like, then run `make scores` with the "
+        "same settings. It writes one file into `book/measured/scores`, with accuracies, versions, device and the hash "
+        "of the split, and without anything about you. Send it as a change to the book.",
         "",
     ]
     return "\n".join(lines)
@@ -211,6 +212,8 @@ def _run_section(run):
     for score in run["scores"]:
         low, high = score["interval"]
         number, title = score["chapter"][:2].lstrip("0"), score["model"].replace("_", " ")
+        if score["split"] != run["split"]:
+            title += r" \*"
         lines.append(
             f"| {number} | {title} | {score['accuracy']:.3f} ({low:.3f} to {high:.3f}) | "
             f"{score['kl_divergence']:.3f} | {score['answers']:,} | {score['image_size']} | {score['epochs']} | "
@@ -222,7 +225,8 @@ def _run_section(run):
         others = f"`{'`, `'.join(others)}`"
         lines += [
             "",
-            f"Rows that train on fewer galaxies or test some classes have splits cut from that one: {others}.",
+            r"\* These rows train on fewer galaxies, or test only some classes. "
+            f"Their splits are cut from that one: {others}.",
         ]
     return [*lines, ""]
 

@@ -106,7 +106,7 @@ def test_the_page_quotes_the_report_and_names_its_source(play_network, settings)
     report = json.loads(path.read_text(encoding="utf-8"))
     assert f"**{report['evaluation']['accuracy']:.3f}**" in page
     assert "{:.3f} to {:.3f}, 95 % interval".format(*report["evaluation"]["intervals"]["accuracy"]) in page
-    assert report["data"]["provenance"] in page and "are real, and were drawn by lot" in page
+    assert report["data"]["provenance"] in page and "are real, and were chosen by lot" in page
     assert page.count("aria-pressed") == 7 and all(name in page for name in CLASS_NAMES)
     # Each picture that the page asks for is there, with words for those who do not see it.
     for name in ("network_still", *(f"network_{number}" for number in range(1, 8))):
