@@ -17,11 +17,12 @@ files without sizes. `finish_pages` rewrites them in place, after the rendering 
 
 import re
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 import yaml
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, NavigableString
 from math_core import LatexError, LatexToMathML
 from PIL import Image
 
@@ -36,6 +37,11 @@ OWN_SOURCES = "_static/play"
 ADDED_PAGES = ("genindex", "search")
 # What Sphinx writes for MathJax: \(…\) in a line, \[…\] in a paragraph of its own.
 EQUATION = re.compile(r"\s*\\([(\[])(.*)\\[)\]]\s*", re.DOTALL)
+# A mark right after a formula; columns of a printed table; a number and its unit, or both sides of a product.
+PUNCTUATION = re.compile(r"[^\s\w]+")
+COLUMNS = re.compile(r"\S {2,}\S")
+HELD = re.compile(r"\d %|\d × (?=\d)")
+REPOSITORY = str(Path(__file__).resolve().parent.parent)
 GLOSSARY = "glossary"
 WITHOUT_TERMS = (GLOSSARY, "bibliography", *ADDED_PAGES)
 # Words of the glossary that also mean something else: only where they are bold do they lead there.
@@ -100,9 +106,11 @@ def finish_pages(html, site=""):
         remove_scripts(page.soup)
         defer_scripts(page.soup)
         problems += [f"{page.name}: {problem}" for problem in draw_equations(page.soup)]
+        wrap_sentences(page.soup)
         lighten_pictures(page, html, pictures)
         mend_roles(page.soup)
         link_terms(page, terms)
+        hold_units(page.soup)
         describe(page)
         if site:
             page.soup.head.append(page.soup.new_tag("link", rel="canonical", href=site + _address(page)))
@@ -165,8 +173,27 @@ def draw_equations(soup):
         if kind == "[":
             # On a phone, a long one scrolls: the keyboard must reach it for that.
             text.parent["tabindex"] = "0"
+        formula, after = text.parent, text.parent.next_sibling
         text.replace_with(BeautifulSoup(mathml, "html.parser"))
+        if kind == "(" and isinstance(after, NavigableString) and (mark := PUNCTUATION.match(after)):
+            # A browser may begin a line with the full stop after a formula.
+            after.replace_with(after[mark.end() :])
+            formula.wrap(soup.new_tag("span", attrs={"class": "held"})).append(mark[0])
     return problems
+
+
+def wrap_sentences(soup):
+    """Let printed sentences break on a phone; printed tables keep their columns, and scroll."""
+    for printed in soup.select("div.cell_output div.output pre"):
+        if not any(COLUMNS.search(line) for line in printed.get_text().splitlines()):
+            printed["class"] = [*printed.get("class", ()), "sentences"]
+
+
+def hold_units(soup):
+    """Keep a number and its per cent sign, and the sides of a product, on one line."""
+    for text in soup.find_all(string=HELD):
+        if not {parent.name for parent in text.parents} & {"pre", "code", "script", "style", "math"}:
+            text.replace_with(HELD.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text))
 
 
 def lighten_pictures(page, html, done):
@@ -398,3 +425,6 @@ def _captions_of_nothing(page):
 def _failures(page):
     for failure in page.article.select(".output.traceback, .output.stderr, .admonition.error"):
         yield f"an error is shown: {failure.get_text().strip()[:200]}"
+    for output in page.article.select(".cell_output .output"):
+        if REPOSITORY in output.get_text():
+            yield f"a path of this machine is shown: {output.get_text().strip()[:200]}"

@@ -215,7 +215,7 @@ def _run_section(run):
         if score["split"] != run["split"]:
             title += r" \*"
         lines.append(
-            f"| {number} | {title} | {score['accuracy']:.3f} ({low:.3f} to {high:.3f}) | "
+            f"| {number} | {title} | {score['accuracy']:.3f} ({low:.3f}\u00a0to\u00a0{high:.3f}) | "
             f"{score['kl_divergence']:.3f} | {score['answers']:,} | {score['image_size']} | {score['epochs']} | "
             f"{score['training_seconds']:.0f} |"
         )

@@ -10,6 +10,7 @@ solid background, so that they look the same on a light and on a dark page.
 import base64
 import functools
 import io
+import re
 import textwrap
 
 import matplotlib
@@ -17,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from galaxy_utils.classes import CLASS_COLOURS, CLASS_MARKERS, CLASS_NAMES, CLASSES, SHORT_CLASS_NAMES
+from galaxy_utils.data.split import conflicting_rows
 from galaxy_utils.wording import counted
 
 WIDTH = 7.0  # inches
@@ -185,12 +187,13 @@ def class_gallery(dataset, images_per_class=4, crop_fraction=0.6, seed=1):
 
     Args:
         dataset: A `GalaxyDataset`.
-        images_per_class: Images in each row, drawn at random.
+        images_per_class: Images in each row, drawn at random among galaxies that have one label.
         crop_fraction: Central share of the cut-out's side that is shown: most of a cut-out is empty sky.
         seed: Draws the examples.
     """
     names, colours, _ = look_of_classes(dataset.class_names)
     present = np.flatnonzero(dataset.class_counts)
+    twins = conflicting_rows(dataset)  # the same galaxy under two classes would look like a mistake of the figure
     generator = np.random.default_rng(seed)
     row_height = WIDTH / images_per_class
     figure = Figure(figsize=(WIDTH, len(present) * (row_height + 0.12) + 0.3))
@@ -198,7 +201,8 @@ def class_gallery(dataset, images_per_class=4, crop_fraction=0.6, seed=1):
         subfigure.suptitle(
             f"{names[row]}  ·  {dataset.class_counts[row]:,}", x=0.012, ha="left", fontsize=13, fontweight="bold"
         )
-        members = np.flatnonzero(dataset.labels == row)
+        members = np.flatnonzero((dataset.labels == row) & ~twins)
+        members = members if len(members) else np.flatnonzero(dataset.labels == row)
         chosen = generator.choice(members, min(images_per_class, len(members)), replace=False)
         for position, galaxy in enumerate(chosen):
             axes = subfigure.add_subplot(1, images_per_class, position + 1)
@@ -344,11 +348,16 @@ def sky_map(dataset, border=32.375):
     axes.plot(_map_longitude(longitude)[order], plane[order], color=FAINT, linewidth=6, alpha=0.35, label="Milky Way")
     ticks = np.arange(0, 360, 60)
     axes.set_xticks(
-        np.sort(_map_longitude(ticks)), [f"{t}°" for t in ticks[np.argsort(_map_longitude(ticks))]], fontsize=9
+        np.sort(_map_longitude(ticks)),
+        [f"{t}°" for t in ticks[np.argsort(_map_longitude(ticks))]],
+        fontsize=9,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
     )
     axes.tick_params(axis="y", labelsize=9)
     axes.grid(alpha=0.35)
-    figure.legend(loc="outside upper center", ncols=3, markerscale=3, fontsize=10, handletextpad=0.5, columnspacing=1)
+    legend = figure.legend(loc="outside upper center", ncols=3, fontsize=10, handletextpad=0.5, columnspacing=1)
+    for mark in legend.legend_handles[:2]:
+        mark.set_sizes([36])
     alt_text = f"""Map of the sky with {known.sum():,} galaxies: {north.sum():,} north and {np.sum(~north):,} south of
         declination {border} degrees; declinations from {dec.min():.0f} to {dec.max():.0f} degrees."""
     return _finish(figure, alt_text, dataset.provenance)
@@ -532,7 +541,7 @@ def split_shares(dataset, split):
     for boundary in np.cumsum(split.fractions)[:-1]:
         axes.axvline(boundary, color=INK, linestyle=":", linewidth=1.5)
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, symbol=" %"))
     axes.set(xlim=(0, 1), xlabel="share of the class (dotted: asked for)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     totals = _spoken(parts, table[:, 0])
@@ -691,6 +700,8 @@ def confusion_matrix(evaluation, provenance=None):
         shares, annot=labels, fmt="", cmap="cividis", vmin=0, vmax=1, cbar=False, square=True, linewidths=0.8,
         linecolor=PAPER, xticklabels=names, yticklabels=names, annot_kws={"fontsize": 11}, ax=axes,
     )  # fmt: skip
+    for text, share in zip(axes.texts, shares.flat, strict=True):
+        text.set_color(INK if share > 0.5 else "white")  # seaborn's own choice is too faint in the middle
     axes.set(xlabel="predicted class", ylabel="true class (rows sum to 100 %)")
     axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
@@ -711,6 +722,9 @@ def confusion_matrix(evaluation, provenance=None):
 def class_scores(evaluation, provenance=None):
     """Draw recall (filled, with its 95 % interval) and precision (hollow) of each class.
 
+    Where none or all galaxies of a class were found, resampling them sees no spread: the interval that is drawn there,
+    dotted, is the exact binomial one (Clopper & Pearson 1934).
+
     Args:
         evaluation: An `Evaluation`.
         provenance: Line for the corner, usually `dataset.provenance`.
@@ -721,7 +735,11 @@ def class_scores(evaluation, provenance=None):
     axes = figure.add_subplot()
     low, high = evaluation.intervals["recall"]
     for position, c in enumerate(present):
-        axes.hlines(position, low[c], high[c], color=colours[c], linewidth=4, alpha=0.55)
+        left, right, style = low[c], high[c], "-"
+        if left == right and evaluation.recall[c] in (0, 1):
+            bound = 1 - 0.025 ** (1 / evaluation.support[c])
+            (left, right), style = ((0, bound) if evaluation.recall[c] == 0 else (1 - bound, 1)), ":"
+        axes.hlines(position, left, right, color=colours[c], linewidth=4, alpha=0.55, linestyles=style)
         axes.plot(evaluation.recall[c], position, markers[c], color=colours[c], markersize=10)
         axes.plot(evaluation.precision[c], position, markers[c], color=INK, markerfacecolor="none", markersize=10)
     labels = [f"{names[c]} ({evaluation.support[c]:,})" for c in present]
@@ -733,7 +751,7 @@ def class_scores(evaluation, provenance=None):
     return _finish(figure, f"Recall and precision of each class: {', '.join(spoken)}.", provenance)
 
 
-def confident_mistakes(dataset, rows, probabilities, count=9):
+def confident_mistakes(dataset, rows, probabilities, count=9, groups=None):
     """Draw the galaxies that a network gets wrong with the greatest confidence, most confident first.
 
     Args:
@@ -741,6 +759,7 @@ def confident_mistakes(dataset, rows, probabilities, count=9):
         rows: Rows that were predicted.
         probabilities: Predicted probabilities, shape (len(rows), number of classes).
         count: How many to draw; fewer are drawn when there are fewer mistakes.
+        groups: Galaxies of one group show the same piece of sky, shape (len(rows),): only the first of each is drawn.
 
     Returns:
         A figure, also when there is no mistake: then it shows the most confident right answers and says so.
@@ -749,7 +768,10 @@ def confident_mistakes(dataset, rows, probabilities, count=9):
     rows, predicted, confidence = np.asarray(rows), probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = predicted != dataset.labels[rows]
     candidates = np.flatnonzero(wrong) if wrong.any() else np.arange(len(rows))
-    shown = candidates[np.argsort(-confidence[candidates], kind="stable")][:count]
+    order = candidates[np.argsort(-confidence[candidates], kind="stable")]
+    if groups is not None:
+        order = order[np.sort(np.unique(np.asarray(groups)[order], return_index=True)[1])]
+    shown = order[:count]
     titles = [f"{names[predicted[i]]} {confidence[i]:.0%}\nlabel: {names[dataset.labels[rows[i]]]}" for i in shown]
     kind = "The most confident of" if wrong.any() else "There are no mistakes; the most confident right answers among"
     spoken = "; ".join(title.replace("\n", ", ") for title in titles)
@@ -896,8 +918,8 @@ def weight_sweep(evaluations, errors, mean_image_error=None, provenance=None):
             spoken[-1] += f", squared error {errors[weight]:.4f}"
     alt_text = f"Accuracy and reconstruction error against the reconstruction's weight. {'; '.join(spoken)}."
     if mean_image_error is not None:
-        bottom.axhline(mean_image_error, color=FAINT, linestyle=":", linewidth=1.8, label="mean image for all")
-        figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper right", fontsize=10)
+        bottom.axhline(mean_image_error, color=FAINT, linestyle=":", linewidth=1.8, label="average image")
+        bottom.legend(loc="center left", fontsize=10)
         alt_text += f" Answering with the mean image: {mean_image_error:.4f}."
     top.set(ylabel="accuracy")
     top.grid(axis="y", alpha=0.3)
@@ -955,7 +977,7 @@ def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance
     rows = -(-len(planes) // columns)
     figure = Figure(figsize=(WIDTH, rows * (6.0 if columns == 1 else 3.6) + 1.0))
     count = max(map(len, planes.values()))
-    size = np.clip((9000 if columns == 1 else 4000) / count, 4, 40)
+    size = np.clip((24000 if columns == 1 else 12000) / count, 6, 60)
     for place, (space, points) in enumerate(planes.items()):
         axes = figure.add_subplot(rows, columns, place + 1)
         for c in present:
@@ -1069,7 +1091,7 @@ def share_curve(evaluations, provenance=None):
     axes.fill_between(shares, lows, highs, color=SERIES_COLOURS[0], alpha=0.2, label="95 % interval")
     axes.plot(shares, accuracies, "o-", color=SERIES_COLOURS[0], markersize=9)
     axes.axhline(accuracies[0], color=FAINT, linestyle=":", linewidth=1.8, label="originals alone")
-    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, symbol=" %"))
     axes.set(xlabel="synthetic share of the training images", ylabel="accuracy", xticks=shares)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     spoken = [
@@ -1200,6 +1222,7 @@ def detail_curves(images, pixel_scale=None, provenance=None):
         right.plot(frequencies / scale, power, color=colour, linestyle=style)
         shares = [power[place] / reference[place] for place in (len(power) // 4, len(power) // 2, -1)]
         spoken.append(f"{name} {', '.join(f'{share:.0%}' for share in shares)}")
+    right.axvline(frequencies[-1] / 2 / scale, color=FAINT, linestyle=":", linewidth=1.8)
     left.set(xlabel=f"radius [{unit}]", ylabel="mean brightness, 0 to 255")
     right.set(yscale="log", xlabel=f"spatial frequency [1/{unit.removesuffix('s')}]", ylabel="power")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(images))
@@ -1221,8 +1244,8 @@ def adversarial_curves(history, provenance=None):
     epochs = np.arange(1, len(history["told_apart"]) + 1)
     for name, colour in (("discriminator", SERIES_COLOURS[0]), ("generator", SERIES_COLOURS[1])):
         upper.plot(epochs, history[f"{name}_loss"], color=colour, label=name)
-    for name, part in (("told_apart", "train"), ("val_told_apart", "validation")):
-        lower.plot(epochs, history[name], color=PART_COLOURS[part], label=f"{part} galaxies")
+    for name, part, words in (("told_apart", "train", "training"), ("val_told_apart", "validation", "validation")):
+        lower.plot(epochs, history[name], color=PART_COLOURS[part], label=f"{words} galaxies")
     lower.axhline(0.5, color=FAINT, linestyle=":", linewidth=1.8)
     upper.set(ylabel="loss")
     lower.set(xlabel="epoch", ylabel="told apart", ylim=(0, 1.02))
@@ -1260,6 +1283,7 @@ def value_histograms(panels, columns=2, provenance=None):
                 values, edges, weights=weights, histtype="step", color=colour, linestyle=style, linewidth=2, label=name
             )
         axes.set(xlabel=quantity, ylabel="share" if (number - 1) % columns == 0 else "")
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))  # more would run into each other
         medians = _spoken(finite, [np.median(v) if len(v) else np.nan for v in finite.values()], "{:.3g}")
         spoken.append(f"{quantity}: {medians}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(finite))
@@ -1284,7 +1308,7 @@ def balance_bars(class_names, parts, provenance=None):
         left = left + counts
         spoken.append(f"{origin}: {_spoken(names, np.asarray(counts))}")
     axes.invert_yaxis()
-    axes.set(xlabel="training images")
+    axes.set(xlabel="training images", xlim=(0, 1.05 * left.max()))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=len(parts))
     return _finish(figure, f"Training images of each class, {'; '.join(spoken)}.", provenance)
 
@@ -1373,14 +1397,19 @@ def accuracy_against_cost(rows, cost="training_seconds", provenance=None):
     figure = Figure(figsize=(WIDTH, 4.6 + 0.2 * len(rows)))
     axes = figure.add_subplot()
     spoken = []
-    for row in rows:
+    places = np.array([[np.log(row[cost]), row["accuracy"]] for row in rows])
+    places = places / np.maximum(np.ptp(places, axis=0), 1e-9)
+    for place, row in enumerate(rows):
         colour, marker, filled, words = _VERDICT_LOOKS[row["verdict"]]
         low, high = row["accuracy_low"], row["accuracy_high"]
         axes.vlines(row[cost], low, high, color=colour, linewidth=4, alpha=0.3)
         face = colour if filled else PAPER
         axes.plot(row[cost], row["accuracy"], marker, color=colour, markerfacecolor=face, markersize=9)
-        # Rounds often cost the same: numbers beside the marks stay legible where names would cover each other.
-        aside = (8, 5) if row["number"] % 2 else (-15, 5)
+        # Rounds often cost the same: numbers beside the marks, away from the nearest one, where names would collide.
+        apart = places - places[place]
+        distance = np.hypot(*apart.T)
+        distance[place] = np.inf
+        aside = (-15, 5) if apart[distance.argmin(), 0] > 0 else (8, 5)
         axes.annotate(str(row["number"]), (row[cost], row["accuracy"]), aside, textcoords="offset points", fontsize=11)
         amount = f"{row[cost]:,.0f}" if cost == "parameters" else f"{row[cost]:,.3g} s"
         spoken.append(f"{row['round']}: {amount}, accuracy {row['accuracy']:.3f}, {words}")
@@ -1428,7 +1457,9 @@ def show_rounds(rows, published=None):
         shown = [line[:4] + line[5:] for line in shown]
 
     def html(text):
-        first, *others = (escape(line) for line in (text or "–").split("\n") if line)
+        # An interval stays on one line.
+        text = re.sub(r"(?<=\d) to (?=[\d-])", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}", text or "–")
+        first, *others = (escape(line) for line in text.split("\n") if line)
         return "".join([first, *(f"<br><small>{line}</small>" for line in others)])
 
     titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in shown[0])
@@ -1445,7 +1476,8 @@ def _log_axis(axes, values):
     axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
     if max(values) / min(values) < 30:
         # On less than about a decade the axis would be left without a number.
-        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        subs = (1, 2, 5) if max(values) / min(values) > 6 else (1, 1.5, 2, 3, 4, 6, 8)
+        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=subs))
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.xaxis.set_major_formatter(
         matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")

@@ -60,7 +60,7 @@ def test_the_page_shows_what_was_measured_and_marks_what_was_published(tmp_path)
     score = json.loads(path.read_text())["scores"][0]
     page = score_page(kept)
     low, high = score["interval"]
-    assert f"| 3 | paper 1 | {score['accuracy']:.3f} ({low:.3f} to {high:.3f}) |" in page
+    assert f"| 3 | paper 1 | {score['accuracy']:.3f} ({low:.3f}\u00a0to\u00a0{high:.3f}) |" in page
     published = page[page.index("## Published") :]
     assert published.count("{cite}`paper_") == len(PUBLISHED)
     assert "0.4887" in published and "0.4887" not in page[: page.index("## Published")]

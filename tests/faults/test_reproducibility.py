@@ -30,8 +30,8 @@ for cell in build["execute"](chapter, settings)["cells"]:
 """
 
 
-# What says when something was done or how long it took, and what follows from it: the chain of a ledger's lines, and its
-# files of answers, which hold seconds, too, and are named by their own hash.
+# What says when something was done or how long it took, and what follows from it: the chain of a ledger's lines, and
+# its files of answers, which hold seconds, too, and are named by their own hash.
 TIMES = ("timing", "training_seconds", "inference_seconds", "created", "recorded", "opened", "hash", "evidence")
 
 
