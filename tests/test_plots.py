@@ -78,6 +78,14 @@ def test_gallery_shows_each_class_with_its_count():
     assert "noise, not galaxies" in texts
 
 
+def test_gallery_does_not_show_a_galaxy_under_two_classes():
+    galaxies = make_galaxies(6, CLASS_NAMES[:2])
+    galaxies.images[3] = galaxies.images[2]  # the last of the first class, the first of the second
+    figure = plots.class_gallery(galaxies, 3, crop_fraction=1.0)
+    shown = [image.get_array().tobytes() for image in figure.findobj(matplotlib.image.AxesImage)]
+    assert len(shown) == 4 and galaxies.images[2].tobytes() not in shown
+
+
 def test_gallery_is_random_but_repeatable():
     galaxies = make_galaxies(200)
 
@@ -230,6 +238,29 @@ def test_classes_without_test_galaxies_can_be_drawn():
         figure.canvas.draw()
         assert "Disturbed" in figure.alt_text
     assert "Merging" not in plots.class_scores(evaluation).alt_text
+
+
+def test_a_class_of_which_nothing_was_found_gets_the_exact_binomial_interval():
+    probabilities = np.eye(10)[[1] * 11 + [0] * 9 + [1] * 9]
+    labels = np.repeat([0, 1], [20, 9])
+    probabilities[11:20] = np.eye(10)[1]
+    evaluation = gu.evaluate(probabilities, labels, CLASS_NAMES, bootstrap_samples=20)
+    (nothing, everything) = plots.class_scores(evaluation).axes[0].collections
+    (left, _), (right, _) = nothing.get_segments()[0]
+    assert left == 0 and right == pytest.approx(0.1684, abs=1e-4)  # Clopper and Pearson for 0 of 20
+    (left, _), (right, _) = everything.get_segments()[0]
+    assert left == pytest.approx(0.6637, abs=1e-4) and right == 1  # for 9 of 9
+
+
+def test_mistakes_on_one_piece_of_sky_are_drawn_once():
+    galaxies = make_galaxies()
+    probabilities = np.full((40, 10), 0.02)
+    probabilities[:, 9] = np.linspace(0.5, 0.6, 40)
+    groups = np.array([*range(20), *range(20)])
+    figure = plots.confident_mistakes(galaxies, np.arange(40), probabilities, count=30, groups=groups)
+    shown = [image.get_array().tobytes() for image in figure.findobj(matplotlib.image.AxesImage)]
+    assert len(shown) == 20
+    assert shown[0] == galaxies.images[35].tobytes()  # the surest whose label is not the answer
 
 
 def test_mistakes_are_the_confident_ones_in_order():

@@ -102,6 +102,20 @@ def test_with_an_address_pages_say_it_and_a_sitemap_lists_them(pages, book):
     assert "https://school.example/galaxies/" in links and "https://school.example/galaxies/search.html" in links
 
 
+def test_what_belongs_together_stays_on_one_line(pages, book):
+    text = """<p>Of 16 × 16 pixels 95 % are sky, and <span class="math notranslate">\\(x = 1\\)</span>. So it is.</p>
+        <div class="cell_output"><div class="output stream"><pre>A sentence of 95 % words.</pre></div>
+        <div class="output stream"><pre>spirals    95 %\nbars        5 %</pre></div></div>"""
+    html, _ = book(ARTICLE + text)
+    soup = finished(pages, html)
+    assert "16\u00a0×\u00a016 pixels 95\u00a0% are" in soup.get_text()
+    (held,) = soup.select(".held")
+    assert held.math and held.get_text().endswith(".") and held.next_sibling.startswith(" So it is")
+    sentence, table = soup.select("pre")
+    assert sentence["class"] == ["sentences"] and "95 %" in sentence.get_text()
+    assert not table.get("class")
+
+
 def test_a_description_of_its_own_stays(pages, book):
     html, _ = book()
     index = html / "index.html"
@@ -207,6 +221,11 @@ def test_a_word_of_the_glossary_that_no_page_uses_is_named(pages, book):
         ("h2>", "h3>", "a heading of level 3 follows one of level 1"),
         ("h2>", "h1>", "2 headings of the first level"),
         ("<h2>", '<div class="output traceback">ValueError</div><h2>', "ValueError"),
+        (
+            "<h2>",
+            f'<div class="cell_output"><div class="output">{REPOSITORY}/x</div></div><h2>',
+            "a path of this machine",
+        ),
         ("<h2>", "<figure><pre>Training</pre><figcaption>Two curves.</figcaption></figure><h2>", "a caption has no"),
         ("first paragraph that is long enough to tell what the whole page", "one", "it has no description"),
     ],

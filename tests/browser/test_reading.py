@@ -25,6 +25,14 @@ CUT_OFF = """
   return !element.closest("math");
 }).map(element => element.outerHTML.slice(0, 120))
 """
+# Pictures that are drawn in another shape than their own.
+DISTORTED = """
+() => [...document.querySelectorAll("article img")].filter(image => {
+  const box = image.getBoundingClientRect();
+  if (!box.width || !image.checkVisibility() || getComputedStyle(image).objectFit !== "fill") return false;
+  return Math.abs(box.width / box.height * image.naturalHeight / image.naturalWidth - 1) > 0.03;
+}).map(image => `distorted: ${image.outerHTML.slice(0, 120)}`)
+"""
 # The largest contentful paint, in milliseconds, and how far things jumped, both as browsers define them.
 WATCH = """
 window.seen = {paint: 0, picture: "", shift: 0};
@@ -60,7 +68,7 @@ class Visit:
     errors: list = field(default_factory=list)
     missing_pictures: list = field(default_factory=list)
     bytes_before_interaction: int = 0
-    # (theme, width) → what sticks out or is cut off there; what axe-core finds there, where it was asked
+    # (theme, width) → what sticks out, is cut off or distorted there; what axe-core finds there, where it was asked
     sticking_out: dict = field(default_factory=dict)
     violations: dict = field(default_factory=dict)
     # The largest contentful paint in milliseconds, and how far things jumped; only for the whole table.
@@ -111,7 +119,7 @@ def _visit(chromium, site, name):
             page.set_viewport_size({"width": width, "height": 800})
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             sideways = [f"the page scrolls sideways by {wider} px"] if wider > 0 else []
-            visit.sticking_out[theme, width] = sideways + page.evaluate(CUT_OFF)
+            visit.sticking_out[theme, width] = sideways + page.evaluate(CUT_OFF) + page.evaluate(DISTORTED)
             if WHOLE_TABLE or (theme, width) in VIEWS_FOR_AXE:
                 page.wait_for_timeout(1000)  # after a change of width, the theme looks what scrolls now; not at once
                 visit.violations[theme, width] = violations(page)
@@ -135,7 +143,7 @@ def _table(visits):
                 *(f"{len(visit.sticking_out[view])} + {len(visit.violations[view])}" for view in views),
             ]
         )
-    heading = "What sticks out or is cut off + kinds of violations of WCAG 2.2 AA, by theme and width in pixels\n\n"
+    heading = "What sticks out, is cut off or distorted + kinds of violations of WCAG 2.2 AA, by theme and width\n\n"
     return heading + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -200,6 +208,14 @@ def test_what_is_cut_off_would_be_found(open_page):
     page = open_page("index.html", width=390)
     page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=width:500px>wide')")
     assert [found[:8] for found in page.evaluate(CUT_OFF)] == ["<p style"]
+
+
+def test_a_distorted_picture_would_be_found(open_page):
+    page = open_page("index.html")
+    page.evaluate(FETCH_ALL_PICTURES)
+    assert page.evaluate(DISTORTED) == []
+    page.evaluate("document.querySelector('article img').style.height = '50px'")
+    assert len(page.evaluate(DISTORTED)) == 1
 
 
 def test_the_keyboard_opens_and_closes_an_answer(open_page):
