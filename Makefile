@@ -21,7 +21,7 @@
 #
 # What to build from, after `make book`; the defaults come first:
 #   DATASET=simulated | galaxy10 | a Galaxy10-like .h5 file | a folder with one sub-folder of images per class
-#   PROFILE=demo | smoke (a quick check that everything runs) | full (the papers' size, for a GPU)
+#   PROFILE=demo | smoke (a quick check that everything runs) | gpu (Colab) | full (the papers' size, for a GPU)
 #   SEED=1 | any whole number: another survey, another split, other first weights
 #   JOBS= | 1 | 2 | … how many chapters are run at once; two, or one in the full profile, if not told
 # For `make colab`:
@@ -54,7 +54,7 @@ PYTHON ?= python3
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
-EXTRAS := assignments,book,test
+EXTRAS := assignments,book,chapters,test
 LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 # Without a floor, "newest" would be an older one: some releases ask for less than the newest of other packages.
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)

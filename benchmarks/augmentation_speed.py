@@ -18,7 +18,7 @@ def build(augmentation, image_size):
     """Return paper 1's network, compiled as `fit` compiles it."""
     import keras
 
-    network = gu.models.paper_1_cnn(image_size, pooling="average", augmentation=augmentation)
+    network = gu.models.four_block_cnn(image_size, pooling="average", augmentation=augmentation)
     network.compile(keras.optimizers.Adam(1e-4), keras.losses.CategoricalCrossentropy(label_smoothing=0.1))
     return network
 
@@ -44,7 +44,7 @@ def main():
     images = random.integers(0, 256, (options.batch_size, side, side, 3), dtype=np.uint8)
     labels = np.eye(10, dtype=np.float32)[random.integers(0, 10, options.batch_size)]
     augmentations = {
-        "flips and quarter turns": gu.augmentation.RandomFlipsAndTurns(),
+        "flips and quarter turns": gu.augmentation.RandomDihedral(),
         "rotation, zoom and shift": gu.augmentation.RandomRotationZoomShift(),
         "the same with Keras' three layers": [
             keras.layers.RandomRotation(0.5, fill_mode="reflect"),

@@ -17,11 +17,11 @@ from cross_validation import describe_machine
 import galaxy_utils as gu
 from galaxy_utils.augmentation import (
     PAPER_2_RARE,
-    RandomFlipsAndTurns,
+    RandomDihedral,
     RandomShiftAndBrightness,
-    draw_galaxies,
+    generate_images,
     rare_classes,
-    steady_gan,
+    relativistic_gan,
     with_classes,
 )
 from galaxy_utils.evaluation import score_samples
@@ -34,18 +34,18 @@ VARIANTS = {
     WHOLE: {},
     "paper 2's recipe": {
         "loss": "cross_entropy", "averaging": 0.0, "smoothness": 0.0, "one_view": False, "grain": False,
-        "augmentation": (), "recipe": gu.recipes.PAPER_2_GAN,
+        "augmentation": (), "recipe": gu.recipes.CONDITIONAL_GAN,
     },
     "cross-entropy instead of the relativistic loss": {"loss": "cross_entropy"},
     "with a discriminator that may be steep": {"smoothness": 0.0},
     "without averaged weights": {"averaging": 0.0},
     "eight views instead of one": {
-        "one_view": False, "augmentation": (RandomFlipsAndTurns, RandomShiftAndBrightness),
+        "one_view": False, "augmentation": (RandomDihedral, RandomShiftAndBrightness),
     },
     "without grain": {"grain": False},
     "without augmentation before the discriminator": {"augmentation": ()},
     "with spectral normalisation": {"spectral_normalisation": True},
-    "with the paper's learning rate and momentum": {"recipe": gu.recipes.PAPER_2_GAN},
+    "with the paper's learning rate and momentum": {"recipe": gu.recipes.CONDITIONAL_GAN},
 }  # fmt: skip
 
 
@@ -67,23 +67,23 @@ def main():
     rare = rare_classes(galaxies, otherwise=PAPER_2_RARE)
     few = with_classes(galaxies, split, rare, at_least=5)
     folder = artifacts_folder() / "conditional_gan_ingredients" / galaxies.fingerprint
-    judge = gu.models.small_cnn(64, galaxies.num_classes, RandomFlipsAndTurns(1))
-    recipe = gu.recipes.SMALL_CNN.replace(epochs=options.judge_epochs)
+    judge = gu.models.compact_cnn(64, galaxies.num_classes, RandomDihedral(1))
+    recipe = gu.recipes.COMPACT_CNN.replace(epochs=options.judge_epochs)
     gu.fit(judge, galaxies, split, recipe, checkpoint=folder / f"judge_{options.judge_epochs}.npz")
     labels = galaxies.labels[few.validation]
     results = {}
     for name, changes in chosen.items():
         settings = dict(changes)
-        recipe = settings.pop("recipe", gu.recipes.STEADY_GAN).replace(epochs=options.epochs)
+        recipe = settings.pop("recipe", gu.recipes.RELATIVISTIC_GAN).replace(epochs=options.epochs)
         rows = []
         for seed in range(1, options.seeds + 1):
             if "augmentation" in settings:
                 settings["augmentation"] = [layer(seed=seed) for layer in VARIANTS[name]["augmentation"]]
-            gan = steady_gan(64, galaxies.num_classes, seed=seed, **settings)
+            gan = relativistic_gan(64, galaxies.num_classes, seed=seed, **settings)
             path = folder / f"{name.replace(' ', '_')}_{options.epochs}_{seed}.npz"
             run = gu.fit(gan, galaxies, few, recipe, seed=seed, targets="conditions", checkpoint=path)
             # Each validation galaxy's class four times: as many drawn as can be compared, and spares.
-            drawn = draw_galaxies(gan, np.tile(labels, 4), seed)
+            drawn = generate_images(gan, np.tile(labels, 4), seed)
             scores = score_samples(judge, drawn, np.tile(labels, 4), galaxies, split, part="validation")
             rows.append({"generated": scores.generated, "floor": scores.floor, "seconds": run.seconds})
         results[name] = rows

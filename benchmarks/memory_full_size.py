@@ -106,7 +106,7 @@ def make_networks_small():
 
     import galaxy_utils as gu
 
-    fit, builders = gu.fit, {name: getattr(gu.models, name) for name in ("paper_1_cnn", "paper_2_cnn")}
+    fit, builders = gu.fit, {name: getattr(gu.models, name) for name in ("four_block_cnn", "three_block_cnn")}
 
     def small(build, *arguments, **options):
         averaged = keras.layers.AveragePooling2D(8, name="average_8_by_8")

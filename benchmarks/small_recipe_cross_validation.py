@@ -20,7 +20,7 @@ import numpy as np
 from cross_validation import accuracy, compare, describe_machine, make_folds, summarise
 
 import galaxy_utils as gu
-from galaxy_utils.evaluation import predict_eight_views
+from galaxy_utils.evaluation import predict_with_tta
 from galaxy_utils.files import artifacts_folder, write_json
 
 IMAGE_SIZE, CROP_FRACTION = 96, 0.5
@@ -49,13 +49,13 @@ def build_network(
     """Return the network with the wanted augmentation."""
     import keras
 
-    layers = [gu.augmentation.RandomFlipsAndTurns(seed)] if flips else []
+    layers = [gu.augmentation.RandomDihedral(seed)] if flips else []
     if rotation or zoom or shift:
         layers.append(gu.augmentation.RandomRotationZoomShift(rotation, zoom, shift, seed))
     if light:
         layers.append(keras.layers.RandomBrightness(BRIGHTNESS, seed=seed))
         layers.append(keras.layers.RandomContrast(CONTRAST, seed=seed))
-    return gu.models.small_cnn(IMAGE_SIZE, num_classes, augmentation=layers, seed=seed, pooling=pooling)
+    return gu.models.compact_cnn(IMAGE_SIZE, num_classes, augmentation=layers, seed=seed, pooling=pooling)
 
 
 def run_fold(name, changes, galaxies, fold, number, epochs, seed):
@@ -63,13 +63,13 @@ def run_fold(name, changes, galaxies, fold, number, epochs, seed):
     changes = dict(changes)
     prepared = gu.prepare(galaxies, IMAGE_SIZE, changes.pop("crop_fraction", CROP_FRACTION))
     of_recipe = {key: changes.pop(key) for key in ("learning_rate_schedule", "label_smoothing") if key in changes}
-    recipe = gu.recipes.SMALL_CNN.replace(epochs=epochs, **of_recipe)
+    recipe = gu.recipes.COMPACT_CNN.replace(epochs=epochs, **of_recipe)
     network = build_network(prepared.num_classes, seed, **changes)
     folder = "".join(letter if letter.isalnum() else "_" for letter in name)
     checkpoint = artifacts_folder() / "small_recipe" / f"{folder}_{epochs}" / f"fold_{number}.npz"
     run = gu.fit(network, prepared, fold, recipe, seed=seed, checkpoint=checkpoint)
     answers = gu.predict(network, prepared, fold.test)
-    return answers, predict_eight_views(network, prepared, fold.test), run
+    return answers, predict_with_tta(network, prepared, fold.test), run
 
 
 def cross_validate(name, galaxies, folds, groups, epochs, seed):
@@ -124,7 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("real_folder", type=Path)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=gu.recipes.SMALL_CNN.epochs)
+    parser.add_argument("--epochs", type=int, default=gu.recipes.COMPACT_CNN.epochs)
     parser.add_argument("--ablation-folds", type=int, default=0, help="in how many folds ingredients are left out")
     parser.add_argument("--ablation-epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
@@ -146,7 +146,7 @@ def main():
             f"--ablation-folds {options.ablation_folds} --ablation-epochs {options.ablation_epochs}",
             "data": {"name": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint},
             "settings": settings | {"seed": options.seed},
-            "recipe": gu.recipes.SMALL_CNN.replace(epochs=options.epochs).to_dict(),
+            "recipe": gu.recipes.COMPACT_CNN.replace(epochs=options.epochs).to_dict(),
             "whole_recipe": whole,
             "ablation": ablation,
             **describe_machine(),

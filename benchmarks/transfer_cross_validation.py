@@ -21,7 +21,7 @@ import numpy as np
 from cross_validation import accuracy, compare, describe_machine, hold_back_validation, make_folds, summarise
 
 import galaxy_utils as gu
-from galaxy_utils.evaluation import linear_probe, nearest_neighbours, predict_eight_views
+from galaxy_utils.evaluation import linear_probe, nearest_neighbours, predict_with_tta
 from galaxy_utils.files import artifacts_folder, write_json
 from galaxy_utils.frozen_features import cache_frozen_features, fit_on_frozen_features, trained_part_alone
 
@@ -130,7 +130,7 @@ class Experiment:
 
     def head_first(self, fold, number, flips, folder, weights="given"):
         """Train the head on the frozen backbone; return the network."""
-        first = self.network(0, weights, gu.augmentation.RandomFlipsAndTurns(self.options.seed) if flips else None)
+        first = self.network(0, weights, gu.augmentation.RandomDihedral(self.options.seed) if flips else None)
         recipe = self.recipe(gu.recipes.HEAD_FIRST)
         checkpoint = self.checkpoints / folder / f"head_{recipe.epochs}_fold_{number}.npz"
         run = fit_on_frozen_features(
@@ -158,10 +158,10 @@ class Experiment:
     ):
         """Train the top on stored features with paper 1's recipe, early stopping and all."""
         fold = hold_back_validation(self.folds[number - 1], self.galaxies, self.groups, self.options.seed)
-        augmentation = gu.augmentation.RandomFlipsAndTurns(self.options.seed) if flips else None
+        augmentation = gu.augmentation.RandomDihedral(self.options.seed) if flips else None
         weights, seconds = self.head_first(fold, number, flips, name) if head_first else ("given", 0.0)
         network = self.network(trainable_layers, weights, augmentation, momentum)
-        recipe = self.recipe(gu.recipes.PAPER_1_RESNET50, learning_rate)
+        recipe = self.recipe(gu.recipes.RESNET50_FINE_TUNING, learning_rate)
         features = cache_frozen_features(network, self.prepared, progress=False)
         run = gu.fit(
             trained_part_alone(network),
@@ -191,7 +191,7 @@ class Experiment:
         fold, seed, seconds = self.folds[number - 1], self.options.seed, 0.0
         if head_first:
             weights, seconds = self.head_first(fold, number, True, "head", weights)
-        augmentation = [gu.augmentation.RandomFlipsAndTurns(seed)]
+        augmentation = [gu.augmentation.RandomDihedral(seed)]
         if rotation or zoom or shift:
             augmentation.append(gu.augmentation.RandomRotationZoomShift(rotation, zoom, shift, seed))
         network = self.network(trainable_layers, weights, augmentation, momentum)
@@ -208,7 +208,7 @@ class Experiment:
 
     def answers(self, network, fold):
         """Return the answers to a fold, to the images as they are and averaged over eight views."""
-        return gu.predict(network, self.prepared, fold.test), predict_eight_views(network, self.prepared, fold.test)
+        return gu.predict(network, self.prepared, fold.test), predict_with_tta(network, self.prepared, fold.test)
 
 
 def main():
@@ -288,7 +288,7 @@ def main():
         # Neither folders of this machine nor the place of the results belong into them.
         del given["real_folder"], given["output"], given["list"]
         given["weights"] = Path(options.weights).name
-        recipes = (gu.recipes.PAPER_1_RESNET50, gu.recipes.HEAD_FIRST, gu.recipes.FINE_TUNING)
+        recipes = (gu.recipes.RESNET50_FINE_TUNING, gu.recipes.HEAD_FIRST, gu.recipes.FINE_TUNING)
         content = {
             "program": "benchmarks/transfer_cross_validation.py",
             "settings": given,

@@ -97,7 +97,7 @@ def build(options, trainable_layers):
 
 def measure(name, trainable_layers, options, dataset, split):
     """Time both ways at one boundary, print and return what came out."""
-    recipe = gu.recipes.PAPER_1_RESNET50.replace(**ENDLESS)
+    recipe = gu.recipes.RESNET50_FINE_TUNING.replace(**ENDLESS)
     model = build(options, trainable_layers)
     limit, below, above = arithmetic_limit(model, split, options.epochs)
     size = frozen_features_bytes(model, dataset, dtype=options.dtype)

@@ -99,7 +99,7 @@ def read_settings(arguments=None):
     """Return `(Settings, options)` from the command line. An unknown value stops here, before any work."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="simulated", help="simulated, galaxy10, an HDF5 file or a folder")
-    parser.add_argument("--profile", default="demo", help="smoke, demo or full")
+    parser.add_argument("--profile", default="demo", help="smoke, demo, gpu or full")
     parser.add_argument("--seed", default="1", help=f"a whole number from 0 to {LARGEST_SEED:,}")
     parser.add_argument("--jobs", default="", help="how many chapters are run at once")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "_build")
@@ -110,8 +110,8 @@ def read_settings(arguments=None):
     _check_make_variables(options.given.split())
     get_profile(options.profile)
     seed = _parse_whole_number("seed", options.seed, 0, LARGEST_SEED)
-    # A network of the shorter profiles keeps little more than one core busy; those of the full one fill a GPU.
-    jobs = options.jobs or ("1" if options.profile == "full" else str(min(2, os.cpu_count())))
+    # A network of the shorter profiles keeps little more than one core busy; those of the long ones fill a GPU.
+    jobs = options.jobs or ("1" if options.profile in ("gpu", "full") else str(min(2, os.cpu_count())))
     jobs = _parse_whole_number("jobs", jobs, 1, MOST_JOBS)
     kind = identify_source(options.dataset)
     dataset = str(Path(options.dataset).expanduser().resolve()) if kind in ("file", "folder") else options.dataset

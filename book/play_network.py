@@ -140,8 +140,8 @@ def _ask_keras(settings, checkpoint, report):
     profile = gu.get_profile(settings.profile)
     prepared = gu.prepare(load_galaxies(settings), profile.image_size, profile.crop_fraction)
     split = gu.split(prepared, seed=settings.seed)
-    flips = gu.augmentation.RandomFlipsAndTurns(settings.seed)
-    network = gu.models.small_cnn(prepared.image_size, prepared.num_classes, flips, settings.seed)
+    flips = gu.augmentation.RandomDihedral(settings.seed)
+    network = gu.models.compact_cnn(prepared.image_size, prepared.num_classes, flips, settings.seed)
     # The chapter's checkpoint is complete, so nothing is trained; one of another training is refused.
     recipe = Recipe(**report["recipe"])
     gu.fit(network, prepared, split, recipe, seed=settings.seed, checkpoint=checkpoint, progress=False)
@@ -243,7 +243,7 @@ def export(network):
     """
     from keras import layers
 
-    from galaxy_utils.augmentation import RandomFlipsAndTurns
+    from galaxy_utils.augmentation import RandomDihedral
 
     steps, weights = [], []
 
@@ -252,7 +252,7 @@ def export(network):
         weights.extend(np.asarray(array, np.float32) for array in arrays)
 
     for layer in network.layers:
-        if isinstance(layer, (layers.InputLayer, layers.Dropout, RandomFlipsAndTurns)):
+        if isinstance(layer, (layers.InputLayer, layers.Dropout, RandomDihedral)):
             continue
         arrays = layer.get_weights()
         activation = getattr(getattr(layer, "activation", None), "__name__", "linear")

@@ -2,7 +2,7 @@
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name → module that holds it. Nothing is imported before it is used (PEP 562), so that `import galaxy_utils`
 # takes a moment and loads neither Keras nor TensorFlow.
@@ -15,6 +15,7 @@ _PUBLIC = {
     "prepare": "data.prepare",
     "Split": "data.split",
     "split": "data.split",
+    "check": "exercises",
     "get_profile": "profiles",
     "PUBLISHED": "published",
     "Recipe": "recipes",
@@ -28,7 +29,7 @@ _PUBLIC = {
     "reconstruct": "training",
     "Evaluation": "evaluation.classification",
     "evaluate": "evaluation.classification",
-    "control_rows": "evaluation.controls",
+    "baselines": "evaluation.baselines",
     "Measurement": "measurement",
     "measure": "measurement",
     "Ledger": "iteration",

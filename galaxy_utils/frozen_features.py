@@ -17,7 +17,7 @@ import numpy as np
 from tqdm.std import tqdm
 
 from galaxy_utils.arrays import array_header, open_or_make_array
-from galaxy_utils.data.views import NUM_VIEWS, view_images
+from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError, StorageError
 from galaxy_utils.files import cache_folder, check_free_space, explain_write_errors, write_json
 from galaxy_utils.models.transfer import FROZEN_PART, INPUT_SCALING, PROBABILITIES, SCALE_CHECK, TRAINED_PART
@@ -96,7 +96,7 @@ def cache_frozen_features(model, dataset, *, views=None, dtype="float16", batch_
         model: A network of `models.backbone_classifier` of which something is frozen.
         dataset: A `GalaxyDataset`.
         views: How many of each image's eight views: 1 or 8. `None`: 8 if the network has the augmenting layer
-            `RandomFlipsAndTurns`, which draws from them, and 1 if it has none.
+            `RandomDihedral`, which draws from them, and 1 if it has none.
         dtype: `"float16"`, half the disk and an error of up to 1/2048 of each number, or `"float32"`, exact.
         batch_size: Images per step.
         progress: Whether to show a progress bar.
@@ -149,7 +149,7 @@ def fit_on_frozen_features(
     The trained part learns from the stored output of the frozen part by `fit` itself, so that recipe, checkpoints and
     history are the same. Both parts stay what they were, parts of `model`, which is trained when this returns. Without
     augmentation and with `dtype="float32"` it ends with the weights that `fit` would give it, up to rounding; with
-    `RandomFlipsAndTurns` each epoch draws every galaxy's view anew, from other random numbers than the layer's.
+    `RandomDihedral` each epoch draws every galaxy's view anew, from other random numbers than the layer's.
 
     Args:
         model: A network of `models.backbone_classifier` of which something is frozen.
@@ -249,17 +249,17 @@ def _checked(model, dataset, views, dtype):
 
     import keras
 
-    from galaxy_utils.augmentation import RandomFlipsAndTurns
+    from galaxy_utils.augmentation import RandomDihedral
 
     own = (INPUT_SCALING, FROZEN_PART, TRAINED_PART, SCALE_CHECK, PROBABILITIES)
     inputs = keras.layers.InputLayer
     augmenting = [layer for layer in model.layers if layer.name not in own and not isinstance(layer, inputs)]
     if views is None:
-        if others := [layer.name for layer in augmenting if not isinstance(layer, RandomFlipsAndTurns)]:
+        if others := [layer.name for layer in augmenting if not isinstance(layer, RandomDihedral)]:
             raise ConfigurationError(
                 "Augmentation with endlessly many outcomes cannot be computed once.",
                 where=model.name,
-                expected="no augmentation, or RandomFlipsAndTurns alone, which has eight outcomes",
+                expected="no augmentation, or RandomDihedral alone, which has eight outcomes",
                 found=", ".join(others),
                 remedy="train with fit, or build the network without these layers",
             )
@@ -368,7 +368,7 @@ def _features(bottom, dataset, rows, views, batch_size, dtype):
     images = np.asarray(dataset.images[np.resize(rows, batch_size)])
     batch = []
     for number in range(views):
-        tensors = bottom.predict_on_batch(view_images(images, number))
+        tensors = bottom.predict_on_batch(dihedral_view(images, number))
         tensors = tensors if isinstance(tensors, (list, tuple)) else [tensors]
         # float16 reaches 65,504. What lies above becomes infinite and is reported below.
         with np.errstate(over="ignore"):

@@ -10,11 +10,11 @@ that method as a file. Its first line states the rule; every further line is a r
     parts = gu.split(galaxies)
     ledger = gu.Ledger.create("artifacts/ledger.jsonl", galaxies, parts, seeds=(1, 2))
 
-    recipe = gu.recipes.PAPER_2_CNN.replace(epochs=1)
+    recipe = gu.recipes.THREE_BLOCK_CNN.replace(epochs=1)
     for name, pooling in (("baseline", "flatten"), ("pooling", "average")):
         proposal = ledger.propose(name, recipe, network="paper 1", pooling=pooling)
         for seed in proposal.seeds:
-            model = gu.models.paper_1_cnn(32, pooling=pooling, seed=seed)
+            model = gu.models.four_block_cnn(32, pooling=pooling, seed=seed)
             run = gu.fit(model, galaxies, parts, recipe, seed=seed)
             proposal.add(gu.measure(model, run, galaxies, parts))
         print(proposal.decide())

@@ -111,6 +111,45 @@ def _finish(figure, alt_text, provenance=None):
     return figure
 
 
+@_styled(CHART_STYLE)
+def diagram(boxes, arrows, alt_text, height=0.9):
+    """Draw boxes on a grid with arrows between them: a network, or a flow of data.
+
+    Args:
+        boxes: `{name: (column, row, text, kind)}`. Columns and rows count from 0 at the upper left and may be
+            fractions; `text` may have several lines, of about 14 characters in a diagram of five columns. `kind` sets
+            the colour: `"data"`, `"layer"`, `"trained"`, `"frozen"` or `"loss"`.
+        arrows: `(from, to)` or `(from, to, label)`, names of boxes.
+        alt_text: What the diagram shows, in words.
+        height: Inches for each row.
+
+    Returns:
+        A `Figure`.
+
+    Example:
+        >>> figure = diagram({"x": (0, 0, "image", "data"), "y": (1, 0, "Conv2D", "layer")}, [("x", "y")], "…")
+    """
+    colours = {"data": PAPER, "layer": "#DCE6F2", "trained": "#D5EBD8", "frozen": "#E4E4E2", "loss": "#F6DADA"}
+    columns = 1 + max(column for column, *_ in boxes.values())
+    rows = 1 + max(row for _, row, *_ in boxes.values())
+    figure = Figure(figsize=(WIDTH, height * rows + 0.1))
+    axes = figure.add_subplot(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axes.axis("off")
+    drawn = {}
+    for name, (column, row, text, kind) in boxes.items():
+        style = {"boxstyle": "round,pad=0.35", "facecolor": colours[kind], "edgecolor": FAINT}
+        drawn[name] = axes.text(column, row, text, ha="center", va="center", bbox=style, fontsize=10.5, zorder=3)
+    figure.canvas.draw()  # The sizes of the boxes, at which arrows begin and end, are known from here on.
+    for start, end, *label in arrows:
+        patches = {"patchA": drawn[start].get_bbox_patch(), "patchB": drawn[end].get_bbox_patch()}
+        arrow = {"arrowstyle": "-|>", "color": FAINT, "shrinkA": 1, "shrinkB": 1, "linewidth": 1.5} | patches
+        (x_1, y_1), (x_2, y_2) = boxes[start][:2], boxes[end][:2]
+        axes.annotate("", (x_2, y_2), (x_1, y_1), arrowprops=arrow)
+        if label:
+            axes.text((x_1 + x_2) / 2, (y_1 + y_2) / 2, label[0], ha="center", va="bottom", fontsize=10, zorder=4)
+    return _finish(figure, alt_text)
+
+
 def look_of_classes(class_names):
     """Return short names, colours and markers; names that are not Galaxy10's get hues of their own, evenly spaced."""
     if tuple(class_names) == CLASS_NAMES:
@@ -1241,10 +1280,13 @@ def adversarial_curves(history, provenance=None):
     """
     figure = Figure(figsize=(WIDTH, 5.2))
     upper, lower = figure.subplots(2, 1, sharex=True)
-    epochs = np.arange(1, len(history["told_apart"]) + 1)
+    epochs = np.arange(1, len(history["ranking_accuracy"]) + 1)
     for name, colour in (("discriminator", SERIES_COLOURS[0]), ("generator", SERIES_COLOURS[1])):
         upper.plot(epochs, history[f"{name}_loss"], color=colour, label=name)
-    for name, part, words in (("told_apart", "train", "training"), ("val_told_apart", "validation", "validation")):
+    for name, part, words in (
+        ("ranking_accuracy", "train", "training"),
+        ("val_ranking_accuracy", "validation", "validation"),
+    ):
         lower.plot(epochs, history[name], color=PART_COLOURS[part], label=f"{words} galaxies")
     lower.axhline(0.5, color=FAINT, linestyle=":", linewidth=1.8)
     upper.set(ylabel="loss")
@@ -1254,8 +1296,8 @@ def adversarial_curves(history, provenance=None):
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     alt_text = f"""Losses of generator and discriminator over {len(epochs)} epochs, in the last
         {history["generator_loss"][-1]:.2f} and {history["discriminator_loss"][-1]:.2f}. Real galaxies told apart from
-        drawn ones in the last epoch: training {history["told_apart"][-1]:.0%}, validation
-        {history["val_told_apart"][-1]:.0%}; half would be chance."""
+        drawn ones in the last epoch: training {history["ranking_accuracy"][-1]:.0%}, validation
+        {history["val_ranking_accuracy"][-1]:.0%}; half would be chance."""
     return _finish(figure, alt_text, provenance)
 
 

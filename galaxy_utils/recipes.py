@@ -159,8 +159,8 @@ class Recipe:
 
 # Label smoothing: paper 1 says that it smooths, not by how much. Its cross-entropy minus its KL divergence is 0.5003
 # for both networks that state them: the entropy of ten-class labels smoothed with ε = 0.1.
-PAPER_1_CNN = Recipe(
-    "paper_1_cnn",
+FOUR_BLOCK_CNN = Recipe(
+    "four_block_cnn",
     epochs=50,
     batch_size=32,
     learning_rate=1e-4,  # The exponent is damaged in the scan.
@@ -169,8 +169,8 @@ PAPER_1_CNN = Recipe(
     source="paper 1, section 2.2",
 )
 
-PAPER_1_AUTOENCODER = Recipe(
-    "paper_1_autoencoder",
+JOINT_AUTOENCODER = Recipe(
+    "joint_autoencoder",
     epochs=70,
     batch_size=64,
     learning_rate=1e-3,  # The exponent is damaged in the scan: 1e-3 or 1e-4.
@@ -191,8 +191,8 @@ PAPER_1_AUTOENCODER = Recipe(
     source="paper 1, section 2.3",
 )
 
-PAPER_1_RESNET50 = Recipe(
-    "paper_1_resnet50",
+RESNET50_FINE_TUNING = Recipe(
+    "resnet50_fine_tuning",
     epochs=50,
     batch_size=32,
     learning_rate=1e-5,
@@ -206,8 +206,8 @@ PAPER_1_RESNET50 = Recipe(
 )
 
 # Paper 2 gives the number of epochs and nothing else; the rest are the defaults of its library's Adam.
-PAPER_2_CNN = Recipe(
-    "paper_2_cnn",
+THREE_BLOCK_CNN = Recipe(
+    "three_block_cnn",
     epochs=10,
     batch_size=32,
     learning_rate=1e-3,
@@ -216,8 +216,8 @@ PAPER_2_CNN = Recipe(
 )
 
 # Section 3.4 gives learning rate 0.001 and batch size 6 for the same network as section 4.3, from which these are.
-PAPER_2_GAN = Recipe(
-    "paper_2_gan",
+CONDITIONAL_GAN = Recipe(
+    "conditional_gan",
     epochs=100,
     batch_size=16,
     learning_rate=1e-4,
@@ -240,8 +240,8 @@ SUPER_RESOLUTION = Recipe(
 
 # Not from a paper: with few steps a generator has to move fast, and a mean gradient from before its opponent's last
 # move points the wrong way.
-STEADY_GAN = Recipe(
-    "steady_gan",
+RELATIVISTIC_GAN = Recipe(
+    "relativistic_gan",
     epochs=150,
     batch_size=16,
     learning_rate=8e-4,
@@ -264,8 +264,8 @@ AUGMENTATION_AUTOENCODER = Recipe(
 
 # Not from a paper: what a small network needs to do well on few images, measured by
 # benchmarks/small_recipe_cross_validation.py.
-SMALL_CNN = Recipe(
-    "small_cnn",
+COMPACT_CNN = Recipe(
+    "compact_cnn",
     epochs=90,
     batch_size=32,
     learning_rate=2e-3,

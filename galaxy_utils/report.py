@@ -54,7 +54,7 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
         dataset: The `GalaxyDataset` it was trained on.
         profile: `"smoke"`, `"demo"`, `"full"` or a `Profile`.
         part: Part of the split that was scored: `"test"` or `"validation"`.
-        controls: `{name: Evaluation}` from `control_rows`, or `None`.
+        controls: `{name: Evaluation}` from `baselines`, or `None`.
 
     Returns:
         Path of the file: `report_path` says where.

@@ -88,7 +88,7 @@ class TrainingRun:
         for part, before in (("training", ""), ("validation", "val_")):
             values = {
                 name: self.history[before + name][-1]
-                for name in ("discriminator_loss", "generator_loss", "told_apart")
+                for name in ("discriminator_loss", "generator_loss", "ranking_accuracy")
                 if before + name in self.history
             }
             lines.append(f"  {part + ':':<12}" + ", ".join(f"{n.replace('_', ' ')} {v:.3f}" for n, v in values.items()))

@@ -14,8 +14,8 @@ import pytest
 from toy_galaxies import WatchedImages, toy_galaxies, toy_split
 
 from galaxy_utils import files, frozen_features
-from galaxy_utils.augmentation import RandomFlipsAndTurns, RandomRotationZoomShift
-from galaxy_utils.data.views import NUM_VIEWS, view_images
+from galaxy_utils.augmentation import RandomDihedral, RandomRotationZoomShift
+from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError, StorageError
 from galaxy_utils.files import cache_folder
 from galaxy_utils.frozen_features import (
@@ -24,7 +24,7 @@ from galaxy_utils.frozen_features import (
     frozen_features_bytes,
     trained_part_alone,
 )
-from galaxy_utils.models import backbone_classifier, paper_1_cnn, transfer
+from galaxy_utils.models import backbone_classifier, four_block_cnn, transfer
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import fit, predict
 
@@ -137,10 +137,10 @@ def test_pooled_features_are_all_that_a_head_alone_needs():
 
 
 def test_eight_views_are_drawn_anew_each_epoch(monkeypatch):
-    data, split, augmented = galaxies(), toy_split(GALAXIES), network(0, augmentation=RandomFlipsAndTurns())
+    data, split, augmented = galaxies(), toy_split(GALAXIES), network(0, augmentation=RandomDihedral())
     features = cache_frozen_features(augmented, data)
     assert features.array.shape[1] == NUM_VIEWS
-    turned = data.replace(images=view_images(data.images, 5), fingerprint="view 5")
+    turned = data.replace(images=dihedral_view(data.images, 5), fingerprint="view 5")
     np.testing.assert_allclose(
         features.array[:, 5], cache_frozen_features(network(0), turned).array[:, 0], rtol=2e-3, atol=2e-3
     )
@@ -245,8 +245,8 @@ def test_numbers_too_large_for_16_bits_are_reported():
 def test_what_cannot_be_computed_once_is_refused(still):
     for model, message in (
         (network("all"), "Nothing of this network is frozen"),
-        (paper_1_cnn(SIDE, 4), "no frozen and trained part"),
-        (network(0, augmentation=[RandomFlipsAndTurns(), RandomRotationZoomShift()]), "random_rotation_zoom_shift"),
+        (four_block_cnn(SIDE, 4), "no frozen and trained part"),
+        (network(0, augmentation=[RandomDihedral(), RandomRotationZoomShift()]), "random_rotation_zoom_shift"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             cache_frozen_features(model, galaxies())

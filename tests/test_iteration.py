@@ -23,7 +23,7 @@ from galaxy_utils.evaluation import evaluate, galaxy_divergences, paired_differe
 from galaxy_utils.iteration import KEEP, REVERT, Ledger, Rule, compare, gains_by_class, train_network
 from galaxy_utils.measurement import combine
 from galaxy_utils.profiles import PROFILES
-from galaxy_utils.recipes import PAPER_1_CNN, PAPER_2_CNN
+from galaxy_utils.recipes import FOUR_BLOCK_CNN, THREE_BLOCK_CNN
 
 SEEDS = (1, 2, 3)
 
@@ -38,7 +38,7 @@ def ledger(tmp_path, survey):
     return Ledger.create(tmp_path / "ledger.jsonl", *survey, seeds=SEEDS)
 
 
-def add_round(ledger, survey, name, skill=1.0, *, recipe=PAPER_2_CNN, measured=None, settings=None, **factors):
+def add_round(ledger, survey, name, skill=1.0, *, recipe=THREE_BLOCK_CNN, measured=None, settings=None, **factors):
     """Propose, measure and decide a round with networks of this skill."""
     proposal = ledger.propose(name, recipe, **(settings or {}), **factors)
     for seed in proposal.seeds:
@@ -53,7 +53,7 @@ def add_path(ledger, survey):
     add_round(ledger, survey, "wide", 1.0, network="wide")
     add_round(ledger, survey, "deep", 2.01, network="deep")
     paper = {"reference": True}
-    add_round(ledger, survey, "as the paper", 3.0, recipe=PAPER_1_CNN, settings=paper, network="paper", views=8)
+    add_round(ledger, survey, "as the paper", 3.0, recipe=FOUR_BLOCK_CNN, settings=paper, network="paper", views=8)
     return ledger
 
 
@@ -96,7 +96,7 @@ def test_a_path_is_walked_and_printed(ledger, survey):
     assert ledger["as the paper"].changes["network"] == ["small", "paper"]
     assert ledger["as the paper"].changes["views"] == [None, 8]
     assert ledger["as the paper"].changes["epochs"] == [10, 50]
-    assert ledger["wide"].recipe == PAPER_2_CNN and ledger["wide"].factors == {"network": "wide", "crop": 0.5}
+    assert ledger["wide"].recipe == THREE_BLOCK_CNN and ledger["wide"].factors == {"network": "wide", "crop": 0.5}
     assert ledger["crop"].reason.startswith("KL fell by") and "cost within the allowance" in ledger["crop"].reason
     assert ledger["wide"].reason.startswith("KL rose by")
     assert ledger["deep"].reason.startswith("no clear improvement: KL")
@@ -133,7 +133,7 @@ def test_a_cell_that_runs_again_trains_nothing_and_finds_its_verdict(ledger, sur
     before = ledger.path.read_bytes()
     again = Ledger.create(ledger.path, *survey, seeds=SEEDS)
     for name, factors in (("baseline", {"network": "small", "crop": 1.0}), ("crop", {"crop": 0.5})):
-        proposal = again.propose(name, PAPER_2_CNN, **factors)
+        proposal = again.propose(name, THREE_BLOCK_CNN, **factors)
         assert proposal.seeds == ()
         assert proposal.decide() == ledger[name]
     assert add_round(again, survey, "deep", 99.0, network="deep").verdict == REVERT
@@ -143,7 +143,7 @@ def test_a_cell_that_runs_again_trains_nothing_and_finds_its_verdict(ledger, sur
     with pytest.raises(ConfigurationError, match="reference: crop: 1.0 → 0.5"):
         again.propose("crop", crop=0.5, reference=True)
     with pytest.raises(ConfigurationError, match="another round called 'crop'"):
-        again.propose("crop", PAPER_2_CNN.replace(epochs=3), crop=0.5)
+        again.propose("crop", THREE_BLOCK_CNN.replace(epochs=3), crop=0.5)
 
 
 def test_the_file_reads_as_text(ledger, survey):
@@ -160,7 +160,7 @@ def test_the_file_reads_as_text(ledger, survey):
 
 def test_a_round_that_changes_too_much_is_refused_with_a_list(ledger, survey):
     add_round(ledger, survey, "baseline", network="small", crop=1.0)
-    recipe = PAPER_2_CNN.replace(learning_rate=1e-4)
+    recipe = THREE_BLOCK_CNN.replace(learning_rate=1e-4)
     assert len(ledger.propose("two", recipe, crop=0.5).changes) == 2
     with pytest.raises(ConfigurationError) as refused:
         ledger.propose("three", recipe, crop=0.5, views=8)
@@ -168,7 +168,7 @@ def test_a_round_that_changes_too_much_is_refused_with_a_list(ledger, survey):
         assert words in str(refused.value)
     with pytest.raises(ConfigurationError, match="changes nothing"):
         ledger.propose("again", network="small")
-    renamed = PAPER_2_CNN.replace(name="other name", source="elsewhere")
+    renamed = THREE_BLOCK_CNN.replace(name="other name", source="elsewhere")
     with pytest.raises(ConfigurationError, match="changes nothing"):
         ledger.propose("renamed", renamed)
 
@@ -197,13 +197,13 @@ def test_changes_are_counted_against_the_best_round(ledger, survey):
         ({"labels": np.zeros(500)}, ["differ in galaxies and labels"]),
         ({"split_hash": "f" * 16, "fingerprint": "other"}, ["differ in split hash, data fingerprint"]),
         ({"seed": 4}, ["Seed 4", "1, 2, 3"]),
-        ({"recipe": PAPER_2_CNN.replace(epochs=3).to_dict()}, ["epochs: proposed 10, trained 3"]),
+        ({"recipe": THREE_BLOCK_CNN.replace(epochs=3).to_dict()}, ["epochs: proposed 10, trained 3"]),
     ],
 )
 def test_what_cannot_be_compared_is_refused_and_says_in_what(ledger, survey, change, named):
     measurement = dataclasses.replace(toy_measurement(survey, 1), **change)
     with pytest.raises(ConfigurationError) as refused:
-        ledger.propose("baseline", PAPER_2_CNN).add(measurement)
+        ledger.propose("baseline", THREE_BLOCK_CNN).add(measurement)
     for words in named:
         assert words in str(refused.value)
     if "recipe" not in change:
@@ -212,7 +212,7 @@ def test_what_cannot_be_compared_is_refused_and_says_in_what(ledger, survey, cha
 
 
 def test_a_round_needs_each_seed_once(ledger, survey):
-    proposal = ledger.propose("baseline", PAPER_2_CNN)
+    proposal = ledger.propose("baseline", THREE_BLOCK_CNN)
     proposal.add(toy_measurement(survey, 2))
     assert proposal.seeds == (1, 3)
     with pytest.raises(ConfigurationError, match="Seed 2"):
@@ -244,22 +244,22 @@ def test_galaxies_of_one_sky_group_are_compared_as_one(survey):
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 61, 7])
 def test_a_name_that_is_none_is_refused(ledger, name):
     with pytest.raises(ConfigurationError, match="name of a round"):
-        ledger.propose(name, PAPER_2_CNN)
+        ledger.propose(name, THREE_BLOCK_CNN)
 
 
 @pytest.mark.parametrize("value", [float("nan"), {"a": 1}, np.zeros(3), [object()]])
 def test_a_factor_that_json_cannot_hold_is_refused(ledger, value):
     with pytest.raises(ConfigurationError, match="crop"):
-        ledger.propose("baseline", PAPER_2_CNN, crop=value)
+        ledger.propose("baseline", THREE_BLOCK_CNN, crop=value)
 
 
 def test_other_proposals_that_make_no_sense_are_refused(ledger, survey):
     with pytest.raises(ConfigurationError, match="follows a recipe"):
         ledger.propose("baseline")
     with pytest.raises(ConfigurationError, match="what the recipe says"):
-        ledger.propose("baseline", PAPER_2_CNN, epochs=3)
+        ledger.propose("baseline", THREE_BLOCK_CNN, epochs=3)
     with pytest.raises(ConfigurationError, match="not a reference"):
-        ledger.propose("baseline", PAPER_2_CNN, reference=True)
+        ledger.propose("baseline", THREE_BLOCK_CNN, reference=True)
     with pytest.raises(ConfigurationError, match="no round 'crop'"):
         ledger["crop"]
     add_path(ledger, survey)
@@ -449,7 +449,7 @@ def test_a_true_improvement_is_kept():
 def test_the_same_networks_with_more_views_are_paired_by_network(ledger, survey):
     """Networks differ far more from each other than views change them; only pairing shows the gain."""
     lucky = {seed: 1.0 + 0.15 * seed for seed in SEEDS}
-    start = ledger.propose("baseline", PAPER_2_CNN, views=1)
+    start = ledger.propose("baseline", THREE_BLOCK_CNN, views=1)
     for seed in SEEDS:
         start.add(toy_measurement(survey, seed, lucky[seed]))
     start.decide()
@@ -508,8 +508,8 @@ def test_gains_by_class_are_paired_differences_within_each_class(survey):
 def test_a_network_is_trained_as_it_asks_for():
     galaxies = toy_galaxies(48, side=32)
     split = SimpleNamespace(train=np.arange(32), validation=np.arange(32, 48))
-    recipe = PAPER_1_CNN.replace(epochs=1, batch_size=16, learning_rate=1e-3, reconstruction_weight=10.0)
-    plain = gu.models.paper_2_cnn(32, 4)
+    recipe = FOUR_BLOCK_CNN.replace(epochs=1, batch_size=16, learning_rate=1e-3, reconstruction_weight=10.0)
+    plain = gu.models.three_block_cnn(32, 4)
     assert "reconstruction_loss" not in train_network(plain, galaxies, split, recipe).history
     joint = gu.models.joint_autoencoder_classifier(32, 4)
     before = [weights.copy() for weights in joint.get_layer("decoder").get_weights()]
@@ -523,9 +523,9 @@ def test_all_validation_galaxies_are_watched_when_the_recipe_looks_at_them():
     split = SimpleNamespace(train=np.arange(16), validation=np.arange(16, 96))
     losses = {}
     for patience in (None, 5):
-        recipe = PAPER_2_CNN.replace(epochs=1, early_stopping_patience=patience)
+        recipe = THREE_BLOCK_CNN.replace(epochs=1, early_stopping_patience=patience)
         for train in (train_network, gu.fit):
-            model = gu.models.paper_2_cnn(16, 4, seed=1)
+            model = gu.models.three_block_cnn(16, 4, seed=1)
             losses[train, patience] = train(model, galaxies, split, recipe, seed=1).history
     assert losses[train_network, 5] == losses[gu.fit, 5]
     assert losses[train_network, None]["loss"] == losses[gu.fit, None]["loss"]
@@ -538,7 +538,7 @@ def test_a_frozen_part_is_computed_once_and_paid_for():
     model = gu.models.backbone_classifier("resnet18", 32, 4, weights=None, trainable_layers=0)
     frozen = model.get_layer("frozen_part")
     before = frozen.get_weights()
-    run = train_network(model, galaxies, split, PAPER_1_CNN.replace(epochs=1))
+    run = train_network(model, galaxies, split, FOUR_BLOCK_CNN.replace(epochs=1))
     assert all(np.array_equal(old, new) for old, new in zip(before, frozen.get_weights(), strict=True))
     features = gu.cache_frozen_features(model, galaxies, dtype="float32", progress=False)
     assert run.seconds > features.computing_seconds > 0 and run.model_name == model.name
@@ -701,12 +701,12 @@ import sys
 sys.path.insert(0, sys.argv[2])
 from toy_answers import toy_measurement, toy_survey
 from galaxy_utils.iteration import Ledger, Rule
-from galaxy_utils.recipes import PAPER_2_CNN
+from galaxy_utils.recipes import THREE_BLOCK_CNN
 survey = toy_survey(200)
 ledger = Ledger.create(sys.argv[1], *survey, seeds=(1, 2), rule=Rule(max_rounds=100_000))
 print("ready", flush=True)
 for number in range(len(ledger), 100_000):
-    proposal = ledger.propose(f"round {number}", PAPER_2_CNN, network=f"network {number}")
+    proposal = ledger.propose(f"round {number}", THREE_BLOCK_CNN, network=f"network {number}")
     for seed in proposal.seeds:
         proposal.add(toy_measurement(survey, seed, 1.0 + number % 3))
     proposal.decide()

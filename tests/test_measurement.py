@@ -10,8 +10,8 @@ from toy_galaxies import toy_galaxies, toy_split
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import evaluate, galaxy_divergences
 from galaxy_utils.measurement import ARRAYS, Measurement, combine, evaluate_together, identity_of, measure
-from galaxy_utils.models import paper_2_cnn
-from galaxy_utils.recipes import PAPER_2_CNN
+from galaxy_utils.models import three_block_cnn
+from galaxy_utils.recipes import THREE_BLOCK_CNN
 from galaxy_utils.training import fit, predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -27,8 +27,8 @@ def equal(first, second):
 
 
 def test_a_trained_network_is_measured_as_it_answers(tmp_path):
-    galaxies, split, model = toy_galaxies(), toy_split(), paper_2_cnn(16, 4)
-    run = fit(model, galaxies, split, PAPER_2_CNN.replace(epochs=1), seed=7)
+    galaxies, split, model = toy_galaxies(), toy_split(), three_block_cnn(16, 4)
+    run = fit(model, galaxies, split, THREE_BLOCK_CNN.replace(epochs=1), seed=7)
     measured = measure(model, run, galaxies, split)
     np.testing.assert_array_equal(measured.probabilities, predict(model, galaxies, split.validation))
     np.testing.assert_array_equal(measured.labels, galaxies.labels[split.validation])

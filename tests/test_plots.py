@@ -195,7 +195,7 @@ def test_learning_curves_tell_the_last_and_the_best_epoch():
 
 
 def test_parameter_counts_come_from_the_network():
-    networks = {"flat": gu.models.paper_1_cnn(32), "average": gu.models.paper_1_cnn(32, pooling="average")}
+    networks = {"flat": gu.models.four_block_cnn(32), "average": gu.models.four_block_cnn(32, pooling="average")}
     figure = plots.parameter_counts(networks)
     assert f"flat: dense layer {2 * 2 * 256 * 512 + 512:,}" in figure.alt_text
     assert f"average: dense layer {256 * 512 + 512:,}" in figure.alt_text

@@ -17,7 +17,7 @@ def test_detail_curves_say_how_much_power_is_left():
 
 def test_adversarial_curves_end_in_the_last_epoch():
     history = {"generator_loss": [1.0, 1.25], "discriminator_loss": [0.5, 0.75]}
-    history |= {"told_apart": [0.9, 0.87], "val_told_apart": [0.8, 0.61]}
+    history |= {"ranking_accuracy": [0.9, 0.87], "val_ranking_accuracy": [0.8, 0.61]}
     figure = plots.adversarial_curves(history)
     for number in ("1.25", "0.75", "87%", "61%"):
         assert number in figure.alt_text

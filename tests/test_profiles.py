@@ -3,11 +3,11 @@ import pytest
 from galaxy_utils import recipes
 from galaxy_utils.classes import OFFICIAL_CLASS_COUNTS
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.profiles import PROFILES, get_profile
+from galaxy_utils.profiles import CHAPTERS, PROFILES, get_profile
 
 
 def test_profiles_are_found_by_name_and_passed_through():
-    for name in ("smoke", "demo", "full"):
+    for name in ("smoke", "demo", "gpu", "full"):
         profile = get_profile(name)
         assert profile.name == name
         assert get_profile(profile) is profile
@@ -22,7 +22,7 @@ def test_every_profile_shrinks_by_a_whole_number_of_pixels():
 
 @pytest.mark.parametrize("name", ["Demo", "", None, 3])
 def test_an_unknown_profile_lists_the_known_ones(name):
-    with pytest.raises(ConfigurationError, match="smoke, demo, full"):
+    with pytest.raises(ConfigurationError, match="smoke, demo, gpu, full"):
         get_profile(name)
 
 
@@ -36,5 +36,12 @@ def test_a_nearly_right_profile_is_suggested():
 
 def test_the_full_profile_keeps_the_papers_numbers():
     full = get_profile("full")
-    assert full.joint_epochs == recipes.PAPER_1_AUTOENCODER.epochs and full.judge_epochs == recipes.SMALL_CNN.epochs
-    assert full.enlarger_images == full.simulated_galaxies
+    assert full.settings(5).joint_epochs == recipes.JOINT_AUTOENCODER.epochs
+    assert full.settings(8).super_resolution_images == full.simulated_galaxies
+
+
+def test_every_chapter_has_settings_in_every_profile():
+    for chapter, settings in CHAPTERS.items():
+        assert all(len(values) == len(PROFILES) for values in settings.values()), chapter
+    with pytest.raises(ConfigurationError, match="99"):
+        get_profile("smoke").settings(99)

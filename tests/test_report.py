@@ -8,10 +8,10 @@ import pytest
 from toy_galaxies import toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation import control_rows, evaluate
+from galaxy_utils.evaluation import baselines, evaluate
 from galaxy_utils.files import artifacts_folder
-from galaxy_utils.models import paper_2_cnn
-from galaxy_utils.recipes import PAPER_2_CNN
+from galaxy_utils.models import three_block_cnn
+from galaxy_utils.recipes import THREE_BLOCK_CNN
 from galaxy_utils.report import REQUIRED_FIELDS, read_report, report_path, write_report
 from galaxy_utils.training import fit, predict
 
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def trained():
-    galaxies, split, model = toy_galaxies(), toy_split(), paper_2_cnn(16, 4)
-    run = fit(model, galaxies, split, PAPER_2_CNN.replace(epochs=2))
+    galaxies, split, model = toy_galaxies(), toy_split(), three_block_cnn(16, 4)
+    run = fit(model, galaxies, split, THREE_BLOCK_CNN.replace(epochs=2))
     probabilities = predict(model, galaxies, split.test)
     evaluation = evaluate(probabilities, galaxies.labels[split.test], galaxies.class_names, bootstrap_samples=50)
-    controls = control_rows(galaxies, split, bootstrap_samples=50)
+    controls = baselines(galaxies, split, bootstrap_samples=50)
     return SimpleNamespace(galaxies=galaxies, split=split, run=run, evaluation=evaluation, controls=controls)
 
 

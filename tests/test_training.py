@@ -16,7 +16,7 @@ from toy_galaxies import WatchedImages, toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import evaluate
-from galaxy_utils.models import paper_1_cnn, paper_2_cnn
+from galaxy_utils.models import four_block_cnn, three_block_cnn
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import fit, learning_rate_of_epoch, predict, should_stop
 
@@ -46,7 +46,7 @@ def hard_galaxies():
 
 
 def network(seed=1):
-    return paper_1_cnn(16, 4, pooling="average", seed=seed)
+    return four_block_cnn(16, 4, pooling="average", seed=seed)
 
 
 def variables(model):
@@ -62,7 +62,7 @@ def assert_same(first, second):
 
 
 def test_training_learns_and_its_loss_is_the_evaluation_s_cross_entropy():
-    galaxies, split, model = toy_galaxies(), toy_split(), paper_2_cnn(16, 4)
+    galaxies, split, model = toy_galaxies(), toy_split(), three_block_cnn(16, 4)
     run = fit(model, galaxies, split, QUICK.replace(epochs=5))
     assert run.epochs == 5 and all(len(values) == 5 for values in run.history.values())
     assert run.history["val_accuracy"][-1] > 0.9
@@ -83,7 +83,7 @@ def test_each_epoch_reads_every_training_row_once_in_an_order_of_its_own():
         watched = WatchedImages(galaxies.images)
         part = SimpleNamespace(train=rows, validation=split.validation)
         watched_galaxies = galaxies.replace(images=watched, fingerprint=galaxies.fingerprint)
-        fit(paper_2_cnn(16, 4), watched_galaxies, part, QUICK, seed=seed, progress=False)
+        fit(three_block_cnn(16, 4), watched_galaxies, part, QUICK, seed=seed, progress=False)
         assert max(len(read) for read in watched.reads) == QUICK.batch_size
         reads = [read for read in watched.reads if np.isin(read, rows).all()]
         # Keras looks at the first batches before it starts, so count from the end: two epochs of three batches.
@@ -107,7 +107,7 @@ def test_the_same_seed_gives_the_same_numbers():
 
 
 def test_votes_can_be_the_targets():
-    galaxies, split, model = toy_galaxies(), toy_split(), paper_2_cnn(16, 4)
+    galaxies, split, model = toy_galaxies(), toy_split(), three_block_cnn(16, 4)
     run = fit(model, galaxies, split, QUICK.replace(label_smoothing=0.0), targets="votes")
     probabilities, votes = predict(model, galaxies, split.validation), galaxies.vote_fractions[split.validation]
     expected = -(votes * np.log(probabilities)).sum(axis=1).mean()
@@ -121,7 +121,7 @@ def test_balanced_classes_weigh_the_same():
     part = SimpleNamespace(train=rare, validation=split.validation)
     # One step on the whole set with a learning rate too small to change anything: the loss is that of the start.
     recipe = QUICK.replace(epochs=1, batch_size=len(rare), learning_rate=1e-12, balanced_classes=True)
-    model = paper_2_cnn(16, 4)
+    model = three_block_cnn(16, 4)
     run = fit(model, galaxies, part, recipe)
     probabilities, labels = predict(model, galaxies, rare), galaxies.labels[rare]
     per_class = [
@@ -134,7 +134,7 @@ def test_balanced_classes_weigh_the_same():
 def test_a_diverging_training_says_so():
     galaxies = toy_galaxies()
     with pytest.raises(FloatingPointError, match="learning rate"):
-        fit(paper_2_cnn(16, 4), galaxies, toy_split(), QUICK.replace(learning_rate=1e30, epochs=5))
+        fit(three_block_cnn(16, 4), galaxies, toy_split(), QUICK.replace(learning_rate=1e30, epochs=5))
 
 
 # Learning rate and stopping, against Keras' own callbacks
@@ -260,7 +260,7 @@ def test_a_finished_training_is_returned_without_reading_an_image(finished):
         ({"galaxies": toy_galaxies(seed=2)}, "data fingerprint"),
         ({"split": SimpleNamespace(train=np.arange(90), validation=np.arange(96, 128))}, "validation rows"),
         ({"model": lambda: network(seed=2)}, "network"),
-        ({"model": lambda: paper_2_cnn(16, 4)}, "paper_2_cnn"),
+        ({"model": lambda: three_block_cnn(16, 4)}, "three_block_cnn"),
     ],
 )
 def test_the_checkpoint_of_another_training_is_refused(finished, changes, named):
@@ -385,7 +385,7 @@ import keras, numpy as np
 from test_training import EVERYTHING, assert_same, hard_galaxies, network, variables
 from toy_galaxies import WatchedImages
 from galaxy_utils.evaluation import evaluate
-from galaxy_utils.models import paper_1_cnn, paper_2_cnn
+from galaxy_utils.models import four_block_cnn, three_block_cnn
 from galaxy_utils.training import fit, predict
 
 assert keras.backend.backend() == "jax"
@@ -393,7 +393,7 @@ galaxies = hard_galaxies()
 # Batches of one shape only: every further shape is compiled again.
 split = SimpleNamespace(train=np.arange(64), validation=np.arange(64, 80))
 one_step = SimpleNamespace(train=np.arange(16), validation=np.arange(64, 80))
-for build in (paper_1_cnn, lambda *size: paper_1_cnn(*size, pooling="average"), paper_2_cnn):
+for build in (four_block_cnn, lambda *size: four_block_cnn(*size, pooling="average"), three_block_cnn):
     model = build(16, 4)
     before = [weights.copy() for weights in model.get_weights()]
     run = fit(model, galaxies, one_step, EVERYTHING.replace(epochs=1))

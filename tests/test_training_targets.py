@@ -13,7 +13,7 @@ from toy_galaxies import WatchedImages, toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.evaluation import evaluate
-from galaxy_utils.recipes import PAPER_1_AUTOENCODER, Recipe
+from galaxy_utils.recipes import JOINT_AUTOENCODER, Recipe
 from galaxy_utils.training import encode, fit, predict, reconstruct
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
@@ -314,6 +314,6 @@ def test_impossible_weights_are_refused(changes, named):
 
 
 def test_the_weights_are_part_of_what_tells_recipes_apart():
-    other = PAPER_1_AUTOENCODER.replace(reconstruction_weight=10.0)
-    assert PAPER_1_AUTOENCODER.diff(other) == {"reconstruction_weight": (1.0, 10.0)}
-    assert "reconstruction_weight" in PAPER_1_AUTOENCODER.inferred and "reconstruction_weight" not in other.inferred
+    other = JOINT_AUTOENCODER.replace(reconstruction_weight=10.0)
+    assert JOINT_AUTOENCODER.diff(other) == {"reconstruction_weight": (1.0, 10.0)}
+    assert "reconstruction_weight" in JOINT_AUTOENCODER.inferred and "reconstruction_weight" not in other.inferred

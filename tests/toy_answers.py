@@ -8,7 +8,7 @@ from scipy.special import softmax
 from toy_galaxies import toy_galaxies
 
 from galaxy_utils.measurement import Measurement, identity_of
-from galaxy_utils.recipes import PAPER_2_CNN
+from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 DEVICE = {"processor": "dice", "cores": 1, "accelerator": None}
 
@@ -30,7 +30,7 @@ def toy_answers(labels, skill, random, luck=0.1, own_noise=0.3, difficulty_seed=
     return softmax(logits, axis=1).astype(np.float32)
 
 
-def toy_measurement(survey, seed, skill=1.0, *, part="validation", recipe=PAPER_2_CNN, random_seed=None, **changes):
+def toy_measurement(survey, seed, skill=1.0, *, part="validation", recipe=THREE_BLOCK_CNN, random_seed=None, **changes):
     """Return a `Measurement` of such a network."""
     galaxies, split = survey
     rows = getattr(split, part)

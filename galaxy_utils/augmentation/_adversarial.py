@@ -22,7 +22,7 @@ class AdversarialModel(keras.Model):
 
     def add_means(self, *names, adversarial=True):
         """Make an average over each epoch of these losses, and of the adversarial ones."""
-        names += ("discriminator_loss", "generator_loss", "told_apart") * adversarial
+        names += ("discriminator_loss", "generator_loss", "ranking_accuracy") * adversarial
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
 
     def note(self, losses):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from galaxy_utils.augmentation._adversarial import AdversarialModel
-from galaxy_utils.augmentation.conditional_gan import draw_galaxies, read_film, write_film
+from galaxy_utils.augmentation.conditional_gan import generate_images, read_snapshots, write_snapshots
 from galaxy_utils.models.cnn import layer_seeds
 
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
@@ -118,7 +118,7 @@ class ConditionalGAN(AdversarialModel):
         losses = {
             "discriminator_loss": ops.mean(discriminator_loss),
             "generator_loss": ops.mean(generator_loss),
-            "told_apart": ops.mean(ops.cast(of_real > of_drawn, "float32")),
+            "ranking_accuracy": ops.mean(ops.cast(of_real > of_drawn, "float32")),
         }
         self.note(losses)
         if training and self.averaged_generator is not None:
@@ -168,8 +168,8 @@ class OneView(layers.Layer):
         return keras.KerasTensor(images.shape, images.dtype)
 
 
-class SampleFilm(keras.callbacks.Callback):
-    """What `sample_film` returns."""
+class SampleSnapshots(keras.callbacks.Callback):
+    """What `sample_snapshots` returns."""
 
     def __init__(self, path, labels, every, seed):
         super().__init__()
@@ -180,9 +180,9 @@ class SampleFilm(keras.callbacks.Callback):
         if number != 1 and number % self.every and number != self.params["epochs"]:
             return
         # Frames of later epochs are from another training in the same place.
-        frames = read_film(self.path) if self.path.is_file() else {}
+        frames = read_snapshots(self.path) if self.path.is_file() else {}
         frames = {kept: images for kept, images in frames.items() if kept < number}
-        write_film(self.path, {**frames, number: draw_galaxies(self.model, self.labels, self.seed)})
+        write_snapshots(self.path, {**frames, number: generate_images(self.model, self.labels, self.seed)})
 
 
 def _filters(side, width=1024):

@@ -131,7 +131,7 @@ class SuperResolutionGAN(AdversarialModel):
             of_made = self.discriminator(ops.stop_gradient(y_pred), training=training)
             losses["discriminator_loss"] = ops.mean(ops.softplus(-of_originals) + ops.softplus(of_made))
             losses["generator_loss"] = ops.mean(ops.softplus(-self.judged([y_pred], training)))
-            losses["told_apart"] = ops.mean(ops.cast(of_originals > of_made, "float32"))
+            losses["ranking_accuracy"] = ops.mean(ops.cast(of_originals > of_made, "float32"))
             # The discriminator's own loss has no weight: Adam's steps do not depend on one.
             loss = loss + losses["discriminator_loss"] + self.adversarial_weight * losses["generator_loss"]
         self.note(losses)

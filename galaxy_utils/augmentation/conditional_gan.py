@@ -9,7 +9,7 @@ from galaxy_utils.arrays import read_arrays, write_arrays
 from galaxy_utils.augmentation.synthetic import SyntheticImages
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.prepare import area_average
-from galaxy_utils.data.views import NUM_VIEWS, view_images
+from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import explain_read_errors, locked
 from galaxy_utils.models.cnn import check_integer
@@ -43,13 +43,13 @@ def conditional_gan(
     class and all 0 for the others; a dense layer. It has no batch normalisation, through which real and drawn
     images would see each other.
 
-    The other arguments make training steadier; `steady_gan` is the combination that this book uses.
+    The other arguments make training steadier; `relativistic_gan` is the combination that this book uses.
 
     Train it with `gu.fit(..., targets="conditions")`. One `compute_loss` adds the discriminator's loss, on drawn images
     whose gradient is stopped, and the generator's, through a discriminator whose weights are stopped. The history
-    holds `discriminator_loss`, `generator_loss` and `told_apart`: how often the discriminator gives a real galaxy a
-    higher score than a drawn one of the same class. At 0.5 it cannot tell, at 1 it always can; much higher for training
-    than for validation galaxies, and it knows the training galaxies by heart.
+    holds `discriminator_loss`, `generator_loss` and `ranking_accuracy`: how often the discriminator gives a real galaxy
+    a higher score than a drawn one of the same class. At 0.5 it cannot tell, at 1 it always can; much higher for
+    training than for validation galaxies, and it has memorised the training galaxies.
 
     Args:
         image_size: Side of the square images, pixels: 4, 5, 6 or 7 times a power of 2, at least 8.
@@ -67,7 +67,7 @@ def conditional_gan(
             them, and such slopes lead the generator astray.
         one_view: Whether each real galaxy is shown in that one of its eight exact views whose long axis points between
             right and lower right. A galaxy has no up: the generator then need not learn every galaxy eight times, and
-            `draw_galaxies` turns what it draws at random.
+            `generate_images` turns what it draws at random.
         grain: Whether the generator is given random pixels too, which it mixes and adds to its image as the noise of
             the sky. Without them it has to weave noise from its smooth feature maps, and a pattern comes out.
         spectral_normalisation: Whether each layer of the discriminator is divided by its largest singular value
@@ -130,12 +130,12 @@ def conditional_gan(
     )
 
 
-def steady_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1, **changes):
+def relativistic_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1, **changes):
     """Build the conditional GAN that this book uses: `conditional_gan` with what was found to help.
 
     Relativistic loss; shifts and changes of brightness before the discriminator, which is kept from getting steep;
     weights averaged over about 50 steps; every galaxy in one of its eight views; random pixels for the sky's noise.
-    Train it with `recipes.STEADY_GAN`.
+    Train it with `recipes.RELATIVISTIC_GAN`.
 
     Args:
         image_size: As in `conditional_gan`.
@@ -185,7 +185,7 @@ def smallest_side(image_size):
     return side
 
 
-def draw_galaxies(gan, labels, seed=1):
+def generate_images(gan, labels, seed=1):
     """Draw one galaxy for each label.
 
     Args:
@@ -221,11 +221,11 @@ def draw_galaxies(gan, labels, seed=1):
         images[few] = np.rint(255 * np.clip(drawn, 0, 1))
     if gan.one_view:
         for number in range(NUM_VIEWS):
-            images[views == number] = view_images(images[views == number], number)
+            images[views == number] = dihedral_view(images[views == number], number)
     return images
 
 
-def draw_synthetic(gan, dataset, split, counts, seed=1, alone=False):
+def add_generated(gan, dataset, split, counts, seed=1, alone=False):
     """Draw training images of some classes, for `add_synthetic`.
 
     Args:
@@ -262,7 +262,7 @@ def draw_synthetic(gan, dataset, split, counts, seed=1, alone=False):
             expected="at least one training galaxy of each class that is to be drawn",
         )
     labels = np.repeat(np.arange(dataset.num_classes), counts)
-    images = draw_galaxies(gan, labels, seed)
+    images = generate_images(gan, labels, seed)
     if len(images) and images.shape[1] > dataset.image_size:
         images = area_average(images, dataset.image_size)
     return SyntheticImages(
@@ -274,7 +274,7 @@ def draw_synthetic(gan, dataset, split, counts, seed=1, alone=False):
     )
 
 
-def sample_film(path, labels, every=5, seed=1):
+def sample_snapshots(path, labels, every=5, seed=1):
     """Return a callback for `gu.fit` that keeps what the generator draws every few epochs from the same vectors.
 
     Args:
@@ -287,13 +287,13 @@ def sample_film(path, labels, every=5, seed=1):
     Returns:
         A Keras callback.
     """
-    from galaxy_utils.augmentation._conditional_gan_model import SampleFilm
+    from galaxy_utils.augmentation._conditional_gan_model import SampleSnapshots
 
-    return SampleFilm(Path(path), np.asarray(labels), every, seed)
+    return SampleSnapshots(Path(path), np.asarray(labels), every, seed)
 
 
-def read_film(path):
-    """Return what a `sample_film` kept: `{epoch: images}`, epochs counted from 1, ascending.
+def read_snapshots(path):
+    """Return what a `sample_snapshots` kept: `{epoch: images}`, epochs counted from 1, ascending.
 
     Raises:
         DataError: There is no film, or the file is damaged.
@@ -301,14 +301,14 @@ def read_film(path):
     path = Path(path)
     if not path.is_file():
         raise DataError(
-            "There is no film of this training.", where=path, remedy="give sample_film to gu.fit as a callback"
+            "There is no film of this training.", where=path, remedy="give sample_snapshots to gu.fit as a callback"
         )
     with explain_read_errors("The film cannot be read.", path, remedy="delete the file and train again"):
         film = read_arrays(path)
         return {int(epoch): film[epoch] for epoch in sorted(film, key=int)}
 
 
-def write_film(path, frames):
+def write_snapshots(path, frames):
     """Write the frames of a film, atomically."""
     with locked(path):
         write_arrays(path, {str(epoch): images for epoch, images in frames.items()})

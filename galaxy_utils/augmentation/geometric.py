@@ -51,7 +51,7 @@ class _RandomLayer(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
-class RandomFlipsAndTurns(_RandomLayer):
+class RandomDihedral(_RandomLayer):
     """Show each image in one of its eight exact views, drawn at random: four quarter turns, mirrored or not.
 
     Pixels are moved, never changed, so 8-bit images stay what they were.

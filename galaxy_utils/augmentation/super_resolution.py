@@ -48,8 +48,8 @@ def super_resolution_gan(
     difference of a classifier's feature maps, in units of their own variance in the originals) and adversarial
     (cross-entropy of the discriminator's answer). They are of very different sizes, about 4e-4, 0.02 and 1 for images
     of 64 pixels, and the weights have to make up for that. Train the network with `gu.fit(..., targets="images")`. The
-    history holds `pixel_loss`, `feature_loss`, `generator_loss` (adversarial), `discriminator_loss` and `told_apart`:
-    how often the discriminator gives an original a higher score than what the generator made of it.
+    history holds `pixel_loss`, `feature_loss`, `generator_loss` (adversarial), `discriminator_loss` and
+    `ranking_accuracy`: how often the discriminator gives an original a higher score than what the generator made of it.
 
     Args:
         image_size: Side of the originals, pixels; a multiple of 16.

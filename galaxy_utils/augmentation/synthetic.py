@@ -153,7 +153,7 @@ def add_synthetic(dataset, split, synthetic):
     )
 
 
-def walk_between(model, dataset, first, second, steps=7):
+def interpolate_latent(model, dataset, first, second, steps=7):
     """Decode evenly spaced points on the straight line between two galaxies in a variational autoencoder's space.
 
     Args:

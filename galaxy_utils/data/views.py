@@ -5,13 +5,13 @@ import numpy as np
 NUM_VIEWS = 8
 
 
-def view_images(images, number):
+def dihedral_view(images, number):
     """Return square images in one of their eight views.
 
     Args:
         images: Shape (n, side, side, channels).
         number: 0 to 7; 0 is the image as it is, 1 to 3 its quarter turns, 4 to 7 those of its mirror image. The views
-            of `augmentation.RandomFlipsAndTurns`, in the same order.
+            of `augmentation.RandomDihedral`, in the same order.
 
     Returns:
         Images of the same shape and type; no pixel changes its value.
@@ -25,7 +25,7 @@ class ViewedImages:
 
     Args:
         images: Array or lazy array, shape (n, side, side, 3).
-        number: As in `view_images`.
+        number: As in `dihedral_view`.
     """
 
     def __init__(self, images, number):
@@ -34,4 +34,4 @@ class ViewedImages:
 
     def __getitem__(self, rows):
         chosen = np.asarray(self.images[rows])
-        return view_images(chosen[None], self.number)[0] if chosen.ndim == 3 else view_images(chosen, self.number)
+        return dihedral_view(chosen[None], self.number)[0] if chosen.ndim == 3 else dihedral_view(chosen, self.number)

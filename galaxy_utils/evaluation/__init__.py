@@ -1,6 +1,7 @@
 """How good predictions are, with intervals, beside what no learning at all would reach."""
 
 from galaxy_utils.evaluation import latent, resolution
+from galaxy_utils.evaluation.baselines import averaged_pixels, baselines
 from galaxy_utils.evaluation.classification import (
     Evaluation,
     accuracy_difference,
@@ -10,11 +11,10 @@ from galaxy_utils.evaluation.classification import (
     smooth_labels,
     smoothing_from_entropy,
 )
-from galaxy_utils.evaluation.controls import averaged_pixels, control_rows
-from galaxy_utils.evaluation.features import FeatureAnswers, linear_probe, nearest_neighbours
+from galaxy_utils.evaluation.features import FeaturePredictions, linear_probe, nearest_neighbours
 from galaxy_utils.evaluation.generation import (
     SampleScores,
-    features_and_answers,
+    features_and_predictions,
     frechet_distance,
     inception_score,
     kernel_distance,
@@ -30,18 +30,18 @@ from galaxy_utils.evaluation.significance import (
     paired_difference,
     power_of_comparison,
 )
-from galaxy_utils.evaluation.views import predict_eight_views
+from galaxy_utils.evaluation.views import predict_with_tta
 
 __all__ = [
     "Estimate",
     "Evaluation",
-    "FeatureAnswers",
+    "FeaturePredictions",
     "SampleScores",
     "accuracy_difference",
     "averaged_pixels",
-    "control_rows",
+    "baselines",
     "evaluate",
-    "features_and_answers",
+    "features_and_predictions",
     "frechet_distance",
     "galaxies_needed",
     "galaxy_divergences",
@@ -56,7 +56,7 @@ __all__ = [
     "nearest_real",
     "paired_difference",
     "power_of_comparison",
-    "predict_eight_views",
+    "predict_with_tta",
     "resolution",
     "score_samples",
     "shape_distances",

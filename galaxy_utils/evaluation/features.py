@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation.controls import neighbour_probabilities
+from galaxy_utils.evaluation.baselines import neighbour_probabilities
 
 # Inverse strengths of the regularisation, and numbers of neighbours, among which the validation set chooses.
 INVERSE_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -13,7 +13,7 @@ NEIGHBOURS = (5, 10, 20, 40, 80)
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureAnswers:
+class FeaturePredictions:
     """What a classifier on features answered.
 
     Attributes:
@@ -44,7 +44,7 @@ def linear_probe(features, split, *, part="test", inverse_strengths=INVERSE_STRE
         inverse_strengths: scikit-learn's `C`, ascending: the larger, the weaker the regularisation.
 
     Returns:
-        `FeatureAnswers`.
+        `FeaturePredictions`.
 
     Raises:
         ConfigurationError: An unknown part or nothing to choose from.
@@ -82,7 +82,7 @@ def linear_probe(features, split, *, part="test", inverse_strengths=INVERSE_STRE
         losses[inverse_strength] = _loss(answers(validation), labels[validation])
         if losses[inverse_strength] == min(losses.values()):
             best = inverse_strength, answers(rows)
-    return FeatureAnswers(best[1], best[0], losses)
+    return FeaturePredictions(best[1], best[0], losses)
 
 
 def nearest_neighbours(features, split, *, part="test", neighbours=NEIGHBOURS):
@@ -98,7 +98,7 @@ def nearest_neighbours(features, split, *, part="test", neighbours=NEIGHBOURS):
         neighbours: Numbers of neighbours to choose from, ascending.
 
     Returns:
-        `FeatureAnswers`.
+        `FeaturePredictions`.
 
     Raises:
         ConfigurationError: An unknown part, nothing to choose from, or fewer training galaxies than neighbours.
@@ -133,7 +133,7 @@ def nearest_neighbours(features, split, *, part="test", neighbours=NEIGHBOURS):
     }
     losses = {number: _loss(validation_votes, labels[validation]) for number, (validation_votes, _) in votes.items()}
     best = min(losses, key=losses.get)
-    return FeatureAnswers(votes[best][1], best, losses)
+    return FeaturePredictions(votes[best][1], best, losses)
 
 
 def _vectors(features, rows, view):

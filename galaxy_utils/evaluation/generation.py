@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galaxy_utils.data.views import NUM_VIEWS, view_images
+from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import DataError
 from galaxy_utils.evaluation.latent import nearest
 from galaxy_utils.evaluation.significance import check_count, percentile_interval
@@ -223,7 +223,7 @@ def score_samples(
     features, answers = {}, {}
     for name, which in chosen.items():
         several = images[which] if name == "generated" else np.asarray(dataset.images[which])
-        features[name], answers[name] = features_and_answers(classifier, several)
+        features[name], answers[name] = features_and_predictions(classifier, several)
         if feature_network is not None:
             features[name] = np.asarray(feature_network.predict(several, verbose=0), np.float64)
     wanted = {"generated": labels[chosen["generated"]], "train": everyone[chosen["train"]]}
@@ -249,7 +249,7 @@ def score_samples(
     )
 
 
-def features_and_answers(classifier, images, batch_size=64):
+def features_and_predictions(classifier, images, batch_size=64):
     """Return what a classifier's last layer takes and what it gives.
 
     Args:
@@ -309,7 +309,7 @@ def nearest_real(images, dataset, rows, *, side=16):
     real, best, which = vectors(np.asarray(dataset.images[rows])), np.full(len(images), np.inf), None
     which = np.zeros(len(images), np.int64)
     for number in range(NUM_VIEWS):
-        places, distances = nearest(real, vectors(np.ascontiguousarray(view_images(images, number))), 1)
+        places, distances = nearest(real, vectors(np.ascontiguousarray(dihedral_view(images, number))), 1)
         nearer = distances[:, 0] < best
         best[nearer], which[nearer] = distances[nearer, 0], rows[places[nearer, 0]]
     return which, best / math.sqrt(real.shape[1])

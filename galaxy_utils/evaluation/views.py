@@ -6,7 +6,7 @@ from galaxy_utils.data.views import NUM_VIEWS, ViewedImages
 from galaxy_utils.training import predict
 
 
-def predict_eight_views(model, dataset, rows, batch_size=32):
+def predict_with_tta(model, dataset, rows, batch_size=32):
     """Return class probabilities, averaged over four quarter turns of each image and of its mirror image.
 
     What a network has learnt about turned galaxies is never quite the same for all eight; the mean is better than one

@@ -47,7 +47,7 @@ def joint_autoencoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent
     return _build("joint_autoencoder_classifier", image_size, num_classes, latent_dim, dropout, seed, with_decoder=True)
 
 
-def classifier_alone(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, dropout=0.25, seed=1):
+def encoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, dropout=0.25, seed=1):
     """Build `joint_autoencoder_classifier` without its decoder: the control for what reconstruction contributes.
 
     Everything that is left is the same, down to the initial weights and the random numbers of dropout. Train it with
@@ -66,7 +66,7 @@ def classifier_alone(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, dr
     Raises:
         ConfigurationError: As in `joint_autoencoder_classifier`.
     """
-    return _build("classifier_alone", image_size, num_classes, latent_dim, dropout, seed, with_decoder=False)
+    return _build("encoder_classifier", image_size, num_classes, latent_dim, dropout, seed, with_decoder=False)
 
 
 def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decoder):

@@ -8,7 +8,7 @@ from galaxy_utils.errors import ConfigurationError
 POOLINGS = ("flatten", "average")
 
 
-def paper_1_cnn(
+def four_block_cnn(
     image_size=256, num_classes=NUM_CLASSES, pooling="flatten", augmentation=None, seed=1, block_dropout=0.25
 ):
     """Build the baseline network of paper 1 (progressive iteration, 2025), section 2.2.
@@ -28,7 +28,7 @@ def paper_1_cnn(
         pooling: `"flatten"` as in the paper, or `"average"`, which replaces that one layer by global average pooling
             and leaves everything else as it is.
         augmentation: A layer, or several in a list, that changes the images in training, such as
-            `gu.augmentation.RandomFlipsAndTurns()`. It comes before everything else; weights do not depend on it.
+            `gu.augmentation.RandomDihedral()`. It comes before everything else; weights do not depend on it.
         seed: Seed of the initial weights and of dropout: the same seed gives the same network.
         block_dropout: Share of each block's values that a training step silences, 0.25 as in the paper. 0 leaves these
             four layers out and changes nothing else, the initial weights included.
@@ -43,7 +43,7 @@ def paper_1_cnn(
     """
     check_dropout("block_dropout", block_dropout)
     return _convolutional_network(
-        "paper_1_cnn" if pooling == "flatten" else "paper_1_cnn_average_pooling",
+        "four_block_cnn" if pooling == "flatten" else "four_block_cnn_average_pooling",
         image_size,
         num_classes,
         filters=(32, 64, 128, 256),
@@ -56,7 +56,7 @@ def paper_1_cnn(
     )
 
 
-def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentation=None):
+def three_block_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentation=None):
     """Build the network of paper 2 (augmentation by adversarial networks), section 3.2.
 
     Three convolutions with 32, 64 and 128 filters, each followed by pooling; 512 neurons; softmax.
@@ -68,16 +68,16 @@ def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentation=No
         image_size: Side of the square images, in pixels; at least 8.
         num_classes: Number of classes.
         seed: Seed of the initial weights: the same seed gives the same network.
-        augmentation: As in `paper_1_cnn`.
+        augmentation: As in `four_block_cnn`.
 
     Returns:
-        A `keras.Model` with the input and output of `paper_1_cnn`.
+        A `keras.Model` with the input and output of `four_block_cnn`.
 
     Raises:
         ConfigurationError: A size, a number of classes or a seed that cannot work.
     """
     return _convolutional_network(
-        "paper_2_cnn",
+        "three_block_cnn",
         image_size,
         num_classes,
         filters=(32, 64, 128),
@@ -94,13 +94,13 @@ def paper_2_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentation=No
 SMALL_STEM, SMALL_FILTERS = 32, (64, 128, 256)
 
 
-def small_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=1, pooling="average"):
+def compact_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=1, pooling="average"):
     """Build a small network in today's manner: no large dense layer, most of its weights in the last convolutions.
 
     One 5×5 convolution that halves the image; three blocks of 2×2 max pooling and two 3×3 convolutions with 64, 128 and
     256 filters; each convolution with batch normalisation and ReLU; global average pooling; dropout 0.3; softmax. 1.2
-    million parameters at any image size. Train it with `recipes.SMALL_CNN` and with the layers of `gu.augmentation`: it
-    is the recipe that makes it good.
+    million parameters at any image size. Train it with `recipes.COMPACT_CNN` and with the layers of `gu.augmentation`:
+    it is the recipe that makes it good.
 
     The first convolution looks at 25 pixels at once and halves the image, so that a picture of 96 px costs no more than
     one of 64 px in a network that begins with 3×3 at full size, and arms and bars are drawn by twice the pixels.
@@ -108,12 +108,12 @@ def small_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=1,
     Args:
         image_size: Side of the square images, in pixels; at least 16.
         num_classes: Number of classes.
-        augmentation: As in `paper_1_cnn`.
+        augmentation: As in `four_block_cnn`.
         seed: Seed of the initial weights and of dropout: the same seed gives the same network.
         pooling: `"average"`, or `"flatten"` to see what average pooling is good for.
 
     Returns:
-        A `keras.Model` with the input and output of `paper_1_cnn`.
+        A `keras.Model` with the input and output of `four_block_cnn`.
 
     Raises:
         ConfigurationError: A size, a number of classes, a pooling or a seed that cannot work.
@@ -151,7 +151,7 @@ def small_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=1,
         dtype="float32",
         name="class_probabilities",
     )(x)
-    return keras.Model(images, probabilities, name="small_cnn")
+    return keras.Model(images, probabilities, name="compact_cnn")
 
 
 def _convolutional_network(

@@ -121,7 +121,7 @@ def backbone_classifier(
         dropout: Share of them (without them, of the pooled features) that each training step silences.
         batch_statistics_momentum: Momentum of the unfrozen batch normalisation, from 0 up to, but not, 1; `None` keeps
             the statistics that were loaded, in training too. ConvNeXt has no batch normalisation.
-        augmentation: As in `paper_1_cnn`.
+        augmentation: As in `four_block_cnn`.
         seed: Seed of random weights and of dropout: the same seed gives the same network.
 
     Returns:

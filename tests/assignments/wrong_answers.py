@@ -204,9 +204,9 @@ def build(seed):
         },
         "q3": {
             "a learning rate that does not arrive anywhere": """
-recipe = gu.recipes.SMALL_CNN.replace(epochs=2, learning_rate=1e-6)
+recipe = gu.recipes.COMPACT_CNN.replace(epochs=2, learning_rate=1e-6)
 """,
-            "over the budget of epochs": "recipe = gu.recipes.SMALL_CNN.replace(epochs=60)",
+            "over the budget of epochs": "recipe = gu.recipes.COMPACT_CNN.replace(epochs=60)",
             "a dictionary": "recipe = {'epochs': 10, 'label_smoothing': 0.1}",
         },
         "q4": {
@@ -368,7 +368,7 @@ def nearest_known(images, known):
     from sklearn.metrics.pairwise import euclidean_distances
     flat = known.reshape(len(known), -1) / 255
     each = np.array([
-        euclidean_distances(view_images(images, n).reshape(len(images), -1) / 255, flat) for n in range(4)
+        euclidean_distances(dihedral_view(images, n).reshape(len(images), -1) / 255, flat) for n in range(4)
     ]).min(axis=0) / flat.shape[1] ** 0.5
     return each.argmin(axis=1), each.min(axis=1)
 """,
@@ -380,7 +380,7 @@ def nearest_known(images, known):
             "subtracted as 8-bit numbers": """
 def nearest_known(images, known):
     each = np.array([
-        np.sqrt(np.mean(((view_images(images, n)[:, None] - known[None]) / 255) ** 2, axis=(2, 3, 4)))
+        np.sqrt(np.mean(((dihedral_view(images, n)[:, None] - known[None]) / 255) ** 2, axis=(2, 3, 4)))
         for n in range(8)
     ]).min(axis=0)
     return each.argmin(axis=1), each.min(axis=1)

@@ -8,9 +8,9 @@ import galaxy_utils as gu
 from galaxy_utils.augmentation import (
     add_synthetic,
     denoising_autoencoder,
+    interpolate_latent,
     make_synthetic,
     variational_autoencoder,
-    walk_between,
 )
 from galaxy_utils.errors import ConfigurationError
 
@@ -142,7 +142,7 @@ def test_resampled_copies_differ_from_each_other_and_follow_the_seed(trained, ga
 def test_the_baseline_trains_on_both_through_the_same_fit(trained, galaxies, split):
     model, _ = trained["variational_autoencoder"]
     longer, parts = add_synthetic(galaxies, split, make_synthetic(model, galaxies, split, 0.5))
-    network = gu.models.paper_1_cnn(16, 4, pooling="average")
+    network = gu.models.four_block_cnn(16, 4, pooling="average")
     run = gu.fit(network, longer, parts, RECIPE.replace(epochs=3, learning_rate=1e-3), progress=False)
     assert run.history["loss"][-1] < run.history["loss"][0]
     assert gu.predict(network, galaxies, split.test).shape == (len(split.test), 4)
@@ -150,7 +150,7 @@ def test_the_baseline_trains_on_both_through_the_same_fit(trained, galaxies, spl
 
 def test_a_walk_begins_and_ends_at_its_galaxies(trained, galaxies):
     model, _ = trained["variational_autoencoder"]
-    walk = walk_between(model, galaxies, 3, 8, steps=5)
+    walk = interpolate_latent(model, galaxies, 3, 8, steps=5)
     assert walk.shape == (5, 16, 16, 3) and walk.dtype == np.uint8
     ends = gu.reconstruct(model, galaxies, [3, 8])
     assert np.abs(walk[[0, -1]].astype(int) - ends).max() <= 1
@@ -200,6 +200,6 @@ def test_images_of_another_size_are_refused(trained, galaxies, split):
 
 def test_walks_need_a_latent_vector_and_two_ends(trained, galaxies):
     with pytest.raises(ConfigurationError, match="denoising_autoencoder"):
-        walk_between(trained["denoising_autoencoder"][0], galaxies, 0, 1)
+        interpolate_latent(trained["denoising_autoencoder"][0], galaxies, 0, 1)
     with pytest.raises(ConfigurationError, match="found: 1"):
-        walk_between(trained["variational_autoencoder"][0], galaxies, 0, 1, steps=1)
+        interpolate_latent(trained["variational_autoencoder"][0], galaxies, 0, 1, steps=1)

@@ -11,16 +11,16 @@ from toy_galaxies import WatchedImages
 
 import galaxy_utils as gu
 from galaxy_utils.augmentation import (
-    RandomFlipsAndTurns,
+    RandomDihedral,
+    add_generated,
     add_synthetic,
     conditional_gan,
-    draw_galaxies,
-    draw_synthetic,
-    read_film,
-    sample_film,
-    steady_gan,
+    generate_images,
+    read_snapshots,
+    relativistic_gan,
+    sample_snapshots,
 )
-from galaxy_utils.data.views import view_images
+from galaxy_utils.data.views import dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
@@ -42,20 +42,20 @@ def equal(first, second):
 
 
 def test_it_learns_to_draw_what_it_is_asked_for(galaxies, split):
-    gan = steady_gan(16, 4)
+    gan = relativistic_gan(16, 4)
     run = train(gan, galaxies, split, gu.Recipe("test", 30, 16, 1e-3, beta_1=0.5))
     labels = np.repeat(np.arange(4), 25)
-    drawn = draw_galaxies(gan, labels).astype(float)
+    drawn = generate_images(gan, labels).astype(float)
     # Red or blue, and small or large, as the class says.
     redness = (drawn[..., 0] - drawn[..., 2]).sum(axis=(1, 2))
     light = drawn.sum(axis=(1, 2, 3))
     assert np.mean((redness > 0) == (labels % 2 == 0)) > 0.9
     assert light[labels >= 2].mean() > 1.5 * light[labels < 2].mean()
-    assert len(run.history["told_apart"]) == 30 and "discriminator loss" in str(run)
+    assert len(run.history["ranking_accuracy"]) == 30 and "discriminator loss" in str(run)
     # No two are the same, and the seed decides.
     assert len(np.unique(drawn.reshape(100, -1), axis=0)) == 100
-    assert np.array_equal(draw_galaxies(gan, labels), drawn) and not np.array_equal(
-        draw_galaxies(gan, labels, 2), drawn
+    assert np.array_equal(generate_images(gan, labels), drawn) and not np.array_equal(
+        generate_images(gan, labels, 2), drawn
     )
 
 
@@ -92,13 +92,13 @@ def test_training_only_sees_the_training_part(galaxies, split):
         return [w for part in (gan.generator, gan.averaged_generator, gan.discriminator) for w in values(part)]
 
     def weights_after(images):
-        watched, gan = WatchedImages(images), steady_gan(16, 4)
+        watched, gan = WatchedImages(images), relativistic_gan(16, 4)
         train(gan, galaxies.replace(images=watched, fingerprint="watched"), split, QUICK.replace(epochs=2))
         assert not np.isin(np.concatenate([np.ravel(rows) for rows in watched.reads]), split.test).any()
         return weights_of(gan)
 
     trained = weights_after(galaxies.images)
-    assert equal(trained, weights_after(scrambled)) and not equal(trained, weights_of(steady_gan(16, 4)))
+    assert equal(trained, weights_after(scrambled)) and not equal(trained, weights_of(relativistic_gan(16, 4)))
 
 
 class Killed(Exception):
@@ -119,8 +119,8 @@ def test_it_resumes_bit_for_bit_with_its_film(galaxies, split, tmp_path):
     asked_for = np.arange(4)
 
     def run(name, kill=()):
-        gan = steady_gan(16, 4)
-        film = sample_film(tmp_path / f"{name}.film.npz", asked_for, every=2)
+        gan = relativistic_gan(16, 4)
+        film = sample_snapshots(tmp_path / f"{name}.film.npz", asked_for, every=2)
         callbacks = [film, *(KilledAfter(epochs) for epochs in kill)]
         options = {"checkpoint": tmp_path / f"{name}.npz", "callbacks": callbacks}
         return gan, train(gan, galaxies, split, QUICK.replace(epochs=4), **options)
@@ -131,11 +131,11 @@ def test_it_resumes_bit_for_bit_with_its_film(galaxies, split, tmp_path):
     resumed, resumed_run = run("parts")
     assert resumed_run.resumed_from == 2
     assert equal(values(whole), values(resumed)) and whole_run.history == resumed_run.history
-    films = [read_film(tmp_path / f"{name}.film.npz") for name in ("whole", "parts")]
+    films = [read_snapshots(tmp_path / f"{name}.film.npz") for name in ("whole", "parts")]
     assert list(films[0]) == list(films[1]) == [1, 2, 4]
     for first, second in zip(films[0].values(), films[1].values(), strict=True):
         np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(films[0][4], draw_galaxies(whole, asked_for))
+    np.testing.assert_array_equal(films[0][4], generate_images(whole, asked_for))
     # A finished checkpoint gives the generator back without a step of training.
     again, again_run = run("whole")
     assert again_run.resumed_from == 4 and equal(values(whole), values(again))
@@ -143,7 +143,7 @@ def test_it_resumes_bit_for_bit_with_its_film(galaxies, split, tmp_path):
 
 def test_a_checkpoint_of_another_gan_is_refused(galaxies, split, tmp_path):
     train(conditional_gan(16, 4), galaxies, split, QUICK.replace(epochs=1), checkpoint=tmp_path / "gan.npz")
-    for changes in ({"loss": "relativistic"}, {"one_view": True}, {"augmentation": RandomFlipsAndTurns()}):
+    for changes in ({"loss": "relativistic"}, {"one_view": True}, {"augmentation": RandomDihedral()}):
         with pytest.raises(ConfigurationError, match="another training"):
             train(conditional_gan(16, 4, **changes), galaxies, split, QUICK, checkpoint=tmp_path / "gan.npz")
 
@@ -155,12 +155,12 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_weights(galaxie
                 self.good = self.model.get_weights()
                 self.model.generator.weights[0].assign(np.full(self.model.generator.weights[0].shape, np.nan))
 
-    gan, poison = steady_gan(16, 4), Poison()
+    gan, poison = relativistic_gan(16, 4), Poison()
     with pytest.raises(FloatingPointError, match="(?s)epoch 3 is nan.*learning rate.*after epoch 2"):
         train(gan, galaxies, split, QUICK, callbacks=[poison], checkpoint=tmp_path / "gan.npz")
     assert equal(gan.get_weights(), poison.good)
-    assert np.isfinite(draw_galaxies(gan, np.arange(4)).astype(float)).all()
-    again = steady_gan(16, 4)
+    assert np.isfinite(generate_images(gan, np.arange(4)).astype(float)).all()
+    again = relativistic_gan(16, 4)
     assert train(again, galaxies, split, QUICK, checkpoint=tmp_path / "gan.npz").resumed_from == 2
 
 
@@ -182,7 +182,7 @@ def test_one_view_is_the_same_for_all_eight():
     along, across = column * 0.866 + row * 0.5, row * 0.866 - column * 0.5
     image = np.exp(-(along**2) / 18 - across**2 / 4) * (1 + 0.3 * np.tanh(along))
     image = np.repeat(image[None, ..., None], 3, axis=-1).astype(np.float32)
-    shown = [np.asarray(OneView()(view_images(image, number))) for number in range(8)]
+    shown = [np.asarray(OneView()(dihedral_view(image, number))) for number in range(8)]
     for other in shown:
         np.testing.assert_allclose(other, image, atol=1e-6)
 
@@ -223,20 +223,25 @@ def test_the_penalty_is_the_squared_gradient_of_the_score(galaxies):
 
 
 def test_drawn_images_train_with_the_real_ones_and_leave_the_others_alone(galaxies, split):
-    gan = steady_gan(16, 4)  # Untrained: what matters is where its images go.
-    synthetic = draw_synthetic(gan, galaxies, split, np.array([3, 0, 0, 5]))
+    gan = relativistic_gan(16, 4)  # Untrained: what matters is where its images go.
+    synthetic = add_generated(gan, galaxies, split, np.array([3, 0, 0, 5]))
     longer, parts = add_synthetic(galaxies, split, synthetic)
     new = np.setdiff1d(parts.train, split.train)
     np.testing.assert_array_equal(longer.labels[new], [0] * 3 + [3] * 5)
     np.testing.assert_array_equal(longer.images[new], synthetic.images)
     np.testing.assert_array_equal(longer.vote_fractions[new], np.eye(4)[longer.labels[new]])
     # A larger network's images come at the dataset's size.
-    assert draw_synthetic(steady_gan(32, 4), galaxies, split, np.array([1, 0, 0, 1])).images.shape == (2, 16, 16, 3)
+    assert add_generated(relativistic_gan(32, 4), galaxies, split, np.array([1, 0, 0, 1])).images.shape == (
+        2,
+        16,
+        16,
+        3,
+    )
     for part in ("validation", "test"):
         np.testing.assert_array_equal(parts.part(part), split.part(part))
     # Nobody shares a group with them.
     assert len(np.unique(parts.groups[new])) == 8 and not np.isin(parts.groups[new], split.groups).any()
-    alone = draw_synthetic(gan, galaxies, split, np.array([3, 0, 0, 5]), alone=True)
+    alone = add_generated(gan, galaxies, split, np.array([3, 0, 0, 5]), alone=True)
     np.testing.assert_array_equal(add_synthetic(galaxies, split, alone)[1].train, new)
     other = gu.split(galaxies, fractions=(0.6, 0.2, 0.2), seed=2)
     with pytest.raises(ConfigurationError, match="would leak"):
@@ -252,8 +257,8 @@ def test_drawn_images_train_with_the_real_ones_and_leave_the_others_alone(galaxi
         (lambda: conditional_gan(16, averaging=1.0), ConfigurationError, "found: 1.0"),
         (lambda: conditional_gan(16, smoothness=-1), ConfigurationError, "found: -1"),
         (lambda: conditional_gan(16, latent_dim=0), ConfigurationError, "found: 0"),
-        (lambda: draw_galaxies(conditional_gan(16, 4), [4]), ConfigurationError, "0 to 3"),
-        (lambda: read_film("nowhere.npz"), DataError, "nowhere.npz"),
+        (lambda: generate_images(conditional_gan(16, 4), [4]), ConfigurationError, "0 to 3"),
+        (lambda: read_snapshots("nowhere.npz"), DataError, "nowhere.npz"),
     ],
 )
 def test_what_cannot_be_is_refused(call, error, named):
@@ -271,23 +276,24 @@ ON_JAX = """
 import keras, numpy as np
 from toy_galaxies import toy_galaxies
 import galaxy_utils as gu
-from galaxy_utils.augmentation import draw_galaxies, steady_gan
+from galaxy_utils.augmentation import generate_images, relativistic_gan
 
 assert keras.backend.backend() == "jax"
 galaxies = toy_galaxies(noise=20)
 split = gu.split(galaxies, fractions=(0.6, 0.2, 0.2))
 recipe = gu.Recipe("test", 3, 16, 1e-3, beta_1=0.5)
-gan = steady_gan(16, 4)
+gan = relativistic_gan(16, 4)
 before = [part.get_weights()[0] for part in (gan.generator, gan.averaged_generator, gan.discriminator)]
 run = gu.fit(gan, galaxies, split, recipe, targets="conditions", checkpoint="gan.npz", progress=False)
 after = [part.get_weights()[0] for part in (gan.generator, gan.averaged_generator, gan.discriminator)]
 assert not any(np.array_equal(*pair) for pair in zip(before, after))
-assert all(np.isfinite(values).all() for values in run.history.values()) and 0 < run.history["told_apart"][-1] <= 1
-drawn = draw_galaxies(gan, np.arange(4))
-again = steady_gan(16, 4)
+assert all(np.isfinite(values).all() for values in run.history.values())
+    assert 0 < run.history["ranking_accuracy"][-1] <= 1
+drawn = generate_images(gan, np.arange(4))
+again = relativistic_gan(16, 4)
 run = gu.fit(again, galaxies, split, recipe, targets="conditions", checkpoint="gan.npz", progress=False)
 assert run.resumed_from == 3
-np.testing.assert_array_equal(draw_galaxies(again, np.arange(4)), drawn)
+np.testing.assert_array_equal(generate_images(again, np.arange(4)), drawn)
 print("all is well")
 """
 

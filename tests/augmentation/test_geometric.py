@@ -11,14 +11,14 @@ from scipy import ndimage
 
 import galaxy_utils as gu
 from galaxy_utils.augmentation.geometric import (
-    RandomFlipsAndTurns,
+    RandomDihedral,
     RandomRotationZoomShift,
     RandomShiftAndBrightness,
     move_images,
 )
 from galaxy_utils.errors import ConfigurationError
 
-LAYERS = (RandomFlipsAndTurns, RandomRotationZoomShift)
+LAYERS = (RandomDihedral, RandomRotationZoomShift)
 
 
 def images(count=4, side=16, seed=1):
@@ -32,7 +32,7 @@ def eight_views(image):
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_every_image_is_exactly_one_of_its_eight_views_and_all_are_equally_likely(dtype):
     repeated = np.repeat(images(1, 6), 4000, axis=0).astype(dtype)
-    shown = np.asarray(RandomFlipsAndTurns(seed=3)(repeated, training=True))
+    shown = np.asarray(RandomDihedral(seed=3)(repeated, training=True))
     assert shown.dtype == dtype
     counts = [int(np.sum((shown == view).all(axis=(1, 2, 3)))) for view in eight_views(repeated[0])]
     assert sum(counts) == 4000
@@ -42,7 +42,7 @@ def test_every_image_is_exactly_one_of_its_eight_views_and_all_are_equally_likel
 
 def test_images_do_not_mix():
     batch = images(64)
-    shown = np.asarray(RandomFlipsAndTurns(seed=5)(batch, training=True))
+    shown = np.asarray(RandomDihedral(seed=5)(batch, training=True))
     for before, after in zip(batch, shown, strict=True):
         assert any(np.array_equal(view, after) for view in eight_views(before))
 
@@ -67,8 +67,8 @@ def test_the_seed_alone_decides_and_every_call_draws_anew(layer):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layers_survive_saving(layer, tmp_path):
-    options = {} if layer is RandomFlipsAndTurns else {"rotation": 30.0, "zoom": 0.1, "shift": 0.2}
-    network = gu.models.paper_1_cnn(16, augmentation=layer(seed=7, **options))
+    options = {} if layer is RandomDihedral else {"rotation": 30.0, "zoom": 0.1, "shift": 0.2}
+    network = gu.models.four_block_cnn(16, augmentation=layer(seed=7, **options))
     network.save(tmp_path / "network.keras")
     restored = keras.models.load_model(tmp_path / "network.keras")
     kept = restored.layers[1].get_config()
@@ -77,10 +77,10 @@ def test_layers_survive_saving(layer, tmp_path):
     np.testing.assert_array_equal(network.predict(images(), verbose=0), restored.predict(images(), verbose=0))
 
 
-@pytest.mark.parametrize("build", [gu.models.paper_1_cnn, gu.models.paper_2_cnn, gu.models.small_cnn])
+@pytest.mark.parametrize("build", [gu.models.four_block_cnn, gu.models.three_block_cnn, gu.models.compact_cnn])
 def test_augmentation_changes_nothing_else_in_the_network(build):
     plain = build(16)
-    augmented = build(16, augmentation=[RandomFlipsAndTurns(), RandomRotationZoomShift()])
+    augmented = build(16, augmentation=[RandomDihedral(), RandomRotationZoomShift()])
     assert [layer.name for layer in augmented.layers if not isinstance(layer, LAYERS)] == [
         layer.name for layer in plain.layers
     ]
@@ -94,7 +94,7 @@ def test_brightness_keeps_its_fractions_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         batch = images().astype("float32") + 0.03
-        shown = np.asarray(RandomFlipsAndTurns()(batch, training=True))
+        shown = np.asarray(RandomDihedral()(batch, training=True))
         assert shown.dtype == np.float32 and set(np.unique(shown)) == set(np.unique(batch))
     finally:
         keras.config.set_dtype_policy("float32")
@@ -165,11 +165,11 @@ def test_draws_stay_within_their_limits():
 @pytest.mark.parametrize(
     "build, named",
     [
-        (lambda: RandomFlipsAndTurns(seed=-1), "-1"),
+        (lambda: RandomDihedral(seed=-1), "-1"),
         (lambda: RandomRotationZoomShift(rotation=181), "181"),
         (lambda: RandomRotationZoomShift(zoom=-0.1), "-0.1"),
         (lambda: RandomRotationZoomShift(shift=0.6), "0.6"),
-        (lambda: RandomFlipsAndTurns()(np.zeros((1, 8, 9, 3), "float32"), training=True), r"\(1, 8, 9, 3\)"),
+        (lambda: RandomDihedral()(np.zeros((1, 8, 9, 3), "float32"), training=True), r"\(1, 8, 9, 3\)"),
     ],
 )
 def test_what_cannot_work_is_refused(build, named):
@@ -194,7 +194,7 @@ augmentation = gu.augmentation
 galaxies, split = toy_galaxies(64), toy_split(64)
 recipe = gu.Recipe("test", epochs=1, batch_size=16)
 images = keras.Input((16, 16, 3))
-moved = augmentation.RandomRotationZoomShift()(augmentation.RandomFlipsAndTurns()(images))
+moved = augmentation.RandomRotationZoomShift()(augmentation.RandomDihedral()(images))
 averages = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(moved))
 network = keras.Model(images, keras.layers.Dense(4, activation="softmax")(averages))
 assert np.isfinite(gu.fit(network, galaxies, split, recipe, progress=False).history["loss"][0])
@@ -257,7 +257,7 @@ def test_gradients_pass_through_shifts():
     np.testing.assert_allclose(gradient.sum(axis=(1, 2, 3)), 8 * 8 * 3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("layer", [RandomFlipsAndTurns, RandomRotationZoomShift, RandomShiftAndBrightness])
+@pytest.mark.parametrize("layer", [RandomDihedral, RandomRotationZoomShift, RandomShiftAndBrightness])
 def test_names_do_not_depend_on_what_was_built_before(layer):
     # A checkpoint would otherwise be refused by a program that has built another network first.
     first, second = layer(), layer()

@@ -116,7 +116,7 @@ def test_only_chapters_on_pretrained_weights_run_again_when_those_change(tmp_pat
 @pytest.mark.parametrize(
     ("options", "listed"),
     [
-        (("--profile", "dmo"), ("smoke", "demo", "full", "Did you mean 'demo'")),
+        (("--profile", "dmo"), ("smoke", "demo", "gpu", "full", "Did you mean 'demo'")),
         (("--dataset", __file__), (".h5", "folder")),
         (("--dataset", "galaxy11"), ("simulated", "galaxy10", "folder")),
         (("--jobs", "two"), ("jobs", "a whole number from 1 to")),

@@ -55,9 +55,9 @@ def train_judge(settings):
     profile = gu.get_profile("smoke")
     prepared = gu.prepare(gu.load(settings.dataset, profile=profile, seed=1), profile.image_size, profile.crop_fraction)
     split = gu.split(prepared, seed=1)
-    judge = gu.models.small_cnn(prepared.image_size, 4, gu.augmentation.RandomFlipsAndTurns(1), 1)
+    judge = gu.models.compact_cnn(prepared.image_size, 4, gu.augmentation.RandomDihedral(1), 1)
     path = report_path("08_super_resolution", "judge", prepared.name, profile)
-    recipe = gu.recipes.SMALL_CNN.replace(epochs=1)
+    recipe = gu.recipes.COMPACT_CNN.replace(epochs=1)
     run = gu.fit(judge, prepared, split, recipe, seed=1, checkpoint=path.with_name("checkpoint_1.npz"), progress=False)
     answers = gu.predict(judge, prepared, split.test)
     score = gu.evaluate(answers, prepared.labels[split.test], prepared.class_names, bootstrap_samples=50)
@@ -81,8 +81,8 @@ def test_what_is_written_is_what_keras_has_and_says(play_network, settings):
     profile = gu.get_profile("smoke")
     prepared = gu.prepare(gu.load(settings.dataset, profile=profile, seed=1), 32, 0.5)
     split = gu.split(prepared, seed=1)
-    judge = gu.models.small_cnn(32, 4, gu.augmentation.RandomFlipsAndTurns(1), 1)
-    gu.fit(judge, prepared, split, gu.recipes.SMALL_CNN.replace(epochs=1), seed=1, progress=False)
+    judge = gu.models.compact_cnn(32, 4, gu.augmentation.RandomDihedral(1), 1)
+    gu.fit(judge, prepared, split, gu.recipes.COMPACT_CNN.replace(epochs=1), seed=1, progress=False)
     test_images = {prepared.images[row].tobytes(): int(prepared.labels[row]) for row in split.test}
     pixels = [base64.b64decode(picture["pixels"]) for picture in data["pictures"]]
     images = np.stack([np.frombuffer(each, np.uint8).reshape(32, 32, 3) for each in pixels])

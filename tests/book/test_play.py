@@ -16,7 +16,7 @@ from toy_galaxies import toy_galaxies
 import galaxy_utils as gu
 from galaxy_utils.errors import DataError
 from galaxy_utils.evaluation import latent
-from galaxy_utils.recipes import PAPER_2_CNN
+from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "book"))
@@ -50,7 +50,7 @@ def settings(source, tmp_path):
     ledger = gu.Ledger.create(
         chapters / "11_progressive_iteration" / "ledger" / "ledger.jsonl", galaxies, split, seeds=(1, 2)
     )
-    proposal = ledger.propose("the start", PAPER_2_CNN)
+    proposal = ledger.propose("the start", THREE_BLOCK_CNN)
     for seed in proposal.seeds:
         proposal.add(toy_measurement((galaxies, split), seed))
     proposal.decide()

@@ -13,7 +13,7 @@ from toy_galaxies import toy_galaxies, toy_split
 from galaxy_utils.errors import DataError
 from galaxy_utils.evaluation import evaluate
 from galaxy_utils.profiles import get_profile
-from galaxy_utils.recipes import PAPER_1_CNN
+from galaxy_utils.recipes import FOUR_BLOCK_CNN
 from galaxy_utils.report import write_report
 from galaxy_utils.training import TrainingRun
 
@@ -29,7 +29,7 @@ def leave_report(model="paper 1", profile="demo", seed=1, **changes):
     random = np.random.default_rng(seed)
     answers = random.dirichlet(np.ones(galaxies.num_classes), len(split.test))
     history = {name: [0.5] for name in ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")}
-    run = TrainingRun("toy", PAPER_1_CNN.replace(epochs=1), seed, history, 1, False, False, 0, 12.3)
+    run = TrainingRun("toy", FOUR_BLOCK_CNN.replace(epochs=1), seed, history, 1, False, False, 0, 12.3)
     evaluation = evaluate(answers, galaxies.labels[split.test], galaxies.class_names)
     return write_report("03_a_baseline_cnn", model, evaluation, run=run, split=split, dataset=galaxies, profile=profile)
 

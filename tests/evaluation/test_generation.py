@@ -6,7 +6,7 @@ import pytest
 from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
-from galaxy_utils.data.views import view_images
+from galaxy_utils.data.views import dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.generation import (
     frechet_distance,
@@ -81,7 +81,7 @@ def judged():
     """Toy galaxies, their split, and a classifier that has learned them."""
     galaxies = toy_galaxies(num_galaxies=400, noise=20)
     split = gu.split(galaxies, fractions=(0.5, 0.1, 0.4))
-    network = gu.models.paper_1_cnn(16, 4, pooling="average")
+    network = gu.models.four_block_cnn(16, 4, pooling="average")
     recipe = gu.Recipe("test", epochs=6, batch_size=16, learning_rate=3e-3)
     gu.fit(network, galaxies, split, recipe, progress=False)
     return galaxies, split, network
@@ -131,7 +131,7 @@ def test_the_three_sets_have_equal_classes_and_sizes(judged):
 def test_a_copy_is_found_however_it_was_turned(judged, number):
     galaxies, split, _ = judged
     copied = split.train[[3, 8]]
-    copies = view_images(galaxies.images[copied], number)
+    copies = dihedral_view(galaxies.images[copied], number)
     rows, distances = nearest_real(copies, galaxies, split.train)
     np.testing.assert_array_equal(rows, copied)
     np.testing.assert_allclose(distances, 0, atol=1e-3)

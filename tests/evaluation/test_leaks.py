@@ -10,7 +10,7 @@ from toy_galaxies import toy_galaxies
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import leaks
 from galaxy_utils.evaluation.leaks import Claim
-from galaxy_utils.models import paper_2_cnn
+from galaxy_utils.models import three_block_cnn
 from galaxy_utils.recipes import Recipe
 
 
@@ -93,7 +93,7 @@ def test_a_network_that_saw_the_answers_makes_a_claim():
     one, watched = (
         leaks.make_claim(
             "copies on both sides",
-            lambda seed: paper_2_cnn(16, 4, seed=seed),
+            lambda seed: three_block_cnn(16, 4, seed=seed),
             galaxies,
             lambda seed: leaks.divide_at_random(pool, 0.2, seed),
             judge,

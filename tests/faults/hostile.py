@@ -414,7 +414,7 @@ def open_folder_of(path):
 
 @functools.cache
 def network():
-    return gu.models.paper_2_cnn(SIDE, 4)
+    return gu.models.three_block_cnn(SIDE, 4)
 
 
 def train(path):
@@ -478,7 +478,7 @@ def write_ledger(folder):
     path = folder / "artifacts" / "ledger.jsonl"
     book = gu.Ledger.create(path, *toy_survey(), seeds=(1, 2))
     for number in range(3):
-        proposal = book.propose(f"round {number}", gu.recipes.PAPER_2_CNN, width=number)
+        proposal = book.propose(f"round {number}", gu.recipes.THREE_BLOCK_CNN, width=number)
         for seed in proposal.seeds:
             proposal.add(toy_measurement(toy_survey(), seed, 1.0 + number))
         proposal.decide()
@@ -513,16 +513,16 @@ def open_split(path):
     return gu.Split.load(path, toy_galaxies()).hash
 
 
-def write_film(folder):
+def write_snapshots(folder):
     path = folder / "artifacts" / "film.npz"
-    from galaxy_utils.augmentation.conditional_gan import write_film as write
+    from galaxy_utils.augmentation.conditional_gan import write_snapshots as write
 
     write(path, {1: np.zeros((2, 8, 8, 3), np.uint8), 5: np.ones((2, 8, 8, 3), np.uint8)})
     return path
 
 
 def open_film(path):
-    frames = gu.augmentation.read_film(path)
+    frames = gu.augmentation.read_snapshots(path)
     return digest(list(frames), *frames.values())
 
 
@@ -597,7 +597,7 @@ KINDS = (
     Kind("ledger", write_ledger, open_ledger, (*DAMAGES, *8 * (edited_journal,)), certain=DAMAGES),
     Kind("answers", write_answers, open_answers, (*DAMAGES, *ARCHIVES), certain=DAMAGES),
     Kind("split", write_split, open_split, (*DAMAGES, *6 * (edited_json,)), certain=(*DAMAGES, edited_json)),
-    Kind("film", write_film, open_film, (*DAMAGES, *ARCHIVES), certain=DAMAGES),
+    Kind("film", write_snapshots, open_film, (*DAMAGES, *ARCHIVES), certain=DAMAGES),
     Kind("prepared images", write_prepared, open_prepared, (*DAMAGES, npy_with_another_header), remade=True),
     Kind("decoded folder", write_decoded, open_decoded, (*DAMAGES, npy_with_another_header), remade=True),
     Kind("frozen features", write_features, open_features, (*DAMAGES, npy_with_another_header), remade=True),

@@ -95,7 +95,7 @@ def three_rounds(folder, begin, note):
     for number in range(3):
         names.append(f"{os.getpid()} {number}")
         while True:
-            proposal = book.propose(names[-1], gu.recipes.PAPER_2_CNN, reference=bool(book.rounds), label=names[-1])
+            proposal = book.propose(names[-1], gu.recipes.THREE_BLOCK_CNN, reference=bool(book.rounds), label=names[-1])
             for seed in proposal.seeds:
                 proposal.add(toy_measurement(survey, seed))
             try:

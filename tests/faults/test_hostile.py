@@ -144,7 +144,7 @@ def odd_settings():
                 continue  # a number that only a training can refuse
             if (field, value) == ("batch_size", 2**70):
                 continue
-            yield f"recipe {field}", value, functools.partial(gu.recipes.SMALL_CNN.replace, **{field: value})
+            yield f"recipe {field}", value, functools.partial(gu.recipes.COMPACT_CNN.replace, **{field: value})
         if isinstance(value, str):
             for option in ("--profile", "--seed", "--dataset"):
                 yield option, value, functools.partial(build["read_settings"], [f"{option}={value}"])

@@ -212,6 +212,6 @@ def test_no_archive_is_unpacked_to_names_of_its_own(tmp_path):
     assert sorted(read_arrays(tmp_path / "a.npz")) == ["../../outside", "/etc/outside"]
     assert sorted(Path(tmp_path).parent.rglob("*")) == before
     with pytest.raises(GalaxyUtilsError):
-        from galaxy_utils.augmentation import read_film
+        from galaxy_utils.augmentation import read_snapshots
 
-        read_film(tmp_path / "a.npz")
+        read_snapshots(tmp_path / "a.npz")

@@ -20,7 +20,7 @@ from harness import REPOSITORY, WHOLE_TABLE, answer, recorded, started, undistur
 from galaxy_utils.errors import GalaxyUtilsError, StorageError
 
 TRIES = 20 if WHOLE_TABLE else 2
-TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.paper_2_cnn,)
+TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.three_block_cnn,)
 # How a process gets little memory is explained there.
 MEMORY = runpy.run_path(str(REPOSITORY / "benchmarks" / "memory_full_size.py"))
 
@@ -172,7 +172,7 @@ import galaxy_utils as gu
 galaxies = gu.load(sys.argv[1])
 prepared = gu.prepare(galaxies, 64, 1.0)
 parts = gu.split(prepared).with_fewer(64)
-model = gu.models.small_cnn(64)
+model = gu.models.compact_cnn(64)
 gu.fit(model, prepared, parts, gu.Recipe("short", epochs=1, batch_size=8), progress=False)
 print(len(prepared), gu.predict(model, prepared, parts.test[:64]).shape)
 """

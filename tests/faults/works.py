@@ -98,20 +98,20 @@ def _train(model, targets, folder, begin, note, galaxies=None, callbacks=()):
     return digest(*(keras.ops.convert_to_numpy(variable) for variable in model.variables), run.history)
 
 
-def paper_1_cnn(folder, begin, note):
+def four_block_cnn(folder, begin, note):
     """Train paper 1's network."""
-    return _train(gu.models.paper_1_cnn(SIDE, 4), "labels", folder, begin, note)
+    return _train(gu.models.four_block_cnn(SIDE, 4), "labels", folder, begin, note)
 
 
-def paper_2_cnn(folder, begin, note):
+def three_block_cnn(folder, begin, note):
     """Train paper 2's network, with augmentation, whose random numbers are part of the state."""
-    moving = gu.augmentation.RandomFlipsAndTurns(seed=1)
-    return _train(gu.models.paper_2_cnn(SIDE, 4, augmentation=moving), "labels", folder, begin, note)
+    moving = gu.augmentation.RandomDihedral(seed=1)
+    return _train(gu.models.three_block_cnn(SIDE, 4, augmentation=moving), "labels", folder, begin, note)
 
 
-def small_cnn(folder, begin, note):
+def compact_cnn(folder, begin, note):
     """Train the book's small network."""
-    return _train(gu.models.small_cnn(32, 4), "labels", folder, begin, note, toy_galaxies(GALAXIES, side=32))
+    return _train(gu.models.compact_cnn(32, 4), "labels", folder, begin, note, toy_galaxies(GALAXIES, side=32))
 
 
 def joint_autoencoder(folder, begin, note):
@@ -140,17 +140,17 @@ def fine_tuning(folder, begin, note):
 def conditional_gan(folder, begin, note):
     """Train the conditional GAN, filmed."""
     film = artifacts_folder() / "training" / "film.npz"
-    filming = gu.augmentation.sample_film(film, np.arange(4), every=1)
-    gan = gu.augmentation.steady_gan(SIDE, 4)
+    filming = gu.augmentation.sample_snapshots(film, np.arange(4), every=1)
+    gan = gu.augmentation.relativistic_gan(SIDE, 4)
     result = _train(gan, "conditions", folder, begin, note, callbacks=[filming])
-    frames = gu.augmentation.read_film(film)
+    frames = gu.augmentation.read_snapshots(film)
     return digest(result, sorted(frames), *(frames[epoch] for epoch in sorted(frames)))
 
 
 def super_resolution_gan(folder, begin, note):
     """Train the super-resolution GAN."""
     gan = gu.augmentation.super_resolution_gan(
-        SIDE, gu.models.paper_1_cnn(SIDE, 4, pooling="average"), channels=4, adversarial_weight=0.01
+        SIDE, gu.models.four_block_cnn(SIDE, 4, pooling="average"), channels=4, adversarial_weight=0.01
     )
     return _train(gan, "images", folder, begin, note)
 
@@ -161,7 +161,7 @@ def ledger(folder, begin, note):
     begin()
     book = gu.Ledger.create(artifacts_folder() / "ledger.jsonl", *survey, seeds=(1, 2))
     for number in range(12):
-        proposal = book.propose(f"round {number}", gu.recipes.PAPER_2_CNN, width=number)
+        proposal = book.propose(f"round {number}", gu.recipes.THREE_BLOCK_CNN, width=number)
         for seed in proposal.seeds:
             proposal.add(toy_measurement(survey, seed, 1.0 + 0.01 * number))
         proposal.decide()
@@ -205,9 +205,9 @@ def download_file(folder, begin, note):
 
 
 TRAININGS = (
-    paper_1_cnn,
-    paper_2_cnn,
-    small_cnn,
+    four_block_cnn,
+    three_block_cnn,
+    compact_cnn,
     joint_autoencoder,
     denoising_autoencoder,
     variational_autoencoder,

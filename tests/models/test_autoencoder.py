@@ -10,13 +10,13 @@ import pytest
 from toy_galaxies import toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models import classifier_alone, joint_autoencoder_classifier
-from galaxy_utils.recipes import PAPER_1_AUTOENCODER
+from galaxy_utils.models import encoder_classifier, joint_autoencoder_classifier
+from galaxy_utils.recipes import JOINT_AUTOENCODER
 from galaxy_utils.training import encode, fit, predict, reconstruct
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-SHORT = PAPER_1_AUTOENCODER.replace(epochs=2, batch_size=32)
+SHORT = JOINT_AUTOENCODER.replace(epochs=2, batch_size=32)
 
 
 def test_the_shapes_are_those_of_figure_4():
@@ -66,7 +66,7 @@ def test_the_seed_decides_the_initial_weights_whatever_was_built_before():
 def test_without_weight_on_the_reconstruction_the_decoder_might_as_well_be_missing():
     """The comparison of chapter 5 rests on this: both start alike, see the same and draw the same random numbers."""
     galaxies, split = toy_galaxies(), toy_split()
-    alone, joint = classifier_alone(16, 4), joint_autoencoder_classifier(16, 4)
+    alone, joint = encoder_classifier(16, 4), joint_autoencoder_classifier(16, 4)
     np.testing.assert_array_equal(predict(alone, galaxies, [0, 1]), predict(joint, galaxies, [0, 1]))
     first = fit(alone, galaxies, split, SHORT)
     second = fit(joint, galaxies, split, SHORT.replace(reconstruction_weight=0), targets="images and labels")
@@ -90,7 +90,7 @@ def test_both_tasks_are_learned():
     assert reconstruct(model, galaxies, [3, 5]).shape == (2, 16, 16, 3)
 
 
-@pytest.mark.parametrize("build", [joint_autoencoder_classifier, classifier_alone])
+@pytest.mark.parametrize("build", [joint_autoencoder_classifier, encoder_classifier])
 @pytest.mark.parametrize(
     "options, named",
     [
@@ -120,14 +120,14 @@ import keras, numpy as np
 from types import SimpleNamespace
 from toy_galaxies import toy_galaxies
 from galaxy_utils.models import joint_autoencoder_classifier
-from galaxy_utils.recipes import PAPER_1_AUTOENCODER
+from galaxy_utils.recipes import JOINT_AUTOENCODER
 from galaxy_utils.training import fit
 
 assert keras.backend.backend() == "jax"
 model = joint_autoencoder_classifier(16, 4)
 before = [weights.copy() for weights in model.get_weights()]
 split = SimpleNamespace(train=np.arange(16), validation=np.arange(16, 32))
-recipe = PAPER_1_AUTOENCODER.replace(epochs=1, batch_size=16)
+recipe = JOINT_AUTOENCODER.replace(epochs=1, batch_size=16)
 run = fit(model, toy_galaxies(32), split, recipe, targets="images and labels")
 changed = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
 assert all(changed), changed

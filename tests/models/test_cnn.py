@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models import paper_1_cnn, paper_2_cnn, small_cnn
+from galaxy_utils.models import compact_cnn, four_block_cnn, three_block_cnn
 
 BUILDERS = (
-    paper_1_cnn,
-    paper_2_cnn,
-    lambda *arguments, **options: paper_1_cnn(*arguments, pooling="average", **options),
-    small_cnn,
+    four_block_cnn,
+    three_block_cnn,
+    lambda *arguments, **options: four_block_cnn(*arguments, pooling="average", **options),
+    compact_cnn,
 )
 
 
@@ -20,13 +20,13 @@ def images(count, side, seed=1):
 
 
 def test_paper_1_has_the_dense_layer_of_the_paper():
-    network = paper_1_cnn(256)
+    network = four_block_cnn(256)
     assert network.get_layer("dense").count_params() == 33_554_944
     assert network.get_layer("flatten").output.shape == (None, 16 * 16 * 256)
 
 
 def test_paper_1_has_the_layers_of_the_paper_in_order():
-    network = paper_1_cnn(32)
+    network = four_block_cnn(32)
     block = ["Conv2D", "BatchNormalization", "MaxPooling2D", "Dropout"]
     expected = ["InputLayer", "Rescaling", *4 * block, "Flatten", "Dense", "Dropout", "Dense"]
     assert [type(layer).__name__ for layer in network.layers] == expected
@@ -38,7 +38,7 @@ def test_paper_1_has_the_layers_of_the_paper_in_order():
 
 
 def test_average_pooling_replaces_one_layer_only():
-    flat, average = paper_1_cnn(32), paper_1_cnn(32, pooling="average")
+    flat, average = four_block_cnn(32), four_block_cnn(32, pooling="average")
     differing = [(a.name, b.name) for a, b in zip(flat.layers, average.layers, strict=True) if a.name != b.name]
     assert differing == [("flatten", "global_average_pooling")]
     # The dense layer then sees 256 averages, whatever the image's size.
@@ -46,32 +46,32 @@ def test_average_pooling_replaces_one_layer_only():
 
 
 def test_without_dropout_in_its_blocks_paper_1_starts_with_the_same_weights():
-    usual, without = paper_1_cnn(32, seed=3), paper_1_cnn(32, seed=3, block_dropout=0)
+    usual, without = four_block_cnn(32, seed=3), four_block_cnn(32, seed=3, block_dropout=0)
     assert [layer.name for layer in without.layers if isinstance(layer, keras.layers.Dropout)] == ["dense_dropout"]
     for first, second in zip(usual.get_weights(), without.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
-    assert paper_1_cnn(32, block_dropout=0.1).get_layer("block_4_dropout").rate == 0.1
+    assert four_block_cnn(32, block_dropout=0.1).get_layer("block_4_dropout").rate == 0.1
 
 
 @pytest.mark.parametrize("share", [1, -0.1, 1.5, True, "0.25", None])
 def test_a_dropout_that_is_no_share_is_refused_by_value(share):
     with pytest.raises(ConfigurationError, match="block_dropout") as refusal:
-        paper_1_cnn(32, block_dropout=share)
+        four_block_cnn(32, block_dropout=share)
     assert repr(share) in str(refusal.value)
 
 
 def test_paper_2_has_three_convolutions_each_with_pooling():
-    kinds = [type(layer).__name__ for layer in paper_2_cnn(32).layers]
+    kinds = [type(layer).__name__ for layer in three_block_cnn(32).layers]
     assert kinds == ["InputLayer", "Rescaling", *3 * ["Conv2D", "MaxPooling2D"], "Flatten", "Dense", "Dense"]
 
 
 def test_the_small_network_has_one_million_parameters_at_any_size():
-    assert small_cnn(96).count_params() == small_cnn(24).count_params() == 1_169_898
-    assert not [layer for layer in small_cnn(96).layers if isinstance(layer, (keras.layers.Flatten,))]
+    assert compact_cnn(96).count_params() == compact_cnn(24).count_params() == 1_169_898
+    assert not [layer for layer in compact_cnn(96).layers if isinstance(layer, (keras.layers.Flatten,))]
 
 
 def test_the_small_network_can_be_flattened_to_see_what_its_pooling_is_good_for():
-    flattened = small_cnn(96, pooling="flatten")
+    flattened = compact_cnn(96, pooling="flatten")
     assert flattened.get_layer("flatten").output.shape == (None, 6 * 6 * 256)
     assert flattened.get_layer("class_probabilities").count_params() == 6 * 6 * 256 * 10 + 10
 
@@ -111,7 +111,7 @@ def test_the_seed_alone_decides_the_weights(build):
 
 
 def test_the_seed_alone_decides_dropout():
-    first, second = paper_1_cnn(16, seed=3), paper_1_cnn(16, seed=3)
+    first, second = four_block_cnn(16, seed=3), four_block_cnn(16, seed=3)
     again = first(images(4, 16), training=True)
     np.testing.assert_array_equal(again, second(images(4, 16), training=True))
     assert not np.array_equal(again, second(images(4, 16), training=True))
@@ -120,14 +120,16 @@ def test_the_seed_alone_decides_dropout():
 def test_softmax_stays_float32_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        network = paper_1_cnn(16)
+        network = four_block_cnn(16)
         assert network.get_layer("block_1_convolution").compute_dtype == "float16"
         assert network.predict(images(3, 16), verbose=0).dtype == np.float32
     finally:
         keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("build, side", [(paper_1_cnn, 16), (paper_1_cnn, 50), (paper_2_cnn, 8), (paper_2_cnn, 69)])
+@pytest.mark.parametrize(
+    "build, side", [(four_block_cnn, 16), (four_block_cnn, 50), (three_block_cnn, 8), (three_block_cnn, 69)]
+)
 def test_sizes_that_pooling_does_not_divide_work(build, side):
     assert build(side).predict(images(1, side), verbose=0).shape == (1, 10)
 
@@ -135,13 +137,13 @@ def test_sizes_that_pooling_does_not_divide_work(build, side):
 @pytest.mark.parametrize(
     "build, options, named",
     [
-        (paper_1_cnn, {"image_size": 15}, "at least 16"),
-        (paper_2_cnn, {"image_size": 7}, "at least 8"),
-        (paper_1_cnn, {"image_size": 64.0}, "64.0"),
-        (paper_1_cnn, {"image_size": "64"}, "'64'"),
-        (paper_1_cnn, {"image_size": 64, "pooling": "max"}, "'flatten' or 'average'"),
-        (paper_1_cnn, {"image_size": 64, "num_classes": 1}, "num_classes"),
-        (paper_2_cnn, {"image_size": 64, "seed": -1}, "seed"),
+        (four_block_cnn, {"image_size": 15}, "at least 16"),
+        (three_block_cnn, {"image_size": 7}, "at least 8"),
+        (four_block_cnn, {"image_size": 64.0}, "64.0"),
+        (four_block_cnn, {"image_size": "64"}, "'64'"),
+        (four_block_cnn, {"image_size": 64, "pooling": "max"}, "'flatten' or 'average'"),
+        (four_block_cnn, {"image_size": 64, "num_classes": 1}, "num_classes"),
+        (three_block_cnn, {"image_size": 64, "seed": -1}, "seed"),
     ],
 )
 def test_what_cannot_be_built_is_refused(build, options, named):

@@ -144,9 +144,9 @@ def test_the_seed_alone_decides_the_weights(whole):
 
 
 def test_augmentation_comes_first_and_leaves_weights_alone(whole):
-    from galaxy_utils.augmentation import RandomFlipsAndTurns
+    from galaxy_utils.augmentation import RandomDihedral
 
-    plain, augmented = whole, small("all", augmentation=RandomFlipsAndTurns())
+    plain, augmented = whole, small("all", augmentation=RandomDihedral())
     assert [layer.name for layer in augmented.layers][1].startswith("random_flips")
     assert_same(plain.get_weights(), augmented.get_weights())
     np.testing.assert_array_equal(probabilities(plain, images()), probabilities(augmented, images()))

@@ -10,7 +10,7 @@ NEAREST_NEIGHBOURS = "raw-pixel nearest neighbours"
 UNTRAINED_NETWORK = "untrained network"
 
 
-def control_rows(
+def baselines(
     dataset,
     split,
     *,
@@ -70,11 +70,11 @@ def control_rows(
         dataset.num_classes,
     )
 
-    from galaxy_utils.models import paper_1_cnn
+    from galaxy_utils.models import four_block_cnn
     from galaxy_utils.training import predict
 
     if untrained_model is None:
-        untrained_model = paper_1_cnn(dataset.image_size, dataset.num_classes, pooling="average", seed=seed)
+        untrained_model = four_block_cnn(dataset.image_size, dataset.num_classes, pooling="average", seed=seed)
     groups = getattr(split, "groups", None)
     return {
         name: evaluate(

@@ -7,9 +7,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from toy_galaxies import toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.evaluation import control_rows, evaluate
-from galaxy_utils.evaluation.controls import MAJORITY_CLASS, NEAREST_NEIGHBOURS, UNTRAINED_NETWORK
-from galaxy_utils.models import paper_2_cnn
+from galaxy_utils.evaluation import baselines, evaluate
+from galaxy_utils.evaluation.baselines import MAJORITY_CLASS, NEAREST_NEIGHBOURS, UNTRAINED_NETWORK
+from galaxy_utils.models import three_block_cnn
 from galaxy_utils.training import predict
 
 
@@ -24,7 +24,7 @@ def unbalanced():
 @pytest.fixture(scope="module")
 def galaxies_and_controls():
     galaxies = unbalanced()
-    return galaxies, toy_split(len(galaxies)), control_rows(galaxies, toy_split(len(galaxies)), bootstrap_samples=100)
+    return galaxies, toy_split(len(galaxies)), baselines(galaxies, toy_split(len(galaxies)), bootstrap_samples=100)
 
 
 def test_the_majority_class_is_the_commonest_in_training(galaxies_and_controls):
@@ -54,7 +54,7 @@ def test_images_are_averaged_over_areas():
     fine = coarse.replace(images=np.repeat(np.repeat(coarse.images, 3, axis=1), 3, axis=2))
     options = {"bootstrap_samples": 0}
     accuracies = [
-        control_rows(galaxies, toy_split(400), **options)[NEAREST_NEIGHBOURS].accuracy for galaxies in (coarse, fine)
+        baselines(galaxies, toy_split(400), **options)[NEAREST_NEIGHBOURS].accuracy for galaxies in (coarse, fine)
     ]
     assert accuracies[0] == accuracies[1]
 
@@ -62,8 +62,8 @@ def test_images_are_averaged_over_areas():
 def test_an_untrained_network_knows_nothing(galaxies_and_controls):
     galaxies, split, controls = galaxies_and_controls
     assert controls[UNTRAINED_NETWORK].macro_recall < 0.6
-    network = paper_2_cnn(16, 4, seed=7)
-    scores = control_rows(galaxies, split, untrained_model=network, bootstrap_samples=0)[UNTRAINED_NETWORK]
+    network = three_block_cnn(16, 4, seed=7)
+    scores = baselines(galaxies, split, untrained_model=network, bootstrap_samples=0)[UNTRAINED_NETWORK]
     direct = evaluate(
         predict(network, galaxies, split.test), galaxies.labels[split.test], galaxies.class_names, bootstrap_samples=0
     )
@@ -81,7 +81,7 @@ def test_divergences_are_finite_though_a_class_never_occurred(galaxies_and_contr
 def test_the_part_and_the_exclusion_are_respected():
     galaxies, split = toy_galaxies(), toy_split()
     exclude = np.arange(len(split.validation)) < 5
-    for scores in control_rows(galaxies, split, part="validation", exclude=exclude, bootstrap_samples=0).values():
+    for scores in baselines(galaxies, split, part="validation", exclude=exclude, bootstrap_samples=0).values():
         np.testing.assert_array_equal(scores.support, np.bincount(galaxies.labels[split.validation[5:]], minlength=4))
         assert scores.excluded == 5
 
@@ -92,4 +92,4 @@ def test_the_part_and_the_exclusion_are_respected():
 )
 def test_what_cannot_be_scored_is_refused(options, named):
     with pytest.raises(ConfigurationError, match=named):
-        control_rows(toy_galaxies(), toy_split(), **options)
+        baselines(toy_galaxies(), toy_split(), **options)
