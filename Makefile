@@ -74,12 +74,12 @@ check-python:
 
 # Before anything is installed or rendered: a mistyped value costs a second, not ten minutes.
 check-settings: | check-python
-	@$(PYTHON) book/build.py --check --given '$(strip $(GIVEN))' \
+	@$(PYTHON) book/tools/build.py --check --given '$(strip $(GIVEN))' \
 	  --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)'
 
 # Several `make` at once on a fresh clone: one installs, the others wait and then find it done.
 install: | check-python
-	@$(PYTHON) book/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
+	@$(PYTHON) book/tools/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
@@ -94,7 +94,7 @@ endif
 
 book: check-settings
 	@$(MAKE) --no-print-directory install
-	@$(BIN)/python book/build.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)'
+	@$(BIN)/python book/tools/build.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)'
 
 lint: install
 	$(BIN)/ruff check .
@@ -102,17 +102,17 @@ lint: install
 
 scores: check-settings
 	@$(MAKE) --no-print-directory install
-	@$(BIN)/python book/scores.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+	@$(BIN)/python book/tools/scores.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 colab: install
-	@$(BIN)/python book/rehearse_colab.py --chapters '$(CHAPTERS)' --python '$(COLAB_PYTHON)'
+	@$(BIN)/python book/tools/colab.py --chapters '$(CHAPTERS)' --python '$(COLAB_PYTHON)'
 
 links: check-settings
 	@$(MAKE) --no-print-directory install
-	@$(BIN)/python book/build.py --links --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+	@$(BIN)/python book/tools/build.py --links --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
 
 # Of a book that is there already: it is read, not built again.
 pages: install
@@ -120,27 +120,27 @@ pages: install
 	  status=$$?; if test -e _build/pages.md; then cat _build/pages.md; fi; exit $$status
 
 screenshots: install
-	@$(BIN)/python book/screenshots.py
+	@$(BIN)/python book/tools/screenshots.py
 
 address: | check-python
-	@$(PYTHON) book/address.py
+	@$(PYTHON) book/tools/address.py
 
 lock:  # maintainers: needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --upgrade --custom-compile-command "make lock" --output-file requirements.lock
 
 assignments: install
-	@$(BIN)/python book/assignments.py --masters '$(MASTERS)' --only '$(ASSIGNMENT)'
+	@$(BIN)/python notebooks/assignments/tools/make.py --masters '$(MASTERS)' --only '$(ASSIGNMENT)'
 
 grade: install
-	@$(BIN)/python book/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
+	@$(BIN)/python notebooks/assignments/tools/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
 	  --submissions '$(SUBMISSIONS)' --jobs '$(or $(JOBS),1)'
 
 class: install
-	@$(BIN)/python benchmarks/grading_speed.py --jobs '$(or $(JOBS),1)'
+	@$(BIN)/python notebooks/assignments/tools/grading_speed.py --jobs '$(or $(JOBS),1)'
 
 stick: install
-	@sh book/stick.sh '$(STICK)' $(BIN)/python
+	@sh book/tools/stick.sh '$(STICK)' $(BIN)/python
 
 faults: install
 	@rm -rf _build/faults
@@ -148,7 +148,7 @@ faults: install
 	  $(BIN)/python tests/faults/table.py && exit $$status
 
 licences: install
-	@$(BIN)/python book/licences.py
+	@$(BIN)/python book/tools/licences.py
 
 # In an environment of its own: what audits the packages is none of them.
 # Strictly: a package that the list does not know, because the list is not reachable, is an error and no clean bill.

@@ -263,7 +263,7 @@ AUGMENTATION_AUTOENCODER = Recipe(
 )
 
 # Not from a paper: what a small network needs to do well on few images, measured by
-# benchmarks/small_recipe_cross_validation.py.
+# book/measured/small_recipe_cross_validation.py.
 COMPACT_CNN = Recipe(
     "compact_cnn",
     epochs=90,
@@ -288,7 +288,7 @@ HEAD_FIRST = Recipe(
 
 # The second stage when every layer trains, with augmentation and without anything chosen on a validation set. The
 # learning rate was chosen from 3e-4 and 1e-3 on one fold of 799 real images, divided otherwise than the folds on which
-# benchmarks/transfer_cross_validation.py compares it with paper 1's recipe.
+# book/measured/transfer_cross_validation.py compares it with paper 1's recipe.
 FINE_TUNING = Recipe(
     "fine_tuning",
     epochs=40,

@@ -80,7 +80,7 @@ def run_build(common_folder):
 
     def run(checkout, *options):
         return subprocess.run(
-            [sys.executable, checkout / "book" / "build.py", *map(str, options)],
+            [sys.executable, checkout / "book" / "tools" / "build.py", *map(str, options)],
             capture_output=True,
             text=True,
             timeout=1800,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "book"))
+sys.path.insert(0, str(REPOSITORY / "notebooks" / "assignments" / "tools"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 pytest.importorskip("otter")
 
-from assignments import find_masters, make_assignment, read_checks, read_written_questions
+from make import make_assignment
+from masters import find_masters, read_checks, read_written_questions
 from wrong_answers import WRONG_ANSWERS
 
 KEYS = list(find_masters(REPOSITORY / "notebooks" / "assignments"))

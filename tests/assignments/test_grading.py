@@ -15,8 +15,9 @@ from conftest import REPOSITORY
 
 pytest.importorskip("otter")
 
-from assignments import AssignmentError, find_masters, make_assignment
 from grade import Result, find_submissions, grade_folder, grade_submission
+from make import make_assignment
+from masters import AssignmentError, find_masters
 
 import galaxy_utils as gu
 
@@ -205,9 +206,9 @@ def test_a_batch_that_is_killed_is_continued(toy, tmp_path):
         (folder / f"s{number:02d}.ipynb").write_text(f"no notebook {number}", encoding="utf-8")
     program = f"""
 import sys, time
-sys.path.insert(0, {str(REPOSITORY / "book")!r})
+sys.path.insert(0, {str(REPOSITORY / "notebooks" / "assignments" / "tools")!r})
 from grade import grade_folder, grade_submission
-from assignments import Assignment
+from masters import Assignment
 from pathlib import Path
 def slow(*arguments, **options):
     time.sleep(0.3)
@@ -242,7 +243,14 @@ def test_a_real_assignment_from_end_to_end(shared_cache, tmp_path):
     student = next(assignment.student_folder.glob("*.ipynb"))
     (folder / "solution.ipynb").write_bytes(assignment.solution.read_bytes())
     (folder / "untouched.ipynb").write_bytes(student.read_bytes())
-    command = [sys.executable, REPOSITORY / "book" / "grade.py", "--assignment", "a1", "--submissions", folder]
+    command = [
+        sys.executable,
+        REPOSITORY / "notebooks" / "assignments" / "tools" / "grade.py",
+        "--assignment",
+        "a1",
+        "--submissions",
+        folder,
+    ]
     subprocess.run([*command, "--output", output], check=True, timeout=240, capture_output=True)
     with open(output / "private" / "grades" / "a1.csv", newline="", encoding="utf-8") as file:
         rows = {row["submission"]: row for row in csv.DictReader(file)}

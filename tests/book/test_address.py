@@ -15,7 +15,7 @@ import galaxy_utils
 from galaxy_utils.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "book"))
+sys.path.insert(0, str(REPOSITORY / "book" / "tools"))
 
 from address import COLAB, differing, read_address, rewritten  # noqa: E402
 

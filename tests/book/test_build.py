@@ -96,7 +96,7 @@ def test_an_edited_notebook_runs_again_with_what_depends_on_it(smoke_book, run_b
 
 
 def test_only_chapters_on_pretrained_weights_run_again_when_those_change(tmp_path, monkeypatch):
-    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     chapters, settings = build["find_chapters"](), build["Settings"]("simulated", "smoke", 1, tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("GALAXY_UTILS_WEIGHTS", raising=False)
@@ -125,7 +125,7 @@ def test_only_chapters_on_pretrained_weights_run_again_when_those_change(tmp_pat
 def test_an_unknown_value_stops_at_once_with_the_valid_ones(options, listed):
     """Also where nothing is installed: this runs Python without any site package."""
     result = subprocess.run(
-        [sys.executable, "-S", REPOSITORY / "book" / "build.py", "--check", *options],
+        [sys.executable, "-S", REPOSITORY / "book" / "tools" / "build.py", "--check", *options],
         capture_output=True,
         text=True,
         timeout=20,
@@ -193,7 +193,7 @@ def test_chapters_run_side_by_side_and_a_failure_costs_none_of_the_others(tmp_pa
 
 
 def test_each_chapter_waits_for_what_it_needs_and_clocks_run_alone():
-    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     chapters = {chapter.name[:2]: chapter for chapter in build["find_chapters"]()}
     assert [number for number, chapter in chapters.items() if chapter.measures_time] == ["07", "11"]
     for jobs in (1, 2, 3):
@@ -220,7 +220,8 @@ def test_the_seed_reaches_the_notebooks(tmp_path, run_build, copy_checkout):
 
 def test_a_build_that_waits_for_another_says_so(tmp_path):
     with locked(tmp_path / "build"):
-        command = [sys.executable, REPOSITORY / "book" / "build.py", "--profile", "smoke", "--output", tmp_path]
+        build = REPOSITORY / "book" / "tools" / "build.py"
+        command = [sys.executable, build, "--profile", "smoke", "--output", tmp_path]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == f"Waiting for another build that writes to {tmp_path}\n"
             process.kill()
@@ -234,7 +235,7 @@ def test_the_page_about_this_copy_names_the_device_of_the_reports(smoke_book, tm
     assert report["device"]["accelerator"] or "and no GPU" in page
     # The same text, where a chapter ran on a GPU.
     report["device"] |= {"cores": 1, "accelerator": "Imagined GPU"}
-    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     settings = build["Settings"]("simulated", "smoke", 1, tmp_path)
     write_json(settings.artifacts / paths[0].relative_to(paths[0].parents[3]), report)
     chapters = build["find_chapters"]()
@@ -264,7 +265,7 @@ class _SomeAnswer(http.server.BaseHTTPRequestHandler):
 
 def test_addresses_that_do_not_answer_are_named(tmp_path):
     """Jupyter Book's own link checker, asked about a server that runs here."""
-    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     settings = build["Settings"]("simulated", "smoke", 1, tmp_path)
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "_toc.yml").write_text("format: jb-book\nroot: index\n")
@@ -284,7 +285,7 @@ def test_addresses_that_do_not_answer_are_named(tmp_path):
 
 def test_a_progress_bar_is_printed_text_so_that_the_picture_gets_the_caption(tmp_path):
     """Jupyter Book gives a cell's caption to its first output that is not printed."""
-    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     settings = build["Settings"]("simulated", "smoke", 1, tmp_path)
     bar = {"output_type": "display_data", "data": {"text/plain": "Training: 3 epochs"}, "metadata": {}}
     texts = {"alt": "Two curves that fall.", "caption": "The loss."}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "book"))
+sys.path.insert(0, str(REPOSITORY / "book" / "tools"))
 
-from rehearse_colab import Rehearsal, RehearsalError  # noqa: E402
+from colab import Rehearsal, RehearsalError  # noqa: E402
 
 import galaxy_utils  # noqa: E402
 

@@ -27,7 +27,9 @@ def test_conda_and_pip_ask_for_the_same_packages():
     conda = _conda_requirements()
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""
-    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["book"]
+    wanted = PROJECT["dependencies"] + [
+        line for extra in ("book", "chapters") for line in PROJECT["optional-dependencies"][extra]
+    ]
     assert conda == _requirements(wanted)
 
 

@@ -4,7 +4,7 @@ import csv
 import runpy
 from pathlib import Path
 
-LICENCES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "book" / "licences.py"))
+LICENCES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "book" / "tools" / "licences.py"))
 
 
 def test_the_list_names_what_the_lock_file_names():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TAKE_TURNS = [sys.executable, REPOSITORY / "book" / "take_turns.py"]
+TAKE_TURNS = [sys.executable, REPOSITORY / "book" / "tools" / "take_turns.py"]
 
 
 def run_make(*arguments):
@@ -97,7 +97,7 @@ def test_installing_from_a_stick_never_overwrites(tmp_path):
     """The folder may hold a student's work."""
     stick, target = tmp_path / "stick", tmp_path / "galaxies"
     stick.mkdir(), target.mkdir()
-    (stick / "install.sh").write_bytes((REPOSITORY / "book" / "install_from_stick.sh").read_bytes())
+    (stick / "install.sh").write_bytes((REPOSITORY / "book" / "tools" / "install_from_stick.sh").read_bytes())
     (target / "mine.ipynb").write_text("work")
     result = subprocess.run(["sh", stick / "install.sh", target], capture_output=True, text=True, check=False)
     assert result.returncode == 1 and "exists already" in result.stderr

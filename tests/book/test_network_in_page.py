@@ -18,17 +18,17 @@ from galaxy_utils.errors import GalaxyUtilsError
 from galaxy_utils.report import report_path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LIBRARY = REPOSITORY / "book" / "_static" / "play" / "tensorflowjs"
+LIBRARY = REPOSITORY / "book" / "play" / "tensorflowjs"
 
 
 @pytest.fixture(scope="module")
 def play_network():
-    """The module `book/play_network.py`."""
-    sys.path.insert(0, str(REPOSITORY / "book"))
+    """The module `book/play/play_network.py`."""
+    sys.path.insert(0, str(REPOSITORY / "book" / "play"))
     try:
         import play_network
     finally:
-        sys.path.remove(str(REPOSITORY / "book"))
+        sys.path.remove(str(REPOSITORY / "book" / "play"))
     return play_network
 
 
@@ -41,7 +41,7 @@ def settings(tmp_path_factory):
         path = folder / "discs" / CLASS_NAMES[label] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     settings = build["Settings"](str(folder / "discs"), "smoke", 1, folder / "_build")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GALAXY_UTILS_CACHE", str(folder / "cache"))
@@ -124,7 +124,7 @@ def test_keras_is_asked_once_and_again_where_its_answers_are_lost(play_network, 
 
 
 def test_without_the_chapter_the_error_says_what_to_do(play_network, tmp_path):
-    build = runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     with pytest.raises(GalaxyUtilsError, match=r"08_super_resolution.*\n.*build again"):
         play_network.make(build["Settings"]("simulated", "smoke", 1, tmp_path))
 

@@ -34,13 +34,19 @@ def test_no_outputs_are_stored(notebook):
         assert cell["execution_count"] is None
 
 
+# A cell that builds a network, trains or plots is read as one piece; every other cell holds one idea.
+WORDS_OF_LONG_CELLS = ("layers.", "keras.", "fit(", "compile(", "plt.", "sns.", "axes", "gu.plots.", "class ")
+
+
 def test_cells_are_short(notebook):
-    """Code over ten lines moves to the package, where it is tested."""
+    """Thirty lines where a network is built or trained or a figure drawn, fifteen elsewhere; no line is cut off."""
     for cell in _code_cells(notebook):
-        lines = [line for line in "".join(cell["source"]).splitlines() if line.strip()]
-        assert len(lines) <= (25 if "solution" in cell["metadata"].get("tags", []) else 12), "".join(cell["source"])
+        source = "".join(cell["source"])
+        lines = [line for line in source.splitlines() if line.strip()]
+        long = "solution" in cell["metadata"].get("tags", []) or any(word in source for word in WORDS_OF_LONG_CELLS)
+        assert len(lines) <= (30 if long else 15), source
         # Longer lines are cut off on the page: a reader would have to scroll sideways.
-        assert max(map(len, lines), default=0) <= 79, "".join(cell["source"])
+        assert max(map(len, lines), default=0) <= 79, source
 
 
 def test_every_chapter_has_its_parts(notebook):
@@ -53,13 +59,18 @@ def test_every_chapter_has_its_parts(notebook):
         for part in ("key takeaways", "exercises", "further reading")
     ]
     assert places == sorted(places)
-    solutions = [cell for cell in _code_cells(notebook) if "solution" in cell["metadata"].get("tags", [])]
-    assert 3 <= len(solutions) <= 6
+    tags = [cell["metadata"].get("tags", []) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    # A blank has a folded solution of its own, in the next code cell.
+    after_blanks = [now for before, now in zip(tags, tags[1:], strict=False) if "blank" in before]
+    assert all("solution" in now for now in after_blanks)
+    assert 3 <= sum("solution" in now for now in tags) - len(after_blanks) <= 6
+    assert 2 <= len(after_blanks) <= 4
 
 
 def test_only_the_package_and_public_libraries_are_imported(notebook):
     """A chapter must run where nothing but `galaxy_utils` and its requirements is installed."""
     allowed = {"galaxy_utils", "numpy", "matplotlib", "seaborn", "sklearn", "scipy", "keras", "h5py", "pandas", "PIL"}
+    allowed |= {"skimage", "statsmodels", "IPython", "keras"}
     for cell in _code_cells(notebook):
         for line in "".join(cell["source"]).splitlines():
             words = line.split()

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HEAD = """<script src="_static/documentation_options.js"></script><script src="_static/doctools.js"></script>
 <script>window.MathJax = {}</script><script src="https://elsewhere.example/mathjax@3/tex.js" defer="defer"></script>
 <script>const THEBE_JS_URL = "https://elsewhere.example"</script><link href="_static/sphinx-thebe.css"/>
-<script src="_static/play/network.js"></script><link href="_static/play/network.css"/>"""
+<script src="_static/play/play_network.js"></script><link href="_static/play/play_network.css"/>"""
 ALTERNATIVE = "Four galaxies: two smooth, two with spiral arms."
 ARTICLE = """<h1 id="top">Galaxies<a href="#top">#</a></h1><h2>Equations</h2>
 <p>With <span class="math notranslate">\\(\\varepsilon = 0.1\\)</span> a label says less than everything.</p>
@@ -29,8 +29,8 @@ ARTICLE = """<h1 id="top">Galaxies<a href="#top">#</a></h1><h2>Equations</h2>
 
 @pytest.fixture(scope="module")
 def pages():
-    """The module `book/pages.py`."""
-    return runpy.run_path(str(REPOSITORY / "book" / "pages.py"))
+    """The module `book/tools/pages.py`."""
+    return runpy.run_path(str(REPOSITORY / "book" / "tools" / "pages.py"))
 
 
 @pytest.fixture
@@ -77,16 +77,18 @@ def test_a_sound_book_passes_and_fetches_nothing(pages, book):
 
 def test_what_interactive_pages_need_is_loaded_by_them_alone(pages, book):
     """Jupyter Book names all scripts of `_static` in the head of every page; pages name their own in their text."""
-    html, source = book(ARTICLE + '<script src="_static/play_map.js" defer></script>')
+    html, source = book(ARTICLE + '<script src="_static/play/play_map.js" defer></script>')
+    (html / "_static" / "play").mkdir()
     for name in ("play_map.js", "play.css"):
-        (html / "_static" / name).touch()
+        (html / "_static" / "play" / name).touch()
     page = (html / "index.html").read_text()
-    head = '<head><script src="_static/play_map.js?v=1"></script><link rel="stylesheet" href="_static/play.css?v=1"/>'
+    head = '<head><script src="_static/play/play_map.js?v=1"></script>'
+    head += '<link rel="stylesheet" href="_static/play/play.css?v=1"/>'
     (html / "index.html").write_text(page.replace("<head>", head))
     soup = finished(pages, html)
     pages["check_pages"](html, source)
     assert "_static/play" not in str(soup.head)
-    assert soup.article.find("script")["src"] == "_static/play_map.js"
+    assert soup.article.find("script")["src"] == "_static/play/play_map.js"
 
 
 def test_with_an_address_pages_say_it_and_a_sitemap_lists_them(pages, book):

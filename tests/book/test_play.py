@@ -19,12 +19,12 @@ from galaxy_utils.evaluation import latent
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "book"))
+sys.path[:0] = [str(REPOSITORY / "book" / name) for name in ("tools", "play")]
 
 import play  # noqa: E402
 import play_classify  # noqa: E402
 import play_map  # noqa: E402
-from build import Settings  # noqa: E402
+from settings import Settings  # noqa: E402
 
 CLASS_NAMES = ("Blue & <Large>", "Blue Small", "Red Large", "Red Small")  # in the order in which folders are read
 
@@ -155,7 +155,7 @@ def test_without_scripts_a_figure_and_its_text_stay(settings, name, module):
         assert (str(picture.width), str(picture.height)) == (image["width"], image["height"])
     assert not soup.select(".play button, .play svg"), "controls are made by the script"
     for script in soup.find_all("script", src=True):
-        assert script.has_attr("defer") and (REPOSITORY / "book" / script["src"]).is_file()
+        assert script.has_attr("defer") and (REPOSITORY / "book" / script["src"].removeprefix("_static/")).is_file()
     page = files[Path(f"{name}.md")].decode()
     assert "<Large>" not in page, "names of classes are data, not HTML"
 

@@ -18,7 +18,7 @@ from galaxy_utils.report import write_report
 from galaxy_utils.training import TrainingRun
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "book"))
+sys.path.insert(0, str(REPOSITORY / "book" / "tools"))
 
 from scores import PUBLISHED, add_run, read_runs, score_page  # noqa: E402
 
@@ -91,6 +91,6 @@ def test_scores_of_the_repository_can_be_read():
 
 
 def test_the_command_says_what_is_missing(tmp_path):
-    command = [sys.executable, REPOSITORY / "book" / "scores.py", "--artifacts", tmp_path]
+    command = [sys.executable, REPOSITORY / "book" / "tools" / "scores.py", "--artifacts", tmp_path]
     child = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60, check=False)
     assert child.returncode == 1 and "make book" in child.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "tools"))
 
 from browser import BrowserError, launch
 

@@ -26,7 +26,7 @@ DROP = """
 
 
 def pictures_of(html):
-    """The pictures that the page offers, with Keras' answers, as `book/play_network.py` wrote them."""
+    """The pictures that the page offers, with Keras' answers, as `book/play/play_network.py` wrote them."""
     text = (html / "_static" / "play" / "network_data.js").read_text(encoding="utf-8")
     data = json.loads(text.removeprefix("window.galaxyNetwork = ").removesuffix(";\n"))
     for picture in data["pictures"]:

@@ -569,7 +569,7 @@ def write_features_record(folder):
 
 @functools.cache
 def build_program():
-    return runpy.run_path(str(REPOSITORY / "book" / "build.py"))
+    return runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
 
 
 def write_build_record(folder):

@@ -55,7 +55,7 @@ def write_checkout(folder):
 
 def start_build(checkout, output, cache):
     return subprocess.Popen(
-        [sys.executable, str(checkout / "book" / "build.py"), "--profile", "smoke", "--output", str(output)],
+        [sys.executable, str(checkout / "book" / "tools" / "build.py"), "--profile", "smoke", "--output", str(output)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

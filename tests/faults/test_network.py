@@ -184,7 +184,7 @@ def test_no_path_reaches_plain_http_for_code_or_weights():
     allowed = re.compile(
         r"https?://(127\.0\.0\.1|localhost|www\.w3\.org|www\.sitemaps\.org/schemas)|http://\.\.\.|http://json-schema"
     )
-    paths = [*REPOSITORY.glob("galaxy_utils/**/*.py"), *REPOSITORY.glob("book/*.py"), REPOSITORY / "Makefile"]
+    paths = [*REPOSITORY.glob("galaxy_utils/**/*.py"), *REPOSITORY.glob("book/**/*.py"), REPOSITORY / "Makefile"]
     paths += [*REPOSITORY.glob(".github/**/*.yml"), REPOSITORY / "requirements.lock", REPOSITORY / "environment.yml"]
     for path in paths:
         text = path.read_text(encoding="utf-8")

@@ -62,7 +62,7 @@ def test_a_chapter_says_the_same_twice(name, cache, tmp_path):
             place = tmp_path / str(number)
             environment = {**os.environ, "GALAXY_UTILS_CACHE": str(cache)}
             environment |= {"GALAXY_UTILS_ARTIFACTS": str(place), "GALAXY_UTILS_WEIGHTS": "none"}
-            program = [sys.executable, "-c", RUN, REPOSITORY / "book" / "build.py", place, name]
+            program = [sys.executable, "-c", RUN, REPOSITORY / "book" / "tools" / "build.py", place, name]
             result = subprocess.run([*map(str, program)], capture_output=True, text=True, env=environment, check=False)
             assert result.returncode == 0, result.stderr[-3000:]
             found.append(results_without_times(place))

@@ -22,7 +22,7 @@ from galaxy_utils.errors import GalaxyUtilsError, StorageError
 TRIES = 20 if WHOLE_TABLE else 2
 TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.three_block_cnn,)
 # How a process gets little memory is explained there.
-MEMORY = runpy.run_path(str(REPOSITORY / "benchmarks" / "memory_full_size.py"))
+MEMORY = runpy.run_path(str(REPOSITORY / "book" / "measured" / "memory_full_size.py"))
 
 
 def with_full_disk(work, largest, folder, begin, note):
@@ -209,7 +209,7 @@ def test_more_images_than_memory(tmp_path):
 def test_chapters_1_to_3_at_full_size_in_little_memory(tmp_path, monkeypatch):
     refuse_without_room(tmp_path, 8 * 10**9)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    program = [sys.executable, REPOSITORY / "benchmarks" / "memory_full_size.py", "--limit", "3"]
+    program = [sys.executable, REPOSITORY / "book" / "measured" / "memory_full_size.py", "--limit", "3"]
     result = subprocess.run(program, capture_output=True, text=True, check=False)
     for chapter in MEMORY["CHAPTERS"]:
         with recorded("Memory", f"chapter {chapter[:2]} on 17,736 images of 256 px, with 3 GB") as outcome:
@@ -220,7 +220,7 @@ def test_chapters_1_to_3_at_full_size_in_little_memory(tmp_path, monkeypatch):
 @pytest.mark.skipif(not WHOLE_TABLE, reason="takes as long as a book: `make faults` does it")
 def test_the_demo_book_in_little_memory(tmp_path):
     with recorded("Memory", "the whole demo book, with 3 GB for each process") as outcome:
-        program = REPOSITORY / "book" / "build.py"
+        program = REPOSITORY / "book" / "tools" / "build.py"
         result = run_in(3, program, "--profile", "demo", "--output", tmp_path / "build")
         done = result.returncode == 0 and (tmp_path / "build" / "html" / "index.html").exists()
         outcome.add(1, [] if done else [result.stdout + result.stderr[-2000:]])

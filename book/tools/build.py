@@ -1,0 +1,541 @@
+"""Build the book: run what is stale with papermill, stage it, render it, check it.
+
+Everything made here lies under one output folder (`_build`): executed notebooks, artifacts, staged source, HTML.
+A chapter is run again only when its key changes: its own cells, the package, the lock file, the data source, the
+profile, the seed, or the key of a chapter that it needs.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TOOLS), str(TOOLS.parent / "play")]
+
+from settings import REPOSITORY, Settings, digest, read_settings  # noqa: E402, F401
+
+from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
+from galaxy_utils.profiles import get_profile  # noqa: E402
+
+PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
+
+
+class BuildError(GalaxyUtilsError):
+    """The book could not be built."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook of the book and what has to be run before it."""
+
+    path: Path
+    notebook: dict
+    needs: tuple
+
+    @property
+    def name(self):
+        return self.path.stem
+
+    @property
+    def measures_time(self):
+        """Whether the chapter draws conclusions from seconds: nothing else may run beside it."""
+        return self.notebook["metadata"].get("galaxy_book", {}).get("measures_time", False)
+
+
+def find_chapters(folder=REPOSITORY / "notebooks"):
+    """Read the numbered notebooks in order and refuse those that papermill would silently run with other values."""
+    chapters = []
+    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+        source = "".join(tagged[0]["source"]) if tagged else ""
+        missing = [name for name in PARAMETER_NAMES if f"{name} =" not in source]
+        if len(tagged) != 1 or missing:
+            raise BuildError(
+                "A notebook must have one cell tagged 'parameters' that sets every parameter: papermill runs it with "
+                "the notebook's own values otherwise, and says nothing.",
+                where=path,
+                expected=f"one tagged cell that sets {', '.join(PARAMETER_NAMES)}",
+                found=f"{len(tagged)} tagged cells; missing: {', '.join(missing) or 'none'}",
+            )
+        needs = tuple(notebook["metadata"].get("galaxy_book", {}).get("needs", ()))
+        unknown = set(needs) - {chapter.name for chapter in chapters}
+        if unknown:
+            raise BuildError(
+                "A notebook needs chapters that do not come before it.", where=path, found=", ".join(sorted(unknown))
+            )
+        chapters.append(Chapter(path, notebook, needs))
+    if not chapters:
+        raise BuildError(
+            "There is no notebook to build.", where=folder, expected="files named 01_….ipynb, 02_….ipynb, …"
+        )
+    return chapters
+
+
+def chapter_keys(chapters, settings):
+    """Return the key of every chapter: a digest of all that its outputs depend on."""
+    package = [path.read_bytes() for path in sorted((REPOSITORY / "galaxy_utils").rglob("*.py"))]
+    lock = (REPOSITORY / "requirements.lock").read_bytes()
+    # Results that were measured beforehand and are shown by a chapter.
+    measured = [path.read_bytes() for path in sorted((REPOSITORY / "book" / "measured").glob("*.json"))]
+    common = digest(*package, *measured, lock, sys.version, settings.parameters, _source_state(settings.dataset))
+    keys = {}
+    for chapter in chapters:
+        cells = [(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in chapter.notebook["cells"]]
+        own = _weights_state() if chapter.notebook["metadata"].get("galaxy_book", {}).get("reads_weights") else None
+        keys[chapter.name] = digest(common, cells, own, *(keys[name] for name in chapter.needs))
+    return keys
+
+
+def run_chapters(chapters, settings):
+    """Execute the stale chapters, several at once. Return {name: (seconds, whether it ran now)}.
+
+    Raises:
+        BuildError: Of the first chapter that failed. Those that ran beside it were finished before, and are kept.
+    """
+    keys = chapter_keys(chapters, settings)
+    stale = [chapter for chapter in chapters if _record(chapter, settings).get("key") != keys[chapter.name]]
+    if stale:
+        os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.artifacts)
+        settings.run_folder.mkdir(parents=True, exist_ok=True)
+        fetch_data(settings)
+        log = settings.run_folder / "kernels.log"
+        # Both belong to the whole process, so they are set for all chapters at once.
+        with contextlib.chdir(chapters[0].path.parent), _native_messages_to(log):
+            _run_in_turn(stale, keys, settings)
+        log.unlink()
+    return {chapter.name: (_record(chapter, settings)["seconds"], chapter in stale) for chapter in chapters}
+
+
+def _run_in_turn(stale, keys, settings):
+    """Run chapters, each after those that it needs; one that measures time when nothing else is left to run."""
+    waiting, running, failures, ended = list(stale), [], [], queue.Queue()
+    while waiting or running:
+        for chapter in next_chapters(waiting, running, settings.jobs):
+            print(f"Running {chapter.name}", flush=True)
+            waiting.remove(chapter)
+            running.append(chapter)
+            # A daemon: an interrupted build does not wait for it, and papermill ends its kernel on the way out.
+            threading.Thread(target=_run_chapter, args=(chapter, keys, settings, ended), daemon=True).start()
+        chapter, error = ended.get()
+        running.remove(chapter)
+        if error:
+            failures.append(error)
+            waiting.clear()  # nothing is begun after a failure
+        if error and running:
+            print(f"{chapter.name} failed. Still running: {', '.join(one.name for one in running)}", flush=True)
+    if failures:
+        raise failures[0]
+
+
+def next_chapters(waiting, running, jobs):
+    """Return those of the waiting chapters that may start now, in reading order.
+
+    Args:
+        waiting: Chapters that have not been started.
+        running: Chapters that have not ended.
+        jobs: How many may run at once.
+    """
+    pending = {chapter.name for chapter in [*waiting, *running]}
+    ready = [chapter for chapter in waiting if not pending.intersection(chapter.needs)]
+    together = [chapter for chapter in ready if not chapter.measures_time]
+    if any(chapter.measures_time for chapter in running):
+        return []
+    if together or running:
+        return together[: jobs - len(running)]
+    return ready[:1]
+
+
+def _run_chapter(chapter, keys, settings, ended):
+    """Execute one chapter, keep it, and say how it ended: `(chapter, error or None)`."""
+    started = time.perf_counter()
+    try:
+        notebook = execute(chapter, settings)
+        record = {"key": keys[chapter.name], "seconds": round(time.perf_counter() - started, 1)}
+        _write_json(settings.run_folder / f"{chapter.name}.ipynb", notebook)
+        # Written last: a chapter counts as done only when its notebook is there.
+        _write_json(settings.run_folder / f"{chapter.name}.json", record)
+        ended.put((chapter, None))
+    except Exception as error:
+        ended.put((chapter, error))
+
+
+def fetch_data(settings):
+    """Render or download the galaxies now, where the terminal shows a progress bar, not inside the first notebook."""
+    import galaxy_utils
+
+    print(f"Opening {settings.dataset}", flush=True)
+    galaxies = galaxy_utils.load(settings.dataset, profile=settings.profile, seed=settings.seed)
+    print(f"  {len(galaxies):,} galaxies: {galaxies.provenance}", flush=True)
+
+
+def execute(chapter, settings):
+    """Run one chapter with papermill and return it, cleaned, as a dictionary.
+
+    Raises:
+        BuildError: A cell raised, or wrote to stderr (a warning in a book is an error that nobody read), or its Python
+            was ended by the system.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
+    attempt.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Not with papermill's own `cwd`, which moves the whole process back and forth.
+        papermill.execute_notebook(
+            chapter.path,
+            attempt,
+            settings.parameters,
+            kernel_name="python3",
+            progress_bar=settings.jobs == 1 and sys.stderr.isatty(),
+            # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
+            extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
+        )
+    except papermill.PapermillExecutionError as error:
+        raise BuildError(
+            f"{chapter.name} failed: {error.ename}: {error.evalue}",
+            where=_name_cell(chapter, error.cell_index),
+            remedy=f"the notebook up to that cell, with its traceback, is {attempt}",
+        ) from error
+    except DeadKernelError as error:
+        cells = json.loads(attempt.read_text(encoding="utf-8"))["cells"]
+        begun = [index for index, cell in enumerate(cells) if cell["metadata"].get("papermill", {}).get("start_time")]
+        raise BuildError(
+            f"{chapter.name} failed: its Python was ended while it computed, most often for want of memory.",
+            where=_name_cell(chapter, begun[-1]),
+            remedy="close other programs and build again, one chapter at a time: make book JOBS=1",
+        ) from error
+    notebook = json.loads(attempt.read_text(encoding="utf-8"))
+    for index, cell in enumerate(notebook["cells"]):
+        for output in cell.get("outputs", ()):
+            if output.get("name") == "stderr":
+                raise BuildError(
+                    f"{chapter.name} wrote a warning.",
+                    where=_name_cell(chapter, index),
+                    found="".join(output["text"]).strip()[-2000:],
+                    remedy=f"mend its cause; the executed notebook is {attempt}",
+                )
+    attempt.unlink()
+    return clean(notebook, settings)
+
+
+def _name_cell(chapter, index):
+    """Say which cell of the chapter's own file an executed cell is, counted from 1, and how it begins.
+
+    Args:
+        chapter: The `Chapter`.
+        index: Its place among the executed cells, counted from 0: papermill adds one after the parameters.
+    """
+    cells = chapter.notebook["cells"]
+    parameters = next(place for place, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", []))
+    number = index + 1 if index <= parameters else index
+    first_line = "".join(cells[number - 1]["source"]).strip().partition("\n")[0]
+    return f"{chapter.path}, cell {number} of the notebook, which begins: {first_line}"
+
+
+@contextlib.contextmanager
+def _native_messages_to(path):
+    """Send what C libraries, also a kernel's, write to stderr to a file; Python's own stderr stays on the terminal.
+
+    TensorFlow announces its start there, whatever its log level: no warning, and no part of a chapter.
+    """
+    terminal = os.dup(2)
+    with open(path, "wb") as log, open(terminal, "w", encoding="utf-8") as stream, contextlib.redirect_stderr(stream):
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+
+
+def clean(notebook, settings):
+    """Give figures their alt texts and captions, and drop what says when and where the notebook ran."""
+    cells = []
+    for cell in notebook["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if "parameters" in tags:
+            # One cell with the values of this build instead of the notebook's own followed by papermill's.
+            cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in _displayed(settings).items())
+        if "injected-parameters" in tags:
+            continue
+        cell["metadata"] = {
+            key: value for key, value in cell["metadata"].items() if key not in ("papermill", "execution")
+        }
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [_as_stream(output) for output in cell["outputs"]]
+        for output in cell.get("outputs", ()):
+            texts = output.get("metadata", {}).get("image/png", {})
+            if "alt" in texts:
+                rendering = cell["metadata"].setdefault("mystnb", {})
+                rendering["image"] = {"alt": texts["alt"]}
+                if texts.get("caption"):
+                    rendering["figure"] = {"caption": texts["caption"]}
+        cells.append(cell)
+    notebook["cells"] = cells
+    notebook["metadata"].pop("papermill", None)
+    return notebook
+
+
+def _as_stream(output):
+    """Make a display of text alone, such as a progress bar, the printed text that it looks like.
+
+    Jupyter Book would give it the caption of the picture that follows.
+    """
+    if output["output_type"] != "display_data" or set(output["data"]) != {"text/plain"}:
+        return output
+    text = "".join(output["data"]["text/plain"])
+    return {"output_type": "stream", "name": "stdout", "text": f"{text.rstrip()}\n"}
+
+
+def stage(chapters, settings, seconds):
+    """Copy pages and executed notebooks into one source folder. Unchanged files keep their times, for Sphinx."""
+    # These need what is installed only now.
+    import play_classify
+    import play_map
+    import play_network
+    from scores import score_page
+
+    source = settings.output / "source"
+    wanted = {}
+    for path in (REPOSITORY / "book").rglob("*"):
+        relative = path.relative_to(REPOSITORY / "book")
+        if not path.is_file() or path.suffix in (".py", ".sh") or "__pycache__" in path.parts:
+            continue
+        if relative.parts[0] != "play":
+            wanted[relative] = path.read_bytes()
+        elif path.suffix != ".md":  # the texts of these pages are filled in below
+            wanted[Path("_static", relative)] = path.read_bytes()
+    for chapter in chapters:
+        wanted[Path("notebooks", chapter.path.name)] = (settings.run_folder / chapter.path.name).read_bytes()
+    wanted[Path("scores.md")] = score_page().encode()
+    wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
+    contents = wanted[Path("_toc.yml")].decode()
+    log = settings.output / "pieces.log"
+    for piece in (play_classify, play_map, play_network):
+        # A shorter book, such as that of a test, has neither this page nor the chapter that it needs.
+        if f"file: {piece.__name__}\n" in contents:
+            with _native_messages_to(log):
+                wanted.update(piece.make(settings))
+            log.unlink()
+    for path in [path for path in source.rglob("*") if path.is_file()]:
+        if path.relative_to(source) not in wanted:
+            path.unlink()
+    for relative, content in wanted.items():
+        target = source / relative
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    return source, digest(sorted((str(path), content) for path, content in wanted.items()))
+
+
+def render(source, state, settings):
+    """Run Jupyter Book over the staged source unless the HTML already shows it. Every warning is an error."""
+    from address import read_address
+
+    others = (REPOSITORY / "_config.yml", REPOSITORY / "requirements.lock", TOOLS / "pages.py")
+    site = read_address(REPOSITORY).site
+    state = digest(state, site, *(path.read_bytes() for path in others))
+    html = settings.output / "html"
+    stamp = settings.output / "rendered.json"
+    if _read_json(stamp) == state and (html / "index.html").exists():
+        return html
+    stamp.unlink(missing_ok=True)
+    log = settings.output / "jupyter-book.log"
+    work = settings.output / "jupyter-book"
+    begun = settings.output / "jupyter-book.begun"
+    if begun.exists():
+        # Sphinx was killed: it would take a page that it wrote half for a finished one.
+        shutil.rmtree(work, ignore_errors=True)
+    begun.touch()
+    print("Rendering the pages", flush=True)
+    # All pages: otherwise those that did not change keep the old navigation and the old style sheets.
+    status = _run_jupyter_book(source, work, log, "--all", "--warningiserror", "--keep-going")
+    begun.unlink()
+    if status != 0:
+        raise BuildError(
+            "Jupyter Book reported errors or warnings.",
+            where=log,
+            found=log.read_text(encoding="utf-8")[-4000:].strip(),
+        )
+    # Only here: `--check` runs before anything is installed.
+    from pages import check_pages, finish_pages
+
+    fresh = settings.output / "html.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(work / "_build" / "html", fresh, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
+    finish_pages(fresh, site)
+    check_pages(fresh, source)
+    shutil.rmtree(html, ignore_errors=True)
+    fresh.rename(html)
+    _write_json(stamp, state)
+    return html
+
+
+def _run_jupyter_book(source, work, log, *options):
+    """Run Jupyter Book; return its exit status. It adds its own `_build` to `work`, so that is a folder of its own."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", source, "--config", REPOSITORY / "_config.yml", "--path-output", work, "--quiet"]
+    with open(log, "w", encoding="utf-8") as file:
+        return subprocess.run(
+            list(map(str, [*command, *options])),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+            check=False,
+        ).returncode
+
+
+def check_links(source, settings):
+    """Ask every web address in the staged book whether it answers.
+
+    Returns:
+        How many do.
+
+    Raises:
+        BuildError: Some do not. Servers that only turn programs away (401, 403, 429) count as answering.
+    """
+    work, log = settings.output / "links", settings.output / "links.log"
+    _run_jupyter_book(source, work, log, "--builder", "linkcheck")
+    answers = work / "_build" / "html" / "output.json"  # Jupyter Book calls the folder so for this builder, too
+    if not answers.exists():
+        raise BuildError("The links could not be checked.", where=log, found=log.read_text(encoding="utf-8")[-2000:])
+    links = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    links = [link for link in links if link["uri"].startswith("http")]
+    # The reason begins with the server's status; the field `code` holds that of redirections alone.
+    broken = [link for link in links if link["status"] in ("broken", "timeout")]
+    dead = [link for link in broken if not link["info"].startswith(("401 ", "403 ", "429 "))]
+    if dead:
+        found = "\n    ".join(f"{link['filename']}: {link['uri']} ({link['info']})" for link in dead)
+        raise BuildError("Addresses do not answer.", where="the book", found=found)
+    return len(links)
+
+
+def _this_copy(chapters, settings, seconds):
+    """A page that says what this very copy of the book was computed from."""
+    rows = "\n".join(f"| {_title(chapter)} | {seconds[chapter.name][0]:.0f} |" for chapter in chapters)
+    source = {"simulated": "the simulated survey (no real galaxy)", "galaxy10": "the official Galaxy10 DECaLS file"}
+    shown = source.get(settings.dataset, f"`{Path(settings.dataset).name}`, given by whoever built it")
+    profile = get_profile(settings.profile)
+    return (
+        "# What this copy was computed from\n\n"
+        "Nothing in these pages is typed in by hand where it could be computed: when the book is built, every notebook "
+        f"is run from its first cell. This copy comes from {shown}, in the *{profile.name}* profile "
+        f"({profile.purpose}), with seed {settings.seed}.\n\n"
+        f"| Chapter | seconds to run |\n|---|---:|\n{rows}\n\n"
+        f"{_devices(chapters, settings)}\n"
+    )
+
+
+def _devices(chapters, settings):
+    """Say on what the chapters' networks were computed, as their reports remember it."""
+    from galaxy_utils.report import read_report
+    from galaxy_utils.wording import counted
+
+    devices = set()
+    for chapter in chapters:
+        for path in settings.artifacts.glob(f"*/{chapter.name}/*/report.json"):
+            device = read_report(path)["device"]
+            devices.add(f"{counted(device['cores'], 'CPU cores')} and {device['accelerator'] or 'no GPU'}")
+    if not devices:
+        return "No chapter has left a report that says on which machine it ran."
+    return f"The networks were trained and timed on a machine with {'; others on one with '.join(sorted(devices))}."
+
+
+def _title(chapter):
+    for cell in chapter.notebook["cells"]:
+        for line in "".join(cell["source"]).splitlines():
+            if cell["cell_type"] == "markdown" and line.startswith("# "):
+                return line[2:]
+    raise BuildError("A notebook has no title.", where=chapter.path, expected="a Markdown cell with a line '# Title'")
+
+
+def _displayed(settings):
+    """The parameters as a reader sees them: a folder by its name, not by where it lay on the builder's machine."""
+    shown = settings.dataset if settings.dataset in ("simulated", "galaxy10") else Path(settings.dataset).name
+    return {**settings.parameters, "dataset_source": shown}
+
+
+def _source_state(dataset):
+    """Names, sizes and times of a user's own files; the built-in sources are described by the package itself."""
+    path = Path(dataset)
+    if not path.exists():
+        return dataset
+    # A folder of images is two levels deep; whatever lies further down is not read.
+    files = (
+        [path] if path.is_file() else sorted(file for file in [*path.glob("*"), *path.glob("*/*")] if file.is_file())
+    )
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _weights_state():
+    """Names, sizes and times of the files that pretrained weights may be read from."""
+    named = os.environ.get("GALAXY_UTILS_WEIGHTS", "")
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    files = [Path(named).expanduser()] if named else sorted((home / "models").glob("*.h5"))
+    return [named, *((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())]
+
+
+def _record(chapter, settings):
+    path = settings.run_folder / f"{chapter.name}.json"
+    record = _read_json(path)
+    complete = isinstance(record, dict) and {"key", "seconds"} <= record.keys()
+    return record if complete and (settings.run_folder / chapter.path.name).exists() else {}
+
+
+def _read_json(path):
+    """Return what a file of an earlier build says, or `None` where there is none or it is damaged: it is made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _write_json(path, content):
+    from galaxy_utils.files import write_json
+
+    write_json(path, content)
+
+
+def build(settings, only_links=False):
+    """Build the whole book and say what took how long and where it lies; or ask the addresses that it names."""
+    from galaxy_utils.files import locked
+
+    started = time.perf_counter()
+    with locked(settings.output / "build", waiting=f"Waiting for another build that writes to {settings.output}"):
+        chapters = find_chapters()
+        seconds = run_chapters(chapters, settings)
+        source, state = stage(chapters, settings, seconds)
+        if only_links:
+            print(f"{check_links(source, settings)} web addresses answer")
+            return
+        html = render(source, state, settings)
+    width = max(len(chapter.name) for chapter in chapters)
+    for name, (spent, ran) in seconds.items():
+        print(f"  {name:<{width}}  {spent:6.1f} s{'' if ran else '  (unchanged, not run again)'}")
+    print(f"The book is {html / 'index.html'} ({time.perf_counter() - started:.1f} s in all)")
+
+
+def main():
+    """Command line: 0 when the book is there, 1 with a message when not."""
+    try:
+        settings, options = read_settings()
+        if not options.check:
+            build(settings, only_links=options.links)
+    except GalaxyUtilsError as error:
+        kind = "Not a valid setting" if isinstance(error, ConfigurationError) else "The book was not built"
+        print(f"{kind}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What a build is asked for, checked before anything is installed: only the standard library is needed here."""
+
+import argparse
+import difflib
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+from galaxy_utils.data.sources import identify_source  # noqa: E402
+from galaxy_utils.errors import ConfigurationError  # noqa: E402
+from galaxy_utils.profiles import get_profile  # noqa: E402
+
+# What the Makefile reads from its command line.
+MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON", "TENSORFLOW", "CHAPTERS", "COLAB_PYTHON")
+MAKE_VARIABLES += ("MASTERS", "ASSIGNMENT", "SUBMISSIONS", "JOBS", "STICK")
+# scikit-learn and TensorFlow take seeds of 32 bits.
+LARGEST_SEED = 2**31 - 1
+# Each of them takes a gigabyte or two of memory.
+MOST_JOBS = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to build from, where to, and how many chapters at once.
+
+    `dataset` is `"simulated"`, `"galaxy10"` or an absolute path.
+    """
+
+    dataset: str
+    profile: str
+    seed: int
+    output: Path
+    jobs: int = 1
+
+    @property
+    def parameters(self):
+        """What papermill puts into every notebook."""
+        return {"dataset_source": self.dataset, "profile_name": self.profile, "seed": self.seed}
+
+    @property
+    def run_name(self):
+        """Name of the folders that belong to one source, profile and seed."""
+        name = Path(self.dataset).name.replace(".", "_")
+        return f"{name}-{self.profile}-{self.seed}-{digest(self.dataset)[:6]}"
+
+    @property
+    def run_folder(self):
+        """Executed notebooks; switching back to this source, profile and seed later costs nothing."""
+        return self.output / "executed" / self.run_name
+
+    @property
+    def artifacts(self):
+        """What the notebooks write: a chapter reads what others wrote with the same source, profile and seed."""
+        return self.output / "artifacts" / self.run_name
+
+
+def read_settings(arguments=None):
+    """Return `(Settings, options)` from the command line. An unknown value stops here, before any work."""
+    parser = argparse.ArgumentParser(description="Build the book.")
+    parser.add_argument("--dataset", default="simulated", help="simulated, galaxy10, an HDF5 file or a folder")
+    parser.add_argument("--profile", default="demo", help="smoke, demo, gpu or full")
+    parser.add_argument("--seed", default="1", help=f"a whole number from 0 to {LARGEST_SEED:,}")
+    parser.add_argument("--jobs", default="", help="how many chapters are run at once")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "_build")
+    parser.add_argument("--check", action="store_true", help="only check the values, do no work")
+    parser.add_argument("--links", action="store_true", help="ask every web address in the book, draw no pages")
+    parser.add_argument("--given", default="", help="names of the variables on make's command line, to be checked too")
+    options = parser.parse_args(arguments)
+    _check_make_variables(options.given.split())
+    get_profile(options.profile)
+    seed = _parse_whole_number("seed", options.seed, 0, LARGEST_SEED)
+    # A network of the shorter profiles keeps little more than one core busy; those of the long ones fill a GPU.
+    jobs = options.jobs or ("1" if options.profile in ("gpu", "full") else str(min(2, os.cpu_count())))
+    jobs = _parse_whole_number("jobs", jobs, 1, MOST_JOBS)
+    kind = identify_source(options.dataset)
+    dataset = str(Path(options.dataset).expanduser().resolve()) if kind in ("file", "folder") else options.dataset
+    return Settings(dataset, options.profile, seed, options.output.resolve(), jobs), options
+
+
+def _check_make_variables(names):
+    """Refuse what looks like a misspelt setting: make itself ignores it without a word."""
+    for name in set(names) - set(MAKE_VARIABLES):
+        near = difflib.get_close_matches(name.upper(), MAKE_VARIABLES, n=1, cutoff=0.75)
+        if near:
+            raise ConfigurationError(
+                f"{name}=… would be ignored.", where="make's command line", remedy=f"Did you mean {near[0]}=…?"
+            )
+
+
+def _parse_whole_number(setting, text, smallest, largest):
+    try:
+        number = int(text)
+    except ValueError:
+        number = smallest - 1
+    if not smallest <= number <= largest:
+        raise ConfigurationError(
+            "This is no value of this setting.",
+            where=setting,
+            expected=f"a whole number from {smallest} to {largest:,}",
+            found=repr(text),
+        )
+    return number
+
+
+def digest(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
