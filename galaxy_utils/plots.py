@@ -1,7 +1,8 @@
 """Every figure of the book, in one look: charts on warm paper, galaxies on dark sky.
 
-Each function returns a Matplotlib `Figure` that no global state knows about. Its attribute `alt_text` says in words
-what the figure shows, with the numbers; `show` puts the figure into a notebook together with that text.
+A chapter plots into the axes that `figure` gives it, or into its own, and hands the figure to `show` with an
+alternative text: what it shows in words, with the numbers. Each other function returns a Matplotlib `Figure` that no
+global state knows about, with that text as its attribute `alt_text`.
 
 Figures are 7 inches wide and written in 12 points, so that they stay legible when a phone shrinks them, and have a
 solid background, so that they look the same on a light and on a dark page.
@@ -69,19 +70,87 @@ def _styled(style):
     return decorate
 
 
-def show(figure, caption=""):
+def figure(rows=1, columns=1, height=3.0, style=CHART_STYLE, **options):
+    """Return a figure of the book's width and look, and its axes, to plot into with Matplotlib or seaborn.
+
+    Args:
+        rows: Rows of axes.
+        columns: Columns of axes.
+        height: Inches.
+        style: `CHART_STYLE`, warm paper, or `SKY_STYLE`, dark sky.
+        **options: What `Figure.subplots` takes, such as `sharex=True` or `width_ratios=[2, 1]`.
+
+    Returns:
+        A `Figure` and one axes, or an array of them.
+
+    Example:
+        >>> curve, axes = figure(height=2.5)
+        >>> lines = axes.plot([0.4, 0.5, 0.6])
+    """
+    with matplotlib.rc_context(style):
+        made = Figure(figsize=(WIDTH, height))
+        return made, made.subplots(rows, columns, **options)
+
+
+def show(figure, caption="", alt=None):
     """Display a figure in a notebook, with its alternative text and caption in the output's metadata.
 
     Args:
-        figure: A figure from this module, or any Matplotlib figure that was given an attribute `alt_text`.
+        figure: Any Matplotlib figure. One of `pyplot` is closed, so that the notebook does not show it a second time.
         caption: One or two sentences printed below the figure in the book.
+        alt: The alternative text: what the figure shows, in words, for readers who do not see it. Without it the
+            figure's attribute `alt_text` is taken, which the figures of this module have.
+
+    Raises:
+        ValueError: If the figure has no alternative text.
+
+    Example:
+        >>> curve, axes = figure(height=2.5)
+        >>> lines = axes.plot([0.4, 0.5, 0.6])
+        >>> show(curve, "Accuracy.", alt="Accuracy by epoch: 0.4, 0.5, 0.6.")  # doctest: +SKIP
     """
     from IPython.display import display
+    from matplotlib import pyplot
 
+    alt = " ".join((alt or getattr(figure, "alt_text", None) or "").split())
+    if not alt:
+        raise ValueError(
+            "The figure has no alternative text. Hand it to show as third argument: one or two sentences that say what "
+            "the figure shows, with its numbers."
+        )
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=130)
-    content = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": figure.alt_text}
-    display(content, raw=True, metadata={"image/png": {"alt": figure.alt_text, "caption": caption}})
+    pyplot.close(figure)
+    content = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": alt}
+    display(content, raw=True, metadata={"image/png": {"alt": alt, "caption": caption}})
+
+
+def show_table(table, caption="", decimals=2):
+    """Display a DataFrame in a notebook, its numbers rounded, with a caption; on a phone the table scrolls.
+
+    Args:
+        table: A `pandas.DataFrame`; units belong into the names of its columns. A missing number is shown as a dash.
+        caption: One sentence above the table.
+        decimals: Decimals of the numbers that are no integers; or `{column: decimals}` for those that differ from two.
+
+    Example:
+        >>> import pandas
+        >>> show_table(pandas.DataFrame({"accuracy [%]": [71.345]}, index=["test"]), decimals=1)  # doctest: +SKIP
+    """
+    from html import escape
+
+    from IPython.display import display
+
+    if not isinstance(decimals, dict):
+        decimals = dict.fromkeys(table.columns, decimals)
+    floats = table.select_dtypes("floating").columns
+    forms = {name: f"{{:,.{decimals.get(name, 2)}f}}".format for name in floats}
+    forms |= {name: "{:,}".format for name in table.select_dtypes("integer").columns}
+    options = {"formatters": forms, "na_rep": "–"}
+    # The keyboard must reach what scrolls.
+    html = f"""<div style="overflow-x: auto" role="region" aria-label="{escape(caption or "Table", quote=True)}"
+        tabindex="0"><p>{escape(caption)}</p>{table.to_html(border=0, **options)}</div>"""
+    display({"text/html": html, "text/plain": f"{caption}\n{table.to_string(**options)}".strip()}, raw=True)
 
 
 def show_warning(title, text):
