@@ -50,7 +50,9 @@ def __getattr__(name):
     elif name in _PUBLIC:
         value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from galaxy_utils.renamed import forward
+
+        return forward(__name__, name)
     globals()[name] = value
     return value
 

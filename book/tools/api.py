@@ -18,9 +18,8 @@ TITLES = {
 HEAD = """# What the package offers
 
 Every chapter builds in its cells what it is about; `galaxy_utils` holds the rest, and what several chapters need. This
-page is made from the docstrings. In the examples, `gu` is `galaxy_utils`, `np` is NumPy, `galaxies` the simulated survey
-`gu.load("simulated", profile="smoke")` prepared by `gu.prepare(…, image_size=32)`, and `parts` its split
-`gu.split(galaxies)`; a test runs them.
+page is made from the docstrings. In the examples, `gu` is `galaxy_utils`, `np` is NumPy, `galaxies` a small simulated
+survey, prepared to 32 pixels, and `parts` its split; a test runs them.
 """
 
 
