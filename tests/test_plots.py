@@ -242,18 +242,6 @@ def test_classes_without_test_galaxies_can_be_drawn():
     assert "Merging" not in plots.class_scores(evaluation).alt_text
 
 
-def test_a_class_of_which_nothing_was_found_gets_the_exact_binomial_interval():
-    probabilities = np.eye(10)[[1] * 11 + [0] * 9 + [1] * 9]
-    labels = np.repeat([0, 1], [20, 9])
-    probabilities[11:20] = np.eye(10)[1]
-    evaluation = gu.evaluate(probabilities, labels, CLASS_NAMES, bootstrap_samples=20)
-    (nothing, everything) = plots.class_scores(evaluation).axes[0].collections
-    (left, _), (right, _) = nothing.get_segments()[0]
-    assert left == 0 and right == pytest.approx(0.1684, abs=1e-4)  # Clopper and Pearson for 0 of 20
-    (left, _), (right, _) = everything.get_segments()[0]
-    assert left == pytest.approx(0.6637, abs=1e-4) and right == 1  # for 9 of 9
-
-
 def test_mistakes_on_one_piece_of_sky_are_drawn_once():
     galaxies = make_galaxies()
     probabilities = np.full((40, 10), 0.02)
