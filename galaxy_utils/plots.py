@@ -830,9 +830,6 @@ def confusion_matrix(evaluation, provenance=None):
 def class_scores(evaluation, provenance=None):
     """Draw recall (filled, with its 95 % interval) and precision (hollow) of each class.
 
-    Where none or all galaxies of a class were found, resampling them sees no spread: the interval that is drawn there,
-    dotted, is the exact binomial one (Clopper & Pearson 1934).
-
     Args:
         evaluation: An `Evaluation`.
         provenance: Line for the corner, usually `dataset.provenance`.
@@ -843,11 +840,7 @@ def class_scores(evaluation, provenance=None):
     axes = figure.add_subplot()
     low, high = evaluation.intervals["recall"]
     for position, c in enumerate(present):
-        left, right, style = low[c], high[c], "-"
-        if left == right and evaluation.recall[c] in (0, 1):
-            bound = 1 - 0.025 ** (1 / evaluation.support[c])
-            (left, right), style = ((0, bound) if evaluation.recall[c] == 0 else (1 - bound, 1)), ":"
-        axes.hlines(position, left, right, color=colours[c], linewidth=4, alpha=0.55, linestyles=style)
+        axes.hlines(position, low[c], high[c], color=colours[c], linewidth=4, alpha=0.55)
         axes.plot(evaluation.recall[c], position, markers[c], color=colours[c], markersize=10)
         axes.plot(evaluation.precision[c], position, markers[c], color=INK, markerfacecolor="none", markersize=10)
     labels = [f"{names[c]} ({evaluation.support[c]:,})" for c in present]

@@ -5,7 +5,9 @@ import warnings
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 import galaxy_utils as gu
@@ -240,18 +242,6 @@ def test_classes_without_test_galaxies_can_be_drawn():
     assert "Merging" not in plots.class_scores(evaluation).alt_text
 
 
-def test_a_class_of_which_nothing_was_found_gets_the_exact_binomial_interval():
-    probabilities = np.eye(10)[[1] * 11 + [0] * 9 + [1] * 9]
-    labels = np.repeat([0, 1], [20, 9])
-    probabilities[11:20] = np.eye(10)[1]
-    evaluation = gu.evaluate(probabilities, labels, CLASS_NAMES, bootstrap_samples=20)
-    (nothing, everything) = plots.class_scores(evaluation).axes[0].collections
-    (left, _), (right, _) = nothing.get_segments()[0]
-    assert left == 0 and right == pytest.approx(0.1684, abs=1e-4)  # Clopper and Pearson for 0 of 20
-    (left, _), (right, _) = everything.get_segments()[0]
-    assert left == pytest.approx(0.6637, abs=1e-4) and right == 1  # for 9 of 9
-
-
 def test_mistakes_on_one_piece_of_sky_are_drawn_once():
     galaxies = make_galaxies()
     probabilities = np.full((40, 10), 0.02)
@@ -277,14 +267,37 @@ def test_mistakes_are_the_confident_ones_in_order():
     assert "no mistakes" in right.alt_text
 
 
-def test_show_passes_image_alt_text_and_caption_on(monkeypatch):
-    published = []
-    monkeypatch.setattr("IPython.display.display", lambda *args, **options: published.append((args, options)))
+@pytest.fixture
+def displayed(monkeypatch):
+    outputs = []
+    monkeypatch.setattr("IPython.display.display", lambda content, **options: outputs.append((content, options)))
+    return outputs
+
+
+def test_show_passes_image_alternative_text_and_caption_on(displayed):
     plots.show(plots.decision_tree(), caption="The tree.")
-    (content,), options = published[0]
+    content, options = displayed[0]
     assert content["image/png"].startswith("iVBOR")  # a PNG file, in base64
     assert options["metadata"]["image/png"]["caption"] == "The tree."
     assert options["metadata"]["image/png"]["alt"] == content["text/plain"] == plots.decision_tree().alt_text
+
+
+def test_a_figure_of_pyplot_needs_words_and_is_shown_once(displayed):
+    before = plt.get_fignums()
+    own, axes = plt.subplots()
+    with pytest.raises(ValueError, match="no alternative text"):
+        plots.show(own)
+    plots.show(own, "A line.", "One\n  line.")
+    assert displayed[0][0]["text/plain"] == "One line."
+    assert plt.get_fignums() == before
+
+
+def test_tables_are_rounded_and_can_be_read_without_html(displayed):
+    table = pd.DataFrame({"galaxies": [1200, 3], "recall [%]": [71.345, np.nan], "ECE": [0.01234, 0.5]})
+    plots.show_table(table, "Small & large.", decimals={"recall [%]": 1, "ECE": 3})
+    content, _ = displayed[0]
+    assert all(cell in content["text/plain"] for cell in ("1,200", "71.3", "0.012", "–"))
+    assert "Small &amp; large." in content["text/html"] and "<td>71.3</td>" in content["text/html"]
 
 
 def test_a_warning_is_readable_with_and_without_html(monkeypatch):
