@@ -11,6 +11,12 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from galaxy_utils.frozen_features import (
+    cache_frozen_features,
+    fit_on_frozen_features,
+    frozen_features_bytes,
+    trained_part_alone,
+)
 from toy_galaxies import WatchedImages, toy_galaxies, toy_split
 
 from galaxy_utils import files, frozen_features
@@ -18,12 +24,6 @@ from galaxy_utils.augmentation import RandomDihedral, RandomRotationZoomShift
 from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError, StorageError
 from galaxy_utils.files import cache_folder
-from galaxy_utils.frozen_features import (
-    cache_frozen_features,
-    fit_on_frozen_features,
-    frozen_features_bytes,
-    trained_part_alone,
-)
 from galaxy_utils.models import backbone_classifier, four_block_cnn, transfer
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import fit, predict

@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from galaxy_utils.models._transfer_layers import FrozenNetwork
 from toy_galaxies import toy_galaxies, toy_split
 
 from galaxy_utils.checkpoint import describe_network
@@ -23,7 +24,6 @@ from galaxy_utils.models import (
     random_weights,
     transfer,
 )
-from galaxy_utils.models._transfer_layers import FrozenNetwork
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import fit
 
