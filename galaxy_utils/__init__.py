@@ -11,7 +11,6 @@ _PUBLIC = {
     "CLASS_NAMES": "classes",
     "GalaxyDataset": "data.dataset",
     "load": "data.load",
-    "validate_source": "data.load",
     "prepare": "data.prepare",
     "Split": "data.split",
     "split": "data.split",
@@ -54,7 +53,9 @@ def __getattr__(name):
     elif name in _PUBLIC:
         value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from galaxy_utils.renamed import forward
+
+        return forward(__name__, name)
     globals()[name] = value
     return value
 

@@ -2,6 +2,8 @@
 
 import importlib
 
+from galaxy_utils.renamed import forward
+
 # Layers are Keras classes, so their module needs Keras. It is loaded when one of them is asked for.
 _PUBLIC = {
     "PAPER_2_RARE": "balance",
@@ -32,7 +34,7 @@ __all__ = list(_PUBLIC)
 
 def __getattr__(name):
     if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return forward(__name__, name)
     value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     globals()[name] = value
     return value
