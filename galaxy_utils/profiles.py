@@ -89,6 +89,7 @@ CHAPTERS = {
     },
     5: {
         "image_size": (32, 48, 128, 256),
+        "num_seeds": (2, 2, 3, 5),
         **_JOINT,
     },
     6: {

@@ -23,7 +23,6 @@ _PUBLIC = {
     "super_resolution_gan": "super_resolution",
     "upscale": "super_resolution",
     "variational_autoencoder": "autoencoders",
-    "interpolate_latent": "synthetic",
     "with_classes": "balance",
     "RandomDihedral": "geometric",
     "RandomRotationZoomShift": "geometric",
