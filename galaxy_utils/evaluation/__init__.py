@@ -13,15 +13,11 @@ from galaxy_utils.evaluation.classification import (
 )
 from galaxy_utils.evaluation.features import FeaturePredictions, linear_probe, nearest_neighbours
 from galaxy_utils.evaluation.generation import (
-    SampleScores,
     features_and_predictions,
     frechet_distance,
     inception_score,
     kernel_distance,
-    nearest_real,
-    score_samples,
 )
-from galaxy_utils.evaluation.shapes import shape_distances, shape_statistics
 from galaxy_utils.evaluation.significance import (
     Estimate,
     galaxies_needed,
@@ -36,7 +32,6 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "FeaturePredictions",
-    "SampleScores",
     "accuracy_difference",
     "averaged_pixels",
     "baselines",
@@ -53,14 +48,10 @@ __all__ = [
     "mean_over_seeds",
     "mean_with_interval",
     "nearest_neighbours",
-    "nearest_real",
     "paired_difference",
     "power_of_comparison",
     "predict_with_tta",
     "resolution",
-    "score_samples",
-    "shape_distances",
-    "shape_statistics",
     "smooth_labels",
     "smoothing_from_entropy",
 ]
