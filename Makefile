@@ -7,7 +7,7 @@
 # make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make class     measure how long sixty submissions take to grade
-# make faults    kill, fill, damage, lie and crowd: the whole table of faults, into CONTRIBUTING.md (an hour or more)
+# make faults    kill, fill, damage, lie and crowd: the whole table of faults, into tests/faults/README.md (an hour or more)
 # make licences  list the licences of all locked packages in book/licences.csv
 # make audit     ask the public list of known vulnerabilities about all locked packages (needs the network)
 # make stick     the book, all packages and the survey into a folder, for machines without a network

@@ -11,7 +11,6 @@ _PUBLIC = {
     "CLASS_NAMES": "classes",
     "GalaxyDataset": "data.dataset",
     "load": "data.load",
-    "validate_source": "data.load",
     "prepare": "data.prepare",
     "Split": "data.split",
     "split": "data.split",

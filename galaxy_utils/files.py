@@ -72,18 +72,19 @@ def _temporary_prefix(path):
     return f".{path.name}."
 
 
-def check_free_space(path, needed):
+def check_free_space(path, needed, alternative=""):
     """Make sure that there is room for a file before its writing starts.
 
     Args:
         path: The file; it or its folder need not exist.
         needed: Bytes.
+        alternative: A line for the error message: what works without this file.
 
     Raises:
         StorageError: There is no room.
     """
     if _free_space(path) < needed:
-        raise _full(path, needed)
+        raise _full(path, needed, alternative)
 
 
 def _free_space(path):
@@ -122,14 +123,14 @@ def explain_write_errors(path, size=None):
         raise
 
 
-def _full(path, needed):
+def _full(path, needed, alternative=""):
     expected = "more room" if needed is None else f"{needed / 2**20:,.1f} MiB free"
     return StorageError(
         f"The disk has no room for {Path(path).name}.",
         where=Path(path).parent,
         expected=expected,
         found=f"{_free_space(path) / 2**20:,.1f} MiB free, or as much as your quota leaves of it",
-        remedy=f"free some space, or {_elsewhere(path)}",
+        remedy=f"free some space, or {_elsewhere(path)}. {alternative}".strip(" ."),
     )
 
 

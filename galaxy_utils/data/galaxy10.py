@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galaxy_utils.classes import CLASS_NAMES, NUM_CLASSES, OFFICIAL_CLASS_COUNTS
+from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.download import download
 from galaxy_utils.data.hdf5_images import HDF5Images
@@ -26,14 +26,18 @@ MIRRORS = (
 APPROXIMATE_BYTES = 2_540_000_000
 FETCH_AGAIN = "Delete it and download or copy it again."
 
-# Key → (number of axes, NumPy kinds of number, what that is called in a message).
+# Key → (NumPy kinds of number, lowest and highest value, how a message calls them). Redshifts may be unknown.
 COLUMNS = {
-    "ans": (1, "ui", "integers, shape (n,)"),
-    "ra": (1, "f", "floating point, shape (n,)"),
-    "dec": (1, "f", "floating point, shape (n,)"),
-    "redshift": (1, "f", "floating point, shape (n,)"),
-    "pxscale": (1, "f", "floating point, shape (n,)"),
+    "ans": ("ui", 0, NUM_CLASSES - 1, f"integer labels 0 to {NUM_CLASSES - 1}"),
+    "ra": ("f", 0, 360, "finite degrees, 0 to 360"),
+    "dec": ("f", -90, 90, "finite degrees, -90 to 90"),
+    "redshift": ("f", None, None, "floating point numbers"),
+    "pxscale": ("f", 1e-6, np.inf, "arcseconds per pixel above 0"),
 }
+
+
+# Attribute of the data set → key of the file.
+FLOATS = {"ra": "ra", "dec": "dec", "redshift": "redshift", "pixel_scale": "pxscale"}
 
 
 def fetch_galaxy10():
@@ -69,13 +73,25 @@ def open_galaxy10(path):
             key, what was expected and what was found.
     """
     path = Path(path)
-    with _open_hdf5(path) as file, explain_read_errors("The file is damaged.", path, remedy=FETCH_AGAIN):
-        num_galaxies, side = _check_images(file, path)
+    if not path.is_file():
+        raise DataError("There is no such file.", where=path, expected="an HDF5 file")
+    check_signature(path)
+    expected = f"a complete HDF5 file; this one has {path.stat().st_size:,} bytes"
+    damaged = "The file is truncated or damaged."
+    with (
+        explain_read_errors(damaged, path, expected=expected, remedy=FETCH_AGAIN),
+        h5py.File(path, "r") as file,
+    ):
+        shape = _find(file, path, "images").shape or ()
+        dtype = file["images"].dtype
+        if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or dtype != np.uint8 or 0 in shape:
+            expected = "at least one image: shape (n, side, side, 3), dtype uint8"
+            raise _wrong(path, "images", expected, f"shape {shape}, dtype {dtype}")
+        num_galaxies = shape[0]
         columns = {key: _read_column(file, path, key, num_galaxies) for key in COLUMNS}
         vote_fractions = _read_vote_fractions(file, path, num_galaxies)
         is_simulated = bool(file.attrs.get("simulated", False))
         images = HDF5Images(path)
-    _check_values(path, columns)
 
     labels = columns["ans"].astype(np.int64)
     if is_simulated:
@@ -91,23 +107,11 @@ def open_galaxy10(path):
         provenance=provenance,
         images=images,
         labels=labels,
-        ra=columns["ra"].astype(np.float64),
-        dec=columns["dec"].astype(np.float64),
-        redshift=columns["redshift"].astype(np.float64),
-        pixel_scale=columns["pxscale"].astype(np.float64),
+        **{name: columns[key].astype(np.float64) for name, key in FLOATS.items()},
         vote_fractions=vote_fractions,
         is_simulated=is_simulated,
         fingerprint=_file_fingerprint(path, columns),
     )
-
-
-def _open_hdf5(path):
-    if not path.is_file():
-        raise DataError("There is no such file.", where=path, expected="an HDF5 file")
-    check_signature(path)
-    size = f"a complete HDF5 file; this one has {path.stat().st_size:,} bytes"
-    with explain_read_errors("The file is truncated or damaged.", path, expected=size, remedy=FETCH_AGAIN):
-        return h5py.File(path, "r")
 
 
 def _find(file, path, key):
@@ -125,24 +129,20 @@ def _wrong(path, key, expected, found):
     )
 
 
-def _check_images(file, path):
-    images = _find(file, path, "images")
-    shape = images.shape or ()
-    if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or images.dtype != np.uint8:
-        raise _wrong(path, "images", "shape (n, side, side, 3), dtype uint8", f"shape {shape}, dtype {images.dtype}")
-    if 0 in shape:
-        raise _wrong(path, "images", "at least one image", f"shape {shape}")
-    return shape[0], shape[1]
-
-
 def _read_column(file, path, key, num_galaxies):
-    axes, kinds, description = COLUMNS[key]
+    kinds, lowest, highest, expected = COLUMNS[key]
     dataset = _find(file, path, key)
-    if dataset.ndim != axes or dataset.dtype.kind not in kinds:
-        raise _wrong(path, key, description, f"shape {dataset.shape}, dtype {dataset.dtype}")
-    if len(dataset) != num_galaxies:
-        raise _wrong(path, key, f"{num_galaxies:,} entries, one per image", f"{len(dataset):,} entries")
-    return dataset[:]
+    if dataset.shape != (num_galaxies,) or dataset.dtype.kind not in kinds:
+        found = f"shape {dataset.shape}, dtype {dataset.dtype}"
+        raise _wrong(path, key, f"{expected}, one per image: shape ({num_galaxies:,},)", found)
+    values = dataset[:]
+    if lowest is not None:
+        numbers = values.astype(np.float64)
+        wrong = ~(np.isfinite(numbers) & (numbers >= lowest) & (numbers <= highest))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise _wrong(path, key, expected, f"{numbers[row]:g} in row {row}, {wrong.sum():,} such rows in all")
+    return values
 
 
 def _read_vote_fractions(file, path, num_galaxies):
@@ -159,21 +159,6 @@ def _read_vote_fractions(file, path, num_galaxies):
         row = int(np.argmax(wrong))
         raise _wrong(path, key, "fractions that sum to 1 in each row", f"row {row}: {fractions[row].tolist()}")
     return fractions
-
-
-def _check_values(path, columns):
-    allowed = {
-        "ans": (0, NUM_CLASSES - 1, f"labels 0 to {NUM_CLASSES - 1} ({CLASS_NAMES[0]} to {CLASS_NAMES[-1]})"),
-        "ra": (0, 360, "finite degrees, 0 to 360"),
-        "dec": (-90, 90, "finite degrees, -90 to 90"),
-        "pxscale": (1e-6, np.inf, "arcseconds per pixel above 0"),
-    }
-    for key, (lowest, highest, expected) in allowed.items():
-        values = columns[key].astype(np.float64)
-        wrong = ~(np.isfinite(values) & (values >= lowest) & (values <= highest))
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise _wrong(path, key, expected, f"{values[row]:g} in row {row}, {wrong.sum():,} such rows in all")
 
 
 def _file_fingerprint(path, columns, sampled_blocks=64, block_bytes=65536):

@@ -1,207 +1,22 @@
-"""What simulated galaxies are and how they are drawn: physical recipes of the ten classes, field, volunteers.
+"""How simulated galaxies are drawn: bulge, disc, bar, arms, tails, each with its colour, and the field around them.
 
-A galaxy is first a handful of true quantities (`Morphology`). Its picture (bulge, disc, bar, arms, tails, each with its
-colour) and the votes of simulated volunteers both follow from them. Sizes are in arcseconds, angles in radians unless
-said otherwise, magnitudes in the AB system. Sizes, brightnesses and colours were set by hand so that their medians and
-spreads resemble those of real cut-outs; no recipe was fitted to pixels.
+What is drawn follows from the true quantities of a galaxy (`morphology`); no recipe was fitted to pixels. Offsets and
+sizes are in arcseconds, angles in radians.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import scipy.special
 
-from galaxy_utils.classes import NUM_CLASSES
+from galaxy_utils.data.morphology import BARRED, DISTURBED, EDGE_ON, EDGE_ON_BULGE, LOOSE, SMOOTH, TIGHT, clip
 from galaxy_utils.data.survey_camera import FIELD_OF_VIEW, band_fluxes
 
 # Part of the name under which a survey is kept: raise it with every change that draws other pictures (a test notices).
 RECIPE_VERSION = 2
-
 GRAINS = 10
-NUM_VOLUNTEERS = 40  # classifications that Galaxy Zoo DECaLS aims at for a galaxy (Walmsley et al. 2021)
-
-DISTURBED, MERGING, ROUND, IN_BETWEEN, CIGAR, BARRED, TIGHT, LOOSE, EDGE_ON, EDGE_ON_BULGE = range(NUM_CLASSES)
-SMOOTH = (ROUND, IN_BETWEEN, CIGAR)
 FACE_ON = (BARRED, TIGHT, LOOSE)
-
-
-@dataclass(frozen=True)
-class Morphology:
-    """What a simulated galaxy truly is. The picture and the volunteers' votes both follow from these numbers.
-
-    Attributes:
-        label: The class whose recipe it follows.
-        merger: Visibility of a second galaxy in contact, 0 to 1.
-        disturbance: Strength of tails, warps and lopsidedness, 0 to 1.
-        features: Visibility of structure such as arms, a bar or an edge-on disc, 0 to 1.
-        axis_ratio: Apparent minor over major axis; of an edge-on disc its thickness.
-        bulge_share: Bulge's share of the light.
-        bar: Strength of the bar, 0 to 1.
-        pitch: Pitch angle of the arms, degrees.
-        arms: Number of arms.
-        size: Half-light radius of a smooth galaxy or scale length of a disc, arcseconds along the major axis.
-        surface_brightness: r band, magnitudes per square arcsecond: mean within the half-light radius of a smooth
-            galaxy, central (face-on) of a disc.
-        sersic_index: Of the smooth galaxy, or of the bulge.
-        colour: g − z of the whole galaxy, magnitudes.
-        position_angle: Radians.
-        companion: Offset (x, y) of a merging galaxy's partner from the picture's centre, arcseconds; else (0, 0).
-        partner_share: How far from the main galaxy to its partner the picture's centre lies, 0 to 0.5.
-    """
-
-    label: int
-    merger: float
-    disturbance: float
-    features: float
-    axis_ratio: float
-    bulge_share: float
-    bar: float
-    pitch: float
-    arms: int
-    size: float
-    surface_brightness: float
-    sersic_index: float
-    colour: float
-    position_angle: float
-    companion: tuple = (0.0, 0.0)
-    partner_share: float = 0.0
-
-
-# Per class: median size, its spread (natural logarithm), surface brightness and its spread, colour g − z and spread.
-POPULATION = {
-    DISTURBED: (2.1, 0.36, 20.75, 0.45, 1.08, 0.27),
-    MERGING: (1.85, 0.4, 20.2, 0.4, 1.45, 0.26),
-    ROUND: (2.0, 0.38, 20.75, 0.4, 1.43, 0.27),
-    IN_BETWEEN: (1.75, 0.30, 20.5, 0.4, 1.27, 0.27),
-    CIGAR: (3.0, 0.35, 20.9, 0.45, 1.20, 0.28),
-    BARRED: (3.8, 0.40, 21.0, 0.5, 1.08, 0.26),
-    TIGHT: (3.25, 0.30, 20.85, 0.4, 1.13, 0.24),
-    LOOSE: (2.5, 0.36, 20.9, 0.45, 1.0, 0.22),
-    EDGE_ON: (6.3, 0.40, 22.2, 0.5, 1.06, 0.23),
-    EDGE_ON_BULGE: (3.9, 0.35, 21.45, 0.4, 1.45, 0.22),
-}
-
-
-def _clip(value, low, high):
-    return float(min(max(value, low), high))
-
-
-def draw_morphology(label, rng):
-    """Draw what a galaxy of a class truly is.
-
-    Args:
-        label: Class, 0 to 9.
-        rng: `numpy.random.Generator`.
-    """
-    size, size_spread, brightness, brightness_spread, colour, colour_spread = POPULATION[label]
-    axis_ratio = {
-        DISTURBED: rng.uniform(0.3, 0.95),
-        MERGING: rng.uniform(0.5, 1.0),
-        ROUND: 1 - abs(rng.normal(0, 0.09)),
-        IN_BETWEEN: _clip(rng.normal(0.60, 0.07), 0.48, 0.82),
-        CIGAR: _clip(rng.normal(0.33, 0.06), 0.2, 0.55),
-        BARRED: rng.uniform(0.45, 0.98),
-        TIGHT: rng.uniform(0.45, 0.98),
-        LOOSE: rng.uniform(0.40, 0.98),
-        EDGE_ON: _clip(rng.normal(0.195, 0.05), 0.08, 0.33),
-        EDGE_ON_BULGE: _clip(rng.normal(0.19, 0.05), 0.08, 0.33),
-    }[label]
-    features = rng.beta(1.5, 5) * 0.6 if label in SMOOTH else _clip(rng.normal(0.75, 0.14), 0.42, 1.0)
-    bulge_share = {
-        EDGE_ON: rng.uniform(0.0, 0.09),
-        EDGE_ON_BULGE: rng.uniform(0.14, 0.45),
-        TIGHT: rng.uniform(0.12, 0.35),
-        LOOSE: rng.uniform(0.05, 0.25),
-        BARRED: rng.uniform(0.03, 0.2),
-        DISTURBED: rng.uniform(0.1, 0.45),
-    }.get(label, rng.uniform(0.02, 0.3))
-    pitch = {TIGHT: rng.normal(12, 3), LOOSE: rng.normal(28, 5), BARRED: rng.normal(18, 5)}.get(
-        label, rng.normal(24, 6)
-    )
-    smooth_index = {ROUND: rng.uniform(1.5, 5.5), IN_BETWEEN: rng.uniform(1, 3.5), CIGAR: rng.uniform(0.8, 1.8)}
-    size *= math.exp(rng.normal(0, size_spread))
-    companion, partner_share = (0.0, 0.0), 0.0
-    if label == MERGING:
-        separation = (2.6 + 4.2 * rng.gamma(1.6, 0.5)) * (size / 1.7) ** 0.5
-        direction, partner_share = rng.uniform(0, 2 * np.pi), float(rng.choice([0.0, 0.25, 0.5], p=[0.6, 0.2, 0.2]))
-        distance = (1 - partner_share) * separation
-        companion = (distance * math.cos(direction), distance * math.sin(direction))
-    # Plain floats, not NumPy's: they leave the 32-bit arrays of the drawing at 32 bits.
-    return Morphology(
-        label=label,
-        merger=_clip(rng.normal(0.85, 0.15), 0.4, 1.0) if label == MERGING else rng.beta(1, 9) * 0.6,
-        disturbance=_clip(rng.normal(0.8, 0.15), 0.4, 1.0) if label == DISTURBED else rng.beta(1.2, 6) * 0.7,
-        features=features,
-        axis_ratio=axis_ratio,
-        bulge_share=bulge_share,
-        bar=_clip(rng.normal(0.8, 0.15), 0.4, 1.0) if label == BARRED else rng.beta(1.2, 6) * 0.6,
-        pitch=_clip(pitch, 6, 42),
-        arms=int(rng.choice([2, 3, 4, 5], p=[0.45, 0.2, 0.2, 0.15] if label == TIGHT else [0.8, 0.12, 0.06, 0.02])),
-        size=size,
-        surface_brightness=rng.normal(brightness, brightness_spread),
-        sersic_index=smooth_index.get(label, rng.uniform(1.5, 4)),
-        colour=_clip(rng.normal(colour, colour_spread), 0.55, 2.1),
-        position_angle=rng.uniform(0, np.pi),
-        companion=companion,
-        partner_share=partner_share,
-    )
-
-
-def draw_redshift(morphology, rng):
-    """Draw a redshift: galaxies that look small are on average farther away. One in a hundred has none (NaN)."""
-    redshift = 0.085 * (2.5 / morphology.size) ** 0.8 * math.exp(rng.normal(0, 0.35))
-    return np.nan if rng.random() < 0.01 else _clip(redshift, 0.003, 0.4)
-
-
-# ---------------------------------------------------------------------------------------------------- volunteers
-
-
-def _yes(value, boundary, width):
-    return float(scipy.special.expit((value - boundary) / width))
-
-
-def vote_probabilities(morphology):
-    """Return how likely one volunteer puts this galaxy into each class, shape (10,), float64, sum 1.
-
-    The questions of the Galaxy Zoo decision tree in order, each answered yes with a logistic probability of the true
-    quantity behind it: merging? disturbed? smooth (then how round) or featured (then edge-on and its bulge, or bar,
-    or how tightly wound)? Galaxies near a boundary divide the volunteers.
-    """
-    merging = _yes(morphology.merger, 0.5, 0.10)
-    disturbed = _yes(morphology.disturbance, 0.5, 0.10)
-    featured = _yes(morphology.features, 0.45, 0.07)
-    edge_on = _yes(-morphology.axis_ratio, -0.36, 0.02)
-    bulge = _yes(morphology.bulge_share, 0.12, 0.02)
-    barred = _yes(morphology.bar, 0.5, 0.10)
-    tight = _yes(-morphology.pitch, -20, 2.0)
-    round_ = _yes(morphology.axis_ratio, 0.80, 0.03)
-    cigar = _yes(-morphology.axis_ratio, -0.50, 0.03)
-
-    regular = (1 - merging) * (1 - disturbed)
-    smooth, disc = regular * (1 - featured), regular * featured
-    face_on = disc * (1 - edge_on)
-    probabilities = np.zeros(NUM_CLASSES)
-    probabilities[MERGING] = merging
-    probabilities[DISTURBED] = (1 - merging) * disturbed
-    probabilities[ROUND] = smooth * round_
-    probabilities[CIGAR] = smooth * (1 - round_) * cigar
-    probabilities[IN_BETWEEN] = smooth * (1 - round_) * (1 - cigar)
-    probabilities[EDGE_ON] = disc * edge_on * (1 - bulge)
-    probabilities[EDGE_ON_BULGE] = disc * edge_on * bulge
-    probabilities[BARRED] = face_on * barred
-    probabilities[TIGHT] = face_on * (1 - barred) * tight
-    probabilities[LOOSE] = face_on * (1 - barred) * (1 - tight)
-    return probabilities / probabilities.sum()
-
-
-def cast_votes(morphology, rng, num_volunteers=NUM_VOLUNTEERS):
-    """Let volunteers vote; return the fraction of votes for each class, shape (10,), float32."""
-    votes = rng.multinomial(num_volunteers, vote_probabilities(morphology))
-    return (votes / num_volunteers).astype(np.float32)
-
-
-# -------------------------------------------------------------------------------------------- drawing components
 
 
 def _disc_plane(canvas, box, x, y, axis_ratio, position_angle, warp=0.0, size=1.0):
@@ -285,7 +100,7 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour, bar=
     contrast = contrast * rng.uniform(0.35 if m.pitch < 20 else 0.5, 1.0)
     old = disc * (1 - 0.35 * contrast + 1.1 * contrast * arms)
     young = np.exp(-scaled * 0.72) * edge * swept * (1.02 - contrast + 2 * contrast * arms)
-    young_share = _clip(0.36 + 0.45 * (1.3 - colour), 0.15, 0.62)
+    young_share = clip(0.36 + 0.45 * (1.3 - colour), 0.15, 0.62)
     canvas.add(box, old, band_fluxes((1 - young_share) * flux, colour + 0.28))
     canvas.add(box, young * clumps, band_fluxes(young_share * flux, colour - 0.36))
 
@@ -356,7 +171,7 @@ def _paint_edge_on(canvas, m, rng, x, y):
     transmission = [1 - weight * lane for weight in (1.0, 0.72, 0.4)]
 
     disc_flux = (1 - m.bulge_share) * flux
-    young_share = _clip(0.42 + 0.45 * (1.15 - m.colour), 0.1, 0.7)
+    young_share = clip(0.42 + 0.45 * (1.15 - m.colour), 0.1, 0.7)
     canvas.add(box, old, band_fluxes((1 - young_share) * disc_flux, m.colour + 0.42), transmission)
     canvas.add(box, young, band_fluxes(young_share * disc_flux, m.colour - 0.38), transmission)
     if m.bulge_share > 0.01:

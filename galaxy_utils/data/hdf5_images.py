@@ -1,6 +1,5 @@
 """Images that stay in an HDF5 file until they are indexed."""
 
-import operator
 import os
 from pathlib import Path
 
@@ -55,19 +54,19 @@ class HDF5Images:
             start, stop, step = index.indices(len(self))
             if step == 1:
                 return self._read(start, max(start, stop))
-            return self._read_rows(np.arange(start, stop, step))
-        rows = np.asarray(index)
-        if rows.dtype == bool:
-            if rows.shape != (len(self),):
-                raise IndexError(f"a mask needs shape ({len(self)},), this one has {rows.shape}")
-            return self._read_rows(np.flatnonzero(rows))
-        if rows.ndim == 0:
-            row = operator.index(index)
-            row = int(self._check_rows(np.array([row]))[0])
-            return self._read(row, row + 1)[0]
-        if rows.ndim != 1 or not (rows.size == 0 or np.issubdtype(rows.dtype, np.integer)):
+        # What an array of row numbers gives for the same index: masks, negative rows and errors are NumPy's.
+        rows = np.arange(len(self))[index]
+        if np.ndim(rows) > 1:
             raise IndexError("index with an integer, a slice, a one-dimensional integer array or a mask")
-        return self._read_rows(self._check_rows(rows.astype(np.int64)))
+        if np.ndim(rows) == 0:
+            return self._read(rows, rows + 1)[0]
+        images = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        order = np.argsort(rows, kind="stable")
+        # Consecutive rows are read in one go: h5py's own index lists are slow for thousands of rows.
+        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) > 1) + 1) if len(rows) else ():
+            first, last = rows[run[0]], rows[run[-1]]
+            images[run] = self._read(first, last + 1)[rows[run] - first]
+        return images
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
@@ -92,23 +91,6 @@ class HDF5Images:
             self._file = h5py.File(self.path, "r")
             self._process = os.getpid()
         return self._file[self.key]
-
-    def _check_rows(self, rows):
-        wrong = (rows < -len(self)) | (rows >= len(self))
-        if wrong.any():
-            raise IndexError(f"row {rows[wrong][0]} is out of bounds for {len(self)} images")
-        return np.where(rows < 0, rows + len(self), rows)
-
-    def _read_rows(self, rows):
-        images = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        if len(rows) == 0:
-            return images
-        order = np.argsort(rows, kind="stable")
-        # Consecutive rows are read in one go: h5py's own index lists are slow for thousands of rows.
-        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) > 1) + 1):
-            first, last = rows[run[0]], rows[run[-1]]
-            images[run] = self._read(first, last + 1)[rows[run] - first]
-        return images
 
     def _read(self, first, last):
         with explain_read_errors(

@@ -38,19 +38,3 @@ def load(source, profile="demo", seed=1):
     from galaxy_utils.data.galaxy10 import fetch_galaxy10, open_galaxy10
 
     return open_galaxy10(fetch_galaxy10() if kind == "galaxy10" else Path(source).expanduser())
-
-
-def validate_source(source):
-    """Check that `load` would know this source, without reading an image or fetching anything.
-
-    Args:
-        source: As for `load`.
-
-    Returns:
-        `"simulated"`, `"galaxy10"`, `"file"` or `"folder"`.
-
-    Raises:
-        ConfigurationError: There is no such source; the message lists the valid ones.
-        DataError: A file is not HDF5, or a folder has no sub-folders, or one of them no images.
-    """
-    return identify_source(source)

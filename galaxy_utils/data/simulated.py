@@ -19,7 +19,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
-from galaxy_utils.data import galaxy_recipes, survey_camera
+from galaxy_utils.data import galaxy_recipes, morphology, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import cache_folder, explain_read_errors, locked, write_atomically
@@ -148,7 +148,7 @@ def build_catalogue(num_galaxies, seed):
     for row, twin in choose_pairs(TWINS, max(2, round(NUM_TWINS * share)) if enough else 0):
         galaxy[twin], ra[twin], dec[twin] = row, ra[row], dec[row]
     for row, other in choose_pairs(NEIGHBOURS, max(1, round(NUM_NEIGHBOURS * share)) if enough else 0):
-        if labels[row] == labels[other] == galaxy_recipes.MERGING:
+        if labels[row] == labels[other] == morphology.MERGING:
             # Both members of one merger have a row: the same scene, centred on the other member.
             galaxy[other] = row
             x, y = _morphology(labels, seed, row).companion
@@ -166,7 +166,7 @@ def build_catalogue(num_galaxies, seed):
 
 
 def _morphology(labels, seed, row):
-    return galaxy_recipes.draw_morphology(int(labels[row]), _random_generator(seed, row, MORPHOLOGY_STREAM))
+    return morphology.draw_morphology(int(labels[row]), _random_generator(seed, row, MORPHOLOGY_STREAM))
 
 
 def _telescope(dec):
@@ -184,8 +184,8 @@ def _render_row(catalogue, seed, row, image_size):
     field_x, field_y = (x1, y1) if field == shown else (x2, y2)
     rng = _random_generator(seed, field, FIELD_STREAM)
     galaxy_recipes.paint_field(canvas, rng, field_x, field_y, wide=bool(catalogue.shares_field[row]))
-    morphology = _morphology(catalogue.labels, seed, shown)
-    galaxy_recipes.paint_galaxy(canvas, morphology, _random_generator(seed, shown, GALAXY_STREAM), x1, y1)
+    true = _morphology(catalogue.labels, seed, shown)
+    galaxy_recipes.paint_galaxy(canvas, true, _random_generator(seed, shown, GALAXY_STREAM), x1, y1)
     if partner >= 0:
         second = _morphology(catalogue.labels, seed, partner)
         galaxy_recipes.paint_galaxy(canvas, second, _random_generator(seed, partner, GALAXY_STREAM), x2, y2)
@@ -196,8 +196,8 @@ def _render_row(catalogue, seed, row, image_size):
     bands = survey_camera.add_noise(bands, telescope, canvas.pixel_scale, rng)
     picture = survey_camera.compress(survey_camera.stretch_rgb(bands))
     rng = _random_generator(seed, shown, VOTE_STREAM)
-    votes = galaxy_recipes.cast_votes(morphology, rng)
-    return picture, votes, galaxy_recipes.draw_redshift(morphology, rng)
+    votes = morphology.cast_votes(true, rng)
+    return picture, votes, morphology.draw_redshift(true, rng)
 
 
 def _render_rows(catalogue, seed, rows, image_size):
@@ -222,34 +222,6 @@ def _end_with(parent):
         threading.Thread(target=watch, daemon=True).start()
 
 
-def render_bands(label, seed=1, image_size=FULL_SIZE, noise=True):
-    """Render one galaxy of a class as the camera sees it, for a look behind the picture.
-
-    Args:
-        label: Class, 0 to 9.
-        seed: Another seed, another galaxy.
-        image_size: Side in pixels; the field of view stays 67 arcseconds.
-        noise: Whether the sky has noise.
-
-    Returns:
-        Array of shape (3, image_size, image_size), float32: g, r, z in nanomaggies per pixel.
-
-    Raises:
-        ConfigurationError: The label is not in 0 to 9.
-    """
-    if label not in range(NUM_CLASSES):
-        raise ConfigurationError("There is no such class.", where="label", expected="0 to 9", found=repr(label))
-    canvas = survey_camera.Canvas(image_size)
-    galaxy_recipes.paint_field(canvas, _random_generator(seed, 0, FIELD_STREAM))
-    morphology = galaxy_recipes.draw_morphology(int(label), _random_generator(seed, 0, MORPHOLOGY_STREAM))
-    galaxy_recipes.paint_galaxy(canvas, morphology, _random_generator(seed, 0, GALAXY_STREAM))
-    bands = survey_camera.blur(canvas, survey_camera.DECAM, _random_generator(seed, 0, SEEING_STREAM))
-    if noise:
-        rng = _random_generator(seed, 0, SKY_STREAM)
-        bands = survey_camera.add_noise(bands, survey_camera.DECAM, canvas.pixel_scale, rng)
-    return bands
-
-
 def render_galaxy(label, seed=1, image_size=FULL_SIZE):
     """Render one galaxy of a class as a cut-out like those of the survey.
 
@@ -264,7 +236,12 @@ def render_galaxy(label, seed=1, image_size=FULL_SIZE):
     Raises:
         ConfigurationError: The label is not in 0 to 9.
     """
-    return survey_camera.compress(survey_camera.stretch_rgb(render_bands(label, seed, image_size)))
+    if label not in range(NUM_CLASSES):
+        raise ConfigurationError("There is no such class.", where="label", expected="0 to 9", found=repr(label))
+    catalogue = Catalogue(
+        np.array([label]), np.array([0]), np.array([-1]), np.zeros((1, 4)), np.array([False]), np.zeros(1), np.zeros(1)
+    )
+    return _render_row(catalogue, seed, 0, image_size)[0]
 
 
 def _settings(num_galaxies, seed, image_size):
@@ -368,7 +345,7 @@ def _write_survey(path, settings, num_workers):
     )
     results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
     with h5py.File(path, "w") as file:
-        file.attrs.update(settings, simulated=True, num_volunteers=galaxy_recipes.NUM_VOLUNTEERS)
+        file.attrs.update(settings, simulated=True, num_volunteers=morphology.NUM_VOLUNTEERS)
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
         file["pxscale"] = np.full(num_galaxies, survey_camera.FIELD_OF_VIEW / image_size)
         rendered = {

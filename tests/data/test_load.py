@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import galaxy_utils as gu
+from galaxy_utils.data.sources import identify_source
 from galaxy_utils.errors import ConfigurationError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -14,18 +15,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def test_a_path_to_a_file_or_folder_is_opened(write_galaxy10, tmp_path):
     path = write_galaxy10()
-    assert gu.validate_source(path) == "file"
+    assert identify_source(path) == "file"
     assert len(gu.load(str(path))) == 60
     for name in ("round", "spiral"):
         (tmp_path / "own" / name).mkdir(parents=True)
         Image.new("RGB", (20, 20)).save(tmp_path / "own" / name / "one.png")
-    assert gu.validate_source(tmp_path / "own") == "folder"
+    assert identify_source(tmp_path / "own") == "folder"
     assert gu.load(tmp_path / "own").class_names == ("round", "spiral")
 
 
 def test_a_folder_without_classes_is_refused_before_any_work(tmp_path):
     with pytest.raises(DataError, match="no sub-folders"):
-        gu.validate_source(tmp_path)
+        identify_source(tmp_path)
 
 
 def test_a_class_folder_without_images_is_refused_before_any_work(tmp_path):
@@ -35,12 +36,12 @@ def test_a_class_folder_without_images_is_refused_before_any_work(tmp_path):
     (tmp_path / "class_00" / "one.JPG").touch()
     (tmp_path / "class_01" / ".hidden.jpg").touch()
     with pytest.raises(DataError) as caught:
-        gu.validate_source(tmp_path)
+        identify_source(tmp_path)
     assert "No images in class_01, class_02" in str(caught.value)
     assert "class_08 and 3 more." in str(caught.value) and "class_09" not in str(caught.value)
     (tmp_path / "class_00" / "one.JPG").unlink()
     with pytest.raises(DataError, match="class_07 and 4 more") as caught:
-        gu.validate_source(tmp_path)
+        identify_source(tmp_path)
     assert "no sub-folders with images" in str(caught.value) and "class_08" not in str(caught.value)
 
 
@@ -49,13 +50,13 @@ def test_a_file_that_only_has_the_name_of_hdf5_is_refused_before_any_work(tmp_pa
     path = tmp_path / "galaxies.h5"
     path.write_bytes(content)
     with pytest.raises(DataError, match="not HDF5") as caught:
-        gu.validate_source(path)
+        identify_source(path)
     assert str(path) in str(caught.value) and repr(content[:16]) in str(caught.value)
 
 
 def test_known_names_are_valid_without_loading_anything():
-    assert gu.validate_source("simulated") == "simulated"
-    assert gu.validate_source("galaxy10") == "galaxy10"
+    assert identify_source("simulated") == "simulated"
+    assert identify_source("galaxy10") == "galaxy10"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_an_unknown_source_lists_the_valid_ones(source, told):
 
 
 def test_an_unknown_profile_is_refused_before_any_work(write_galaxy10):
-    with pytest.raises(ConfigurationError, match="smoke, demo, full"):
+    with pytest.raises(ConfigurationError, match="smoke, demo, gpu, full"):
         gu.load(write_galaxy10(), profile="huge")
 
 
@@ -96,7 +97,7 @@ def test_importing_the_package_and_its_data_names_loads_neither_keras_nor_tensor
 import sys, time
 start = time.perf_counter()
 import galaxy_utils
-from galaxy_utils import CLASS_NAMES, Split, get_profile, load, prepare, split, validate_source
+from galaxy_utils import CLASS_NAMES, Split, get_profile, load, prepare, split
 seconds = time.perf_counter() - start
 heavy = {"keras", "tensorflow", "jax", "torch", "matplotlib", "sklearn", "galsim"} & set(sys.modules)
 assert not heavy, heavy

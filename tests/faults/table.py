@@ -1,4 +1,4 @@
-"""Writes what `make faults` has found into CONTRIBUTING.md: fault × tried × survived × lost.
+"""Writes what `make faults` has found into README.md beside it: fault × tried × survived × lost.
 
 python tests/faults/table.py          # `make faults`: the table of this run
 python tests/faults/table.py --merge  # after single tests with FAULTS=all: other rows stay as they stand there
@@ -43,7 +43,7 @@ def main():
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")]
     if not rows:
         sys.exit(f"There are no results in {RESULTS}: `make faults` makes them.")
-    path = REPOSITORY / "CONTRIBUTING.md"
+    path = REPOSITORY / "tests" / "faults" / "README.md"
     text = path.read_text(encoding="utf-8")
     marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if "--merge" in sys.argv:

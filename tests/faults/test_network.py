@@ -5,7 +5,6 @@
 
 import gzip
 import hashlib
-import http.server
 import re
 import socket
 import threading
@@ -131,40 +130,6 @@ def test_a_page_is_not_taken_for_a_file_without_a_known_checksum(wrong, mirrors,
     with pytest.raises(DownloadError, match="web page|instead of about"):
         download([(bad, None)], tmp_path / "file.h5", size=len(CONTENT), attempts=2, pause=0.01, timeout=0.5)
     assert not (tmp_path / "file.h5").exists()
-
-
-class Versions(http.server.BaseHTTPRequestHandler):
-    """Serves two versions of a file, the first one cut."""
-
-    def do_GET(self):
-        first = not self.server.asked
-        self.server.asked.append(self.headers.get("If-Range"))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.send_header("ETag", '"one"' if first else '"two"')
-        self.end_headers()
-        self.wfile.write(bytes(1_000_000) if first else CONTENT)
-
-    def log_message(self, *arguments):
-        """Say nothing: the test's own output is enough."""
-
-
-@pytest.mark.parametrize("tag", [b"", b'"one', b'"a"\r\nX: y', b"\xff\xfe", b"W/", b'"one"\n'])
-def test_a_spoilt_tag_makes_it_start_again(tag, tmp_path):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Versions) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        mirror = [(f"http://127.0.0.1:{server.server_port}/file", CHECKSUM)]
-        options = {"size": len(CONTENT), "pause": 0.01, "timeout": 2.0}
-        server.asked = []
-        with recorded("Servers", "a spoilt note of the version beside a partial file") as outcome:
-            with pytest.raises(DownloadError):
-                download(mirror, tmp_path / "file.h5", attempts=1, **options)
-            (kept,) = tmp_path.glob("*.tag")
-            kept.write_bytes(tag)
-            assert download(mirror, tmp_path / "file.h5", attempts=1, **options).read_bytes() == CONTENT
-            assert server.asked == [None, None]
-            outcome.add(1, [])
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
