@@ -10,6 +10,41 @@ from galaxy_utils.profiles import get_profile
 
 # Fields that describe a recipe and change nothing in a run.
 DESCRIPTIVE_FIELDS = ("name", "source", "inferred")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+
+
+def _is_count(value):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_share(value):
+    return _is_number(value) and 0 <= value < 1
+
+
+def _or_none(is_valid):
+    return lambda value: value is None or is_valid(value)
+
+
+# What the fields may hold: names, what is expected, whether a value is that.
+_RULES = (
+    ("name", "a name", lambda value: isinstance(value, str) and value),
+    ("epochs batch_size", "an integer, at least 1", _is_count),
+    ("reduce_learning_rate_patience early_stopping_patience", "an integer, at least 1, or None", _or_none(_is_count)),
+    ("beta_1 beta_2 label_smoothing", "a number from 0 up to, but not, 1", _is_share),
+    ("weight_decay", "a number from 0 up to, but not, 1, or None", _or_none(_is_share)),
+    ("restore_best_weights balanced_classes", "True or False", lambda value: isinstance(value, bool)),
+    ("learning_rate", "a positive, finite number", lambda value: _is_number(value) and value > 0),
+    ("clip_norm", "a positive, finite number or None", _or_none(lambda value: _is_number(value) and value > 0)),
+    ("reconstruction_weight classification_weight", "a finite number, at least 0", lambda v: _is_number(v) and v >= 0),
+    ("reduce_learning_rate_factor", "a number between 0 and 1", lambda value: _is_share(value) and value > 0),
+    ("optimizer", " or ".join(map(repr, OPTIMIZERS)), OPTIMIZERS.__contains__),
+    ("learning_rate_schedule", "'constant' or 'cosine'", ("constant", "cosine").__contains__),
+    ("inferred", "names of the recipe's own fields", lambda value: set(value) <= set(Recipe.__dataclass_fields__)),
+)
 
 
 @dataclass(frozen=True)
@@ -21,9 +56,10 @@ class Recipe:
         epochs: Largest number of passes over the training set.
         batch_size: Images per step; the last batch of an epoch holds what is left.
         learning_rate: Initial learning rate.
-        optimizer: `"adam"`, the only one either paper names.
-        beta_1: Adam's decay of the mean gradient.
+        optimizer: `"adam"`, the only one either paper names, `"adamw"` or `"sgd"`.
+        beta_1: Adam's decay of the mean gradient; the momentum of SGD.
         beta_2: Adam's decay of the mean squared gradient.
+        weight_decay: AdamW's weight decay; `None` for the others.
         clip_norm: Largest norm of all gradients together; `None` leaves them as they are.
         label_smoothing: ε: the true class gets 1 − ε + ε/K, each other class ε/K, for K classes.
         learning_rate_schedule: `"constant"`, or `"cosine"`: half a cosine from `learning_rate` towards zero, epoch by
@@ -49,6 +85,7 @@ class Recipe:
     optimizer: str = "adam"
     beta_1: float = 0.9
     beta_2: float = 0.999
+    weight_decay: float | None = None
     clip_norm: float | None = None
     label_smoothing: float = 0.0
     learning_rate_schedule: str = "constant"
@@ -63,52 +100,23 @@ class Recipe:
     source: str = ""
 
     def __post_init__(self):
-        def require(field, valid, expected):
-            if not valid:
-                raise ConfigurationError(
-                    f"A recipe cannot have this {field}.",
-                    where=f"recipe {self.name!r}, field {field}",
-                    expected=expected,
-                    found=repr(getattr(self, field)),
-                )
-
-        def is_count(value):
-            return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
-
-        def is_number(value):
-            return isinstance(value, Real) and not isinstance(value, bool)
-
-        require("name", isinstance(self.name, str) and self.name, "a name")
-        for field in ("epochs", "batch_size"):
-            require(field, is_count(getattr(self, field)), "an integer, at least 1")
-        for field in ("reduce_learning_rate_patience", "early_stopping_patience"):
-            value = getattr(self, field)
-            require(field, value is None or is_count(value), "an integer, at least 1, or None")
-        for field in ("beta_1", "beta_2", "label_smoothing"):
-            value = getattr(self, field)
-            require(field, is_number(value) and 0 <= value < 1, "a number from 0 up to, but not, 1")
-        for field in ("restore_best_weights", "balanced_classes"):
-            require(field, isinstance(getattr(self, field), bool), "True or False")
-        for field in ("learning_rate", "clip_norm"):
-            value = getattr(self, field)
-            may_be_none = field == "clip_norm" and value is None
-            require(field, may_be_none or (is_number(value) and 0 < value < math.inf), "a positive, finite number")
-        for field in ("reconstruction_weight", "classification_weight"):
-            value = getattr(self, field)
-            require(field, is_number(value) and 0 <= value < math.inf, "a finite number, at least 0")
-        both_zero = self.reconstruction_weight == self.classification_weight == 0
-        require("reconstruction_weight", not both_zero, "above 0 when classification_weight is 0")
-        factor = self.reduce_learning_rate_factor
-        require("reduce_learning_rate_factor", is_number(factor) and 0 < factor < 1, "a number between 0 and 1")
-        require("optimizer", self.optimizer == "adam", "'adam'")
-        require(
-            "learning_rate_schedule",
-            self.learning_rate_schedule in ("constant", "cosine"),
-            "'constant' or 'cosine'",
-        )
         object.__setattr__(self, "inferred", tuple(self.inferred))
-        unknown = set(self.inferred) - {field.name for field in dataclasses.fields(self)}
-        require("inferred", not unknown, "names of the recipe's own fields")
+        for fields, expected, is_valid in _RULES:
+            for field in fields.split():
+                if not is_valid(getattr(self, field)):
+                    self._refuse(field, expected)
+        if self.reconstruction_weight == self.classification_weight == 0:
+            self._refuse("reconstruction_weight", "above 0 when classification_weight is 0")
+        if (self.optimizer == "adamw") != (self.weight_decay is not None):
+            self._refuse("weight_decay", "a number for 'adamw', None for other optimizers")
+
+    def _refuse(self, field, expected):
+        raise ConfigurationError(
+            f"A recipe cannot have this {field}.",
+            where=f"recipe {self.name!r}, field {field}",
+            expected=expected,
+            found=repr(getattr(self, field)),
+        )
 
     def replace(self, **changes):
         """Return a copy with some fields changed. A field that is set here no longer counts as inferred.

@@ -22,11 +22,7 @@ SCORES = ("accuracy", "cross_entropy", "kl_divergence")
 
 # What every report holds, and what each part of it holds at least.
 REQUIRED_FIELDS = {
-    "format": None,
-    "chapter": None,
-    "model": None,
-    "part": None,
-    "seed": None,
+    **dict.fromkeys(("format", "chapter", "model", "part", "seed")),
     "data": ("name", "provenance", "is_simulated", "fingerprint", "num_galaxies", "image_size"),
     "split": ("hash", "sizes"),
     "profile": ("name",),
@@ -94,6 +90,7 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
             "best_epoch": run.best_epoch,
             "stopped_early": run.stopped_early,
             "restored_best": run.restored_best,
+            "compiled_with": run.compiled_with,
         },
         "evaluation": evaluation.to_dict(),
         "controls": {name: control.to_dict() for name, control in (controls or {}).items()},
@@ -131,56 +128,86 @@ def read_report(path):
         )
     with explain_read_errors("The report cannot be read.", path, expected="JSON", remedy=remedy):
         content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise DataError("The report is no JSON object.", where=path, found=type(content).__name__)
-    missing = [name for name in REQUIRED_FIELDS if name not in content]
-    for name, fields in REQUIRED_FIELDS.items():
-        if fields and name in content:
-            part = content[name] if isinstance(content[name], dict) else {}
-            missing += [f"{name}.{field}" for field in fields if field not in part]
-    if missing:
+    wrong = _wrong_fields(content)
+    if wrong:
         raise DataError(
-            "The report lacks fields.",
+            "The report lacks fields, or they hold what cannot be.",
             where=path,
-            expected=", ".join(missing),
+            expected=f"format {REPORT_FORMAT}, finite scores, accuracies from 0 to 1, texts for names",
+            found=f"something else, or nothing, in {', '.join(wrong)}",
             remedy=remedy,
         )
-    if content["format"] != REPORT_FORMAT:
-        raise DataError(
-            "The report has another format.",
-            where=path,
-            expected=REPORT_FORMAT,
-            found=content["format"],
-            remedy=remedy,
-        )
-    _check_scores(content, path)
     return content
 
 
-def _check_scores(content, path):
-    """Refuse scores and histories that no chapter could show: those edited by hand, above all."""
+def reports(folder=None):
+    """Return every report below a folder as one table, a row for each trained network.
+
+    Args:
+        folder: The folder; `None` for the artifacts folder.
+
+    Returns:
+        A `pandas.DataFrame`, sorted by data, profile, chapter and model. Accuracies are shares, `low` and `high` the
+        ends of their 95 % intervals; entropies and divergences are in nats, times in seconds.
+
+    Raises:
+        DataError: One of the files is no report.
+
+    Example:
+        >>> gu.reports().query("profile == 'demo'")[["chapter", "model", "accuracy"]].round(3)
+    """
+    import pandas as pd
+
+    paths = sorted((artifacts_folder() if folder is None else Path(folder)).rglob("report.json"))
+    rows = [_row(path, read_report(path)) for path in paths]
+    columns = ["data", "profile", "chapter", "model"]
+    return pd.DataFrame(rows, columns=None if rows else columns).sort_values(columns, ignore_index=True)
+
+
+def _row(path, report):
+    low, high = report["evaluation"]["intervals"].get("accuracy") or (None, None)
+    return {
+        "data": report["data"]["name"],
+        "profile": report["profile"]["name"],
+        **{name: report[name] for name in ("chapter", "model", "part", "seed")},
+        "accuracy": report["evaluation"]["accuracy"],
+        "low": low,
+        "high": high,
+        **{name: report["evaluation"][name] for name in SCORES[1:]},
+        "epochs": report["training"]["epochs"],
+        "training_seconds": report["timing"]["training_seconds"],
+        "is_simulated": report["data"]["is_simulated"],
+        "path": str(path),
+    }
+
+
+def _wrong_fields(content):
+    """Return the names of what a report lacks, or of what no chapter could show: edited by hand, above all."""
 
     def is_number(value):
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
-    evaluation, training = content["evaluation"], content["training"]
-    wrong = [f"evaluation.{name}" for name in SCORES if not is_number(evaluation[name])]
+    if not isinstance(content, dict):
+        return ["the whole file"]
+    wrong = [name for name in REQUIRED_FIELDS if name not in content]
+    for name, fields in REQUIRED_FIELDS.items():
+        part = content[name] if isinstance(content.get(name), dict) else {}
+        wrong += [f"{name}.{field}" for field in fields or () if field not in part]
+    if wrong:
+        return wrong
+    evaluation, history = content["evaluation"], content["training"]["history"]
+    wrong = ["format"] * (content["format"] != REPORT_FORMAT)
+    wrong += [name for name in ("chapter", "model", "part") if not isinstance(content[name], str)]
+    wrong += [f"evaluation.{name}" for name in SCORES if not is_number(evaluation[name])]
     if is_number(evaluation["accuracy"]) and not 0 <= evaluation["accuracy"] <= 1:
         wrong.append("evaluation.accuracy")
-    history = training["history"]
-    wrong += [] if isinstance(history, dict) else ["training.history"]
-    for name, values in history.items() if isinstance(history, dict) else ():
-        if not isinstance(values, list) or not all(map(is_number, values)):
-            wrong.append(f"training.history.{name}")
-    wrong += [name for name in ("chapter", "model", "part") if not isinstance(content[name], str)]
-    if wrong:
-        raise DataError(
-            "The report holds what cannot be.",
-            where=path,
-            expected="numbers where scores are, finite and, for accuracy, from 0 to 1; texts where names are",
-            found=f"something else in {', '.join(wrong)}",
-            remedy="delete the file and run its chapter again",
-        )
+    if not isinstance(history, dict):
+        return [*wrong, "training.history"]
+    return wrong + [
+        f"training.history.{name}"
+        for name, values in history.items()
+        if not isinstance(values, list) or not all(map(is_number, values))
+    ]
 
 
 def _folder_name(text):

@@ -2,31 +2,33 @@
 
 import contextlib
 import hashlib
+import logging
 import math
+import weakref
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 
+import keras
 import numpy as np
+from tqdm.std import tqdm
 
+from galaxy_utils.checkpoint import Checkpoint, describe_compiled
+from galaxy_utils.data.batches import CLASSIFICATION, CONDITION, RECONSTRUCTION, GalaxyBatches
+from galaxy_utils.data.dataset import checked_rows
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import locked
+from galaxy_utils.progress import progress_bar
 from galaxy_utils.recipes import DESCRIPTIVE_FIELDS, Recipe
 from galaxy_utils.wording import counted
 
-# The two outputs that a network can be trained towards. A network with both returns a dictionary with these keys.
-CLASSIFICATION, RECONSTRUCTION = "classification", "reconstruction"
-# What stands in their place for a network that is told the classes and brings a loss of its own.
-CONDITION = "condition"
+AVERAGE = "average_over_galaxies"
+# Optimisers that `fit` made from a recipe: a network with one of these was not compiled by its owner.
+_FROM_RECIPES = weakref.WeakSet()
 
-# What a network can be trained towards, with the outputs that it needs for that.
-TARGETS = {
-    "labels": (CLASSIFICATION,),
-    "votes": (CLASSIFICATION,),
-    "images": (RECONSTRUCTION,),
-    "images and labels": (RECONSTRUCTION, CLASSIFICATION),
-    "conditions": (CONDITION,),
-}
+# TensorFlow warns when functions are compiled often, whichever they are. A chapter that trains several small networks
+# compiles each of them once, as it must.
+logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class TrainingRun:
         restored_best: Whether the network carries the weights of `best_epoch` instead of the last epoch's.
         resumed_from: How many epochs came from a checkpoint; 0 when all were trained here.
         seconds: Time spent training, in seconds, over all sittings.
+        compiled_with: Optimiser and loss, where they are not those that the recipe names.
     """
 
     model_name: str
@@ -59,6 +62,7 @@ class TrainingRun:
     restored_best: bool
     resumed_from: int
     seconds: float
+    compiled_with: str = ""
 
     @property
     def epochs(self):
@@ -66,37 +70,36 @@ class TrainingRun:
         return len(self.history["loss"])
 
     def __str__(self):
-        if "discriminator_loss" in self.history:
-            return self._adversarial_text()
-        shown, digits = ("accuracy", 3) if "accuracy" in self.history else ("loss", 5)
-        training, validation = self.history[shown], self.history[f"val_{shown}"]
-        best = validation[self.best_epoch - 1]
-        return (
-            f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {counted(self.epochs, 'epochs')} in "
-            f"{self.seconds:.0f} s{', stopped early' if self.stopped_early else ''}\n"
-            f"  last epoch:      training {shown} {training[-1]:.{digits}f}, validation {validation[-1]:.{digits}f}\n"
-            f"  lowest val loss: epoch {self.best_epoch}, validation {shown} {best:.{digits}f}"
-            f"{' (these weights were restored)' if self.restored_best else ''}"
-        )
-
-    def _adversarial_text(self):
+        names = [name for name in ("accuracy", "discriminator_loss", "generator_loss", "ranking_accuracy", "loss")]
+        names = [name for name in names if name in self.history]
         # Two networks that train against each other have no lowest loss that would mean anything.
+        names, epochs = (names[:-1], [self.epochs]) if len(names) > 2 else (names[:1], [self.epochs, self.best_epoch])
         lines = [
             f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {counted(self.epochs, 'epochs')} in "
-            f"{self.seconds:.0f} s"
+            f"{self.seconds:.0f} s{', stopped early' if self.stopped_early else ''}"
         ]
-        for part, before in (("training", ""), ("validation", "val_")):
-            values = {
-                name: self.history[before + name][-1]
-                for name in ("discriminator_loss", "generator_loss", "ranking_accuracy")
-                if before + name in self.history
-            }
-            lines.append(f"  {part + ':':<12}" + ", ".join(f"{n.replace('_', ' ')} {v:.3f}" for n, v in values.items()))
+        lines += [f"  not as the recipe says: {self.compiled_with}"] * bool(self.compiled_with)
+        for epoch, title in zip(epochs, ("last epoch", f"lowest val loss, epoch {self.best_epoch}"), strict=False):
+            for name in names:
+                training, validation = self.history[name][epoch - 1], self.history[f"val_{name}"][epoch - 1]
+                digits = 5 if name == "loss" else 3
+                lines.append(
+                    f"  {title}: training {name.replace('_', ' ')} {training:.{digits}f}, "
+                    f"validation {validation:.{digits}f}"
+                )
+        lines[-1] += " (these weights were restored)" * self.restored_best
         return "\n".join(lines)
 
 
-def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labels", callbacks=(), progress=True):
-    """Train a network.
+def fit(
+    model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labels",
+    optimizer=None, loss=None, metrics=None, callbacks=(), progress=True,
+):  # fmt: skip
+    """Train a network with `compile` and `fit` of Keras, as a recipe says.
+
+    A network that comes compiled keeps its optimiser, loss and metrics; the recipe's optimiser, learning rate, clipping
+    and loss weights then do not count, and the run says so. Its schedules count in any case: they multiply whatever
+    learning rate the optimiser begins with.
 
     Images stream from the dataset as 8-bit batches; no larger array of them is made. The order of each epoch depends
     on `seed` and the epoch's number alone.
@@ -116,11 +119,8 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
     them in its `get_config`, so that a checkpoint can tell two of them apart; and every layer has a name of its own,
     because those that Keras makes up change from one building to the next.
 
-    With a checkpoint, the whole state (weights, batch statistics, dropout's generators, optimiser, history, best
-    weights) is written after every epoch, in one atomic step. Call the same `fit` again after the process was killed,
-    and it ends with the same numbers, bit for bit, as if it had not been, on the same device and versions. A finished
-    checkpoint is returned at once. On a GPU, equal bits also need `TF_DETERMINISTIC_OPS=1` in the environment before
-    Keras is imported: by default some GPU sums run in whatever order is fastest.
+    With a checkpoint, the whole state is written after every epoch by `gu.Checkpoint`. Call the same `fit` again after
+    the process was killed, and it ends with the same numbers, bit for bit. A finished checkpoint is returned at once.
 
     Args:
         model: A Keras model made from inputs and outputs, with the outputs that `targets` needs: class probabilities,
@@ -131,8 +131,11 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
         seed: Non-negative integer.
         checkpoint: Path of the checkpoint file, a NumPy `.npz`; `None` writes none.
         targets: `"labels"`, `"votes"`, `"images"`, `"images and labels"` or `"conditions"`.
-        callbacks: Keras callbacks that watch the training. No checkpoint holds what they remember; they are called
-            before it is written, so that one which writes files has written them when the training goes on.
+        optimizer: A Keras optimiser in place of the recipe's.
+        loss: A loss in place of the one above, as in `compile`.
+        metrics: Metrics in place of the accuracy, as in `compile`.
+        callbacks: Further Keras callbacks. They are called before the checkpoint is written, so that one which writes
+            files has written them when the training goes on; the checkpoint holds their counters.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -144,57 +147,185 @@ def fit(model, dataset, split, recipe, *, seed=1, checkpoint=None, targets="labe
         StorageError: The checkpoint cannot be written: a full disk, or a closed folder.
         FloatingPointError: The loss stopped being a finite number. The network has its last good weights: those with
             which the last epoch with a finite loss ended, or this call began. A checkpoint holds them, too.
+
+    Example:
+        >>> run = gu.fit(gu.models.three_block_cnn(32), galaxies, split, gu.recipes.THREE_BLOCK_CNN)
+        >>> run.epochs
+        10
     """
     if not isinstance(recipe, Recipe):
         raise ConfigurationError("Training follows a recipe.", where="recipe", expected="a Recipe", found=repr(recipe))
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise ConfigurationError("This is no seed.", where="seed", expected="an integer, at least 0", found=repr(seed))
-    if targets not in TARGETS:
-        raise ConfigurationError(
-            f"There are no targets {targets!r}.", where="targets", expected=" or ".join(map(repr, TARGETS))
-        )
-    if targets == "votes" and dataset.vote_fractions is None:
-        raise ConfigurationError(
-            "This dataset has no vote fractions to train on.", where=dataset.name, remedy="use targets='labels'"
-        )
-    _check_fits(model, dataset, TARGETS[targets])
-    if isinstance(model.output, dict) and set(model.output) != set(TARGETS[targets]):
+    rows = [checked_rows(dataset, getattr(split, part), f"split.{part}") for part in ("train", "validation")]
+    options = {"batch_size": recipe.batch_size, "seed": int(seed), "targets": targets}
+    batches = GalaxyBatches(dataset, rows[0], shuffle=True, balanced_classes=recipe.balanced_classes, **options)
+    validation = GalaxyBatches(dataset, rows[1], **options)
+    _check_fits(model, dataset, batches.outputs)
+    if isinstance(model.output, dict) and set(model.output) != set(batches.outputs):
         raise ConfigurationError(
             f"The network has outputs that targets={targets!r} do not train.",
             where=model.name,
-            expected=" and ".join(map(repr, TARGETS[targets])),
+            expected=" and ".join(map(repr, batches.outputs)),
             found=" and ".join(map(repr, model.output)),
         )
-    train_rows = _checked_rows(dataset, split.train, "split.train")
-    validation_rows = _checked_rows(dataset, split.validation, "split.validation")
-
-    from galaxy_utils import _training_loop
-
-    path = None if checkpoint is None else Path(checkpoint)
-    # What a checkpoint must agree with before it may be continued.
+    by_hand = _compile(model, recipe, batches.outputs, {"optimizer": optimizer, "loss": loss, "metrics": metrics})
+    keeper, *others = _recipe_callbacks(recipe)
+    watched = [*others, keeper, *callbacks]
     identity = {
         "recipe": {name: value for name, value in recipe.to_dict().items() if name not in DESCRIPTIVE_FIELDS},
         "seed": int(seed),
         "targets": targets,
         "data fingerprint": dataset.fingerprint,
-        "training and validation rows": _hash_rows(train_rows, validation_rows),
-        "network": _training_loop.describe_network(model),
+        "training and validation rows": hashlib.sha256(repr([part.tolist() for part in rows]).encode()).hexdigest(),
     }
+    path = None if checkpoint is None else Path(checkpoint)
     # A second process that asks for the same training waits for the first and then finds it done.
     with locked(path) if path else contextlib.nullcontext():
-        return _training_loop.train(
-            model,
-            dataset,
-            train_rows,
-            validation_rows,
-            recipe,
-            seed=int(seed),
-            targets=targets,
-            checkpoint=path,
-            identity=identity,
-            callbacks=callbacks,
-            progress=progress,
+        saved = Checkpoint(path, watched, identity)
+        saved.resume(model, batches)
+        resumed_from = saved.epochs
+        if saved.complete:
+            saved.remind()
+            keeper.set_model(model)
+            keeper.on_train_end()
+        else:
+            total = (recipe.epochs - resumed_from) * len(batches)
+            bar = progress_bar(total, f"Training {model.name}", show_count=False) if progress else tqdm(disable=True)
+            with bar:
+                model.fit(
+                    batches,
+                    validation_data=validation,
+                    initial_epoch=resumed_from,
+                    epochs=recipe.epochs,
+                    callbacks=[*watched, _Names(), _Bar(bar, recipe.epochs, len(rows[0])), saved],
+                    shuffle=False,
+                    verbose=0,
+                )
+    return TrainingRun(
+        model_name=model.name,
+        recipe=recipe,
+        seed=int(seed),
+        history=saved.history,
+        best_epoch=int(np.argmin(saved.history["val_loss"])) + 1,
+        stopped_early=saved.stopped,
+        restored_best=recipe.restore_best_weights,
+        resumed_from=resumed_from,
+        seconds=saved.seconds,
+        compiled_with=_describe_hand(model) if by_hand else "",
+    )
+
+
+def _compile(model, recipe, outputs, given):
+    """Compile a network as a recipe says, with what was given in its place; return whether anything differs."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if model.compiled and model.optimizer not in _FROM_RECIPES:
+        if given:
+            raise ConfigurationError(
+                "The network is compiled already.",
+                where=model.name,
+                found=f"also {', '.join(given)} in the call of fit",
+                remedy="give them to compile, or hand over a network that is not compiled",
+            )
+        return True
+    if CONDITION in outputs and type(model).compute_loss is keras.Model.compute_loss and "loss" not in given:
+        raise ConfigurationError(
+            "With targets='conditions' a network has to bring its own loss.",
+            where=model.name,
+            expected="a class of networks with a method compute_loss, such as those of conditional_gan",
+            found=type(model).__name__,
         )
+    model.compile(**{"optimizer": make_optimizer(recipe), **_losses(recipe, outputs, "loss" in given), **given})
+    _FROM_RECIPES.add(model.optimizer)
+    return bool({"optimizer", "loss"} & given.keys())
+
+
+def _describe_hand(model):
+    about = describe_compiled(model)
+    optimizer = about["optimizer"]
+    loss = about["loss"].get("class_name", about["loss"]) if isinstance(about["loss"], dict) else about["loss"]
+    return f"{optimizer['name']}, learning rate {optimizer['learning_rate']}, loss {loss or 'of its own'}"
+
+
+def make_optimizer(recipe):
+    """Return the Keras optimiser that a recipe names, with its learning rate and clipping."""
+    options = {"learning_rate": recipe.learning_rate, "global_clipnorm": recipe.clip_norm}
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(momentum=recipe.beta_1, **options)
+    options |= {"beta_1": recipe.beta_1, "beta_2": recipe.beta_2}
+    if recipe.optimizer == "adamw":
+        return keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **options)
+    return keras.optimizers.Adam(**options)
+
+
+def _recipe_callbacks(recipe):
+    """Return Keras' callbacks for a recipe: the one that keeps the best weights and stops, then the schedules."""
+    patience = recipe.early_stopping_patience or recipe.epochs
+    yield keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=recipe.restore_best_weights, mode="min")
+    if recipe.learning_rate_schedule == "cosine":
+        # Factors from one epoch to the next, so that reductions on a plateau stay.
+        shares = [0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs)) for epoch in range(recipe.epochs)]
+        yield keras.callbacks.LearningRateScheduler(
+            lambda epoch, rate: rate * shares[epoch] / shares[max(epoch - 1, 0)]
+        )
+    if recipe.reduce_learning_rate_patience is not None:
+        yield keras.callbacks.ReduceLROnPlateau(
+            factor=recipe.reduce_learning_rate_factor, patience=recipe.reduce_learning_rate_patience,
+            mode="min", min_delta=0,
+        )  # fmt: skip
+
+
+def _losses(recipe, outputs, other_loss):
+    """Return what `compile` has to know about the outputs of a network: losses, their weights, metrics."""
+    smoothing = recipe.label_smoothing
+    losses = {
+        RECONSTRUCTION: keras.losses.MeanSquaredError(),
+        CLASSIFICATION: keras.losses.CategoricalCrossentropy(label_smoothing=smoothing),
+    }
+    metrics = {CLASSIFICATION: [keras.metrics.CategoricalAccuracy(name="accuracy")]}
+    if len(outputs) == 1:
+        return {"loss": losses.get(outputs[0]), "metrics": metrics.get(outputs[0])}
+    weights = {RECONSTRUCTION: recipe.reconstruction_weight, CLASSIFICATION: recipe.classification_weight}
+    # Keras reports each output's loss, too, but on TensorFlow it lets a last batch of one galaxy count as much as a
+    # full one. These averages are over galaxies and take that report's place in the history.
+    averages = {
+        RECONSTRUCTION: [keras.metrics.MeanSquaredError(name=AVERAGE)],
+        CLASSIFICATION: [keras.metrics.CategoricalCrossentropy(name=AVERAGE, label_smoothing=smoothing)],
+    }
+    about = {"loss": losses, "loss_weights": weights, "metrics": metrics}
+    return about if other_loss else {**about, "weighted_metrics": averages}
+
+
+class _Names(keras.callbacks.Callback):
+    """Gives accuracies and losses one name in the history, whether or not a network has a second output."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name in list(logs):
+            plain = name.replace(f"{CLASSIFICATION}_accuracy", "accuracy").replace(AVERAGE, "loss")
+            logs[plain] = logs.pop(name)
+
+
+class _Bar(keras.callbacks.Callback):
+    """Moves a progress bar on."""
+
+    def __init__(self, bar, epochs, num_images):
+        super().__init__()
+        self.bar, self.epochs, self.num_images = bar, epochs, num_images
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.bar.set_description_str(f"Training {self.model.name}, epoch {epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update(1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        shown, form = ("val_accuracy", ".3f") if "val_accuracy" in logs else ("val_loss", ".5f")
+        self.bar.set_postfix_str(f"validation {shown[4:]} {logs[shown]:{form}}")
+
+    def on_train_end(self, logs=None):
+        # The loop may have gone on from a checkpoint, or stopped early.
+        epochs = counted(round(self.bar.n / self.params["steps"]), "epochs")
+        self.bar.set_description_str(f"Training {self.model.name}: {epochs} of {counted(self.num_images, 'images')}")
 
 
 def predict(model, dataset, rows, batch_size=32):
@@ -266,70 +397,42 @@ def reconstruct(model, dataset, rows, batch_size=32):
     return _run(_part(model, RECONSTRUCTION), dataset, rows, batch_size, as_images=True)
 
 
-def learning_rate_of_epoch(recipe, validation_losses):
-    """Return the learning rate of the epoch that follows those whose validation losses are given.
-
-    It follows from the losses alone, so a resumed training needs no counters that could disagree with its history.
-
-    Args:
-        recipe: A `Recipe`.
-        validation_losses: One number per finished epoch.
-    """
-    rate = recipe.learning_rate
-    if recipe.learning_rate_schedule == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * len(validation_losses) / recipe.epochs))
-    if recipe.reduce_learning_rate_patience is not None:
-        lowest, waited = math.inf, 0
-        for loss in validation_losses:
-            waited += 1
-            if loss < lowest:
-                lowest, waited = loss, 0
-            elif waited == recipe.reduce_learning_rate_patience:
-                rate *= recipe.reduce_learning_rate_factor
-                waited = 0
-    return rate
-
-
-def should_stop(recipe, validation_losses):
-    """Return whether early stopping ends the training after these validation losses, one per finished epoch."""
-    if recipe.early_stopping_patience is None or not validation_losses:
-        return False
-    return len(validation_losses) - best_epoch(validation_losses) >= recipe.early_stopping_patience
-
-
-def best_epoch(validation_losses):
-    """Return the first epoch with the lowest validation loss, counted from 1."""
-    return int(np.argmin(validation_losses)) + 1
-
-
 def _part(model, output):
     """Return the part of a network that leads to one output, so that the other is not computed."""
     if not isinstance(model.output, dict):
         return model
-
-    import keras
-
     return keras.Model(model.input, model.output[output], name=f"{model.name}_{output}")
 
 
 def _run(network, dataset, rows, batch_size, as_images=False):
     """Return a network's output for every row, one batch at a time."""
-    rows = _checked_rows(dataset, rows, "rows")
-
-    from galaxy_utils._training_loop import GalaxyBatches
-
+    rows = checked_rows(dataset, rows)
     # The last batch is filled up with rows that are seen again: batches of one shape are compiled once.
     batch_size = min(batch_size, len(rows))
     filled = np.resize(rows, math.ceil(len(rows) / batch_size) * batch_size)
-    batches = GalaxyBatches(dataset, filled, batch_size)
+    batches = GalaxyBatches(dataset, filled, batch_size, targets=None)
     if not as_images:
-        return np.asarray(network.predict(batches, verbose=0)[: len(rows)], dtype=np.float32)
+        return _numbers(network, network.predict(batches, verbose=0)[: len(rows)])
     # Images are brought back to 8 bits batch by batch: as floats they would take four times the dataset's memory.
     images = np.empty((len(filled), *network.output.shape[1:]), np.uint8)
     for number in range(len(batches)):
-        values = np.asarray(network.predict_on_batch(*batches[number]))
+        values = _numbers(network, network.predict_on_batch(*batches[number]))
         images[number * batch_size :][:batch_size] = np.rint(255 * np.clip(values, 0, 1))
     return images[: len(rows)]
+
+
+def _numbers(network, values):
+    """Refuse what is not a number: no answer must not look like one."""
+    values = np.asarray(values, dtype=np.float32)
+    if (wrong := ~np.isfinite(values).reshape(len(values), -1).all(axis=1)).any():
+        raise DataError(
+            f"The network's output is not a number for {counted(int(wrong.sum()), 'galaxies')} of {len(values):,}.",
+            where=network.name,
+            expected="finite numbers, from weights that are numbers and images with values from 0 to 255",
+            remedy="see whether its training diverged (train again with a lower learning rate), and pass the images as "
+            "they are in the dataset",
+        )
+    return values
 
 
 def _check_fits(model, dataset, outputs):
@@ -341,71 +444,27 @@ def _check_fits(model, dataset, outputs):
             expected="a Keras model made from its inputs and outputs",
             remedy="build it as keras.Model(inputs, outputs); a class of your own can call super().__init__ so",
         )
-    images = tuple(dataset.images.shape[1:])
-    takes = tuple(model.input.shape[1:])
+    images, takes = tuple(dataset.images.shape[1:]), tuple(model.input.shape[1:])
     where = f"{model.name} on {dataset.name}"
-    if len(takes) != len(images):
+    if len(takes) != len(images) or any(side not in (None, own) for side, own in zip(takes, images, strict=True)):
         raise ConfigurationError(
             "The network takes something else than this dataset holds.",
             where=where,
             expected=f"an array of shape {takes} for each galaxy",
             found=f"arrays of shape {images}",
-            remedy="images go into a whole network, frozen features into its trained part",
-        )
-    if any(side not in (None, want) for side, want in zip(takes, images, strict=True)):
-        raise ConfigurationError(
-            "The network is built for images of another size.",
-            where=where,
-            expected=f"images of shape {takes}",
-            found=f"images of shape {images}",
-            remedy=f"prepare the dataset at {takes[0]} px, or build the network with image_size={images[0]}",
+            remedy=f"prepare the dataset at {takes[0]} px, or build the network with image_size={images[0]}; frozen "
+            "features go into a network's trained part alone",
         )
     # A network with a single output does not name it; its shape has to tell whether it is the one that is wanted.
     found = model.output if isinstance(model.output, dict) else dict.fromkeys(outputs[:1], model.output)
     for name in outputs:
-        if name not in found:
-            raise ConfigurationError(
-                f"The network has no output {name!r}.",
-                where=where,
-                expected="a dictionary of outputs with this key" if len(outputs) > 1 else None,
-                found=" and ".join(map(repr, model.output)) if isinstance(model.output, dict) else "a single output",
-            )
-        gives = tuple(found[name].shape[1:])
         wanted = (dataset.num_classes,) if name == CLASSIFICATION else images
+        gives = tuple(found[name].shape[1:]) if name in found else None
         if gives != wanted:
             raise ConfigurationError(
-                "The network is built for another number of classes."
-                if name == CLASSIFICATION
-                else "The network does not give back images like those it takes.",
+                f"The network has no output {name!r} that fits this dataset.",
                 where=where,
-                expected=f"output of shape {wanted}",
-                found=f"output of shape {gives}",
-                remedy=f"build the network with num_classes={dataset.num_classes}" if name == CLASSIFICATION else None,
+                expected=f"output of shape {wanted}" + f" in a dictionary, under {name!r}" * (len(outputs) > 1),
+                found=f"output of shape {gives}" if gives else "no such output",
+                remedy=f"build the network with num_classes={wanted[0]}" if name == CLASSIFICATION else None,
             )
-
-
-def _checked_rows(dataset, rows, where):
-    rows = np.asarray(rows)
-    if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
-        raise DataError(
-            "These are no rows.",
-            where=where,
-            expected="a one-dimensional array of row indices, at least one",
-            found=f"shape {rows.shape}, dtype {rows.dtype}",
-        )
-    if rows.min() < 0 or rows.max() >= len(dataset):
-        raise DataError(
-            "The dataset does not have these rows.",
-            where=where,
-            expected=f"rows 0 to {len(dataset) - 1:,}",
-            found=f"rows {rows.min():,} to {rows.max():,}",
-            remedy="use the split that was made from this dataset",
-        )
-    return rows.astype(np.int64)
-
-
-def _hash_rows(*parts):
-    digest = hashlib.sha256()
-    for rows in parts:
-        digest.update(len(rows).to_bytes(8, "little") + rows.tobytes())
-    return digest.hexdigest()[:16]

@@ -10,15 +10,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from toy_galaxies import WatchedImages, toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import evaluate
 from galaxy_utils.models import four_block_cnn, three_block_cnn
 from galaxy_utils.recipes import Recipe
-from galaxy_utils.training import fit, learning_rate_of_epoch, predict, should_stop
+from galaxy_utils.training import fit, predict
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -135,54 +133,6 @@ def test_a_diverging_training_says_so():
     galaxies = toy_galaxies()
     with pytest.raises(FloatingPointError, match="learning rate"):
         fit(three_block_cnn(16, 4), galaxies, toy_split(), QUICK.replace(learning_rate=1e30, epochs=5))
-
-
-# Learning rate and stopping, against Keras' own callbacks
-
-losses = st.lists(st.sampled_from([0.5, 0.6, 0.7, 0.8, 0.9]), min_size=1, max_size=15)
-
-
-@pytest.fixture(scope="module")
-def compiled_model():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
-    return model
-
-
-@given(losses=losses, patience=st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
-def test_the_learning_rate_falls_when_keras_would_reduce_it(compiled_model, losses, patience):
-    callback = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=patience, mode="min", min_delta=0)
-    callback.set_model(compiled_model)
-    compiled_model.optimizer.learning_rate = 1.0
-    callback.on_train_begin()
-    recipe = Recipe("plateau", epochs=20, learning_rate=1.0, reduce_learning_rate_patience=patience)
-    for epoch, loss in enumerate(losses):
-        callback.on_epoch_end(epoch, {"val_loss": loss})
-        expected = float(keras.ops.convert_to_numpy(compiled_model.optimizer.learning_rate))
-        assert learning_rate_of_epoch(recipe, losses[: epoch + 1]) == pytest.approx(expected)
-
-
-@given(losses=losses, patience=st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
-def test_training_stops_when_keras_would_stop(compiled_model, losses, patience):
-    callback = keras.callbacks.EarlyStopping(patience=patience, mode="min")
-    callback.set_model(compiled_model)
-    compiled_model.stop_training = False
-    callback.on_train_begin()
-    recipe = Recipe("stop", epochs=20, early_stopping_patience=patience)
-    for epoch, loss in enumerate(losses):
-        callback.on_epoch_end(epoch, {"val_loss": loss})
-        assert should_stop(recipe, losses[: epoch + 1]) == compiled_model.stop_training
-        if compiled_model.stop_training:
-            break
-
-
-def test_the_cosine_falls_from_the_full_rate_to_almost_none():
-    recipe = Recipe("cosine", epochs=10, learning_rate=2.0, learning_rate_schedule="cosine")
-    rates = [learning_rate_of_epoch(recipe, [1.0] * epoch) for epoch in range(10)]
-    assert rates[0] == 2.0 and rates[5] == pytest.approx(1.0) and 0 < rates[9] < 0.05
-    assert rates == sorted(rates, reverse=True)
 
 
 # Checkpoints
@@ -372,8 +322,8 @@ def test_arguments_that_do_not_fit_are_refused(options, named):
 
 def test_importing_loads_no_keras():
     code = (
-        "import sys, galaxy_utils.training, galaxy_utils.models, galaxy_utils.recipes, galaxy_utils.evaluation, "
-        "galaxy_utils.report; print(sorted({'keras', 'tensorflow', 'jax', 'sklearn'} & set(sys.modules)))"
+        "import sys, galaxy_utils.data.load, galaxy_utils.models, galaxy_utils.recipes, galaxy_utils.report, "
+        "galaxy_utils.plots; print(sorted({'keras', 'tensorflow', 'jax', 'sklearn'} & set(sys.modules)))"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert child.stdout.strip() == "[]"

@@ -99,7 +99,7 @@ def test_an_autoencoder_learns_to_give_back_its_input():
     assert set(run.history) == {"loss", "val_loss", "learning_rate"}
     after = squared_error(model, galaxies, split.validation).mean()
     assert run.history["val_loss"][-1] == pytest.approx(after, rel=1e-5) and after < 0.5 * before
-    assert "validation loss" in str(run)
+    assert "training loss" in str(run)
     images = reconstruct(model, galaxies, split.test[::-1], batch_size=7)
     assert images.shape == (32, 16, 16, 3) and images.dtype == np.uint8
     expected = model.predict(galaxies.images[split.test[::-1]], verbose=0)
@@ -287,7 +287,7 @@ class Wordless(keras.Model):
         ),
         (lambda n: fit(n["alone"], toy_galaxies(side=20), toy_split(), QUICK, targets="images"), "at 16 px"),
         (lambda n: fit(Wordless(), toy_galaxies(), toy_split(), QUICK), "inputs and outputs"),
-        (lambda n: predict(n["alone"], toy_galaxies(), [1]), "another number of classes"),
+        (lambda n: predict(n["alone"], toy_galaxies(), [1]), "num_classes=4"),
         (lambda n: reconstruct(n["alone"], toy_galaxies(side=20), [1]), "at 16 px"),
         (lambda n: encode(n["joint"].get_layer("decoder"), toy_galaxies(), [1]), "shape|size"),
         (lambda n: encode(n["joint"].get_layer("encoder"), toy_galaxies(), [1]), "no encoder"),

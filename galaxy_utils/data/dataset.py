@@ -88,6 +88,69 @@ class GalaxyDataset:
         """Galaxies in each class, shape (number of classes,), int64."""
         return np.bincount(self.labels, minlength=self.num_classes)
 
+    def arrays(self, rows=None):
+        """Return images, shape (n, height, width, 3), uint8, and labels, shape (n,), as NumPy arrays in memory.
+
+        Args:
+            rows: Row indices, shape (n,); `None` for all.
+
+        Example:
+            >>> images, labels = galaxies.arrays(split.train[:100])
+            >>> images.shape, labels.dtype
+            ((100, 32, 32, 3), dtype('int64'))
+        """
+        rows = checked_rows(self, np.arange(len(self)) if rows is None else rows)
+        return np.asarray(self.images[rows]), self.labels[rows]
+
+    def keras_dataset(self, rows=None, batch_size=32, *, shuffle=False, seed=1, targets="labels"):
+        """Return batches for `model.fit`, `evaluate` and `predict`: a `keras.utils.PyDataset`.
+
+        Pass `shuffle=False` to `model.fit` beside it: Keras would put the batches into another order once more.
+
+        Args:
+            rows: Row indices, shape (n,); `None` for all.
+            batch_size: Images in a batch; the last one holds what is left.
+            shuffle: Whether each epoch has an order of its own, which follows from `seed` and the epoch's number: the
+                same that `gu.fit` uses.
+            seed: Seed of these orders.
+            targets: What comes with the images, as in `gu.fit`: `"labels"` (one-hot vectors, float32), `"votes"`,
+                `"images"`, `"images and labels"`, `"conditions"`; `None` for nothing.
+
+        Example:
+            >>> train = galaxies.keras_dataset(split.train, shuffle=True)
+            >>> images, labels = train[0]
+            >>> images.dtype, labels.shape
+            (dtype('uint8'), (32, 10))
+        """
+        from galaxy_utils.data.batches import GalaxyBatches
+
+        rows = np.arange(len(self)) if rows is None else rows
+        return GalaxyBatches(self, rows, batch_size, shuffle=shuffle, seed=seed, targets=targets)
+
+    def tf_dataset(self, rows=None, batch_size=32, *, shuffle=False, seed=1, targets="labels"):
+        """Return the batches of `keras_dataset` as a `tf.data.Dataset`; each pass over it is an epoch.
+
+        Example:
+            >>> for images, labels in galaxies.tf_dataset(split.train).take(1):
+            ...     print(images.shape, labels.dtype.name)
+            (32, 32, 32, 3) float32
+        """
+        import tensorflow as tf
+
+        batches = self.keras_dataset(rows, batch_size, shuffle=shuffle, seed=seed, targets=targets)
+
+        def epoch():
+            batches.on_epoch_end()
+            yield from (batches[number] for number in range(len(batches)))
+
+        def describe(array):
+            return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+        signature = tf.nest.map_structure(describe, batches[0])
+        return tf.data.Dataset.from_generator(epoch, output_signature=signature).apply(
+            tf.data.experimental.assert_cardinality(len(batches))
+        )
+
     def replace(self, **changes):
         """Return a copy with some attributes changed; the fingerprints follow unless they are given."""
         return replace(self, **{"fingerprint": "", "source_fingerprint": "", **changes})
@@ -97,6 +160,31 @@ class GalaxyDataset:
             f"GalaxyDataset({self.name!r}: {counted(len(self), 'galaxies')}, {counted(self.num_classes, 'classes')}, "
             f"{self.image_size} px, {self.provenance})"
         )
+
+
+def checked_rows(dataset, rows, where="rows"):
+    """Return row indices as int64.
+
+    Raises:
+        DataError: They are no row indices, or the dataset does not have them.
+    """
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
+        raise DataError(
+            "These are no rows.",
+            where=where,
+            expected="a one-dimensional array of row indices, at least one",
+            found=f"shape {rows.shape}, dtype {rows.dtype}",
+        )
+    if rows.min() < 0 or rows.max() >= len(dataset):
+        raise DataError(
+            "The dataset does not have these rows.",
+            where=where,
+            expected=f"rows 0 to {len(dataset) - 1:,}",
+            found=f"rows {rows.min():,} to {rows.max():,}",
+            remedy="use the split that was made from this dataset",
+        )
+    return rows.astype(np.int64)
 
 
 def compute_fingerprint(dataset, sampled_images=64):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from toy_galaxies import toy_galaxies, toy_split
 
-from galaxy_utils._training_loop import describe_network
+from galaxy_utils.checkpoint import describe_network
 from galaxy_utils.errors import ConfigurationError, DataError, DownloadError
 from galaxy_utils.evaluation import evaluate
 from galaxy_utils.models import (

@@ -1,0 +1,282 @@
+"""A Keras callback that saves the whole state of a training, so that a killed one ends as if it had not been killed."""
+
+import hashlib
+import json
+import math
+import time
+import weakref
+from collections import Counter
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from galaxy_utils.arrays import described, read_arrays, write_arrays
+from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.files import explain_read_errors
+
+CHECKPOINT_FORMAT = 2
+# Epochs that no training has: where one that stopped early goes on.
+NEVER = 2**31
+_SOUND = {"expected": "a checkpoint that training wrote", "remedy": "delete the file to start the training again"}
+# Optimiser → what a network was compiled with when its training began: schedules change the learning rate later.
+_COMPILED = weakref.WeakKeyDictionary()
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save everything that a training consists of after every epoch, in one atomic step, and take it up again.
+
+    One file holds all variables of the network (batch statistics and the generators of dropout and augmentation too),
+    those of the optimiser, the history, and what the other callbacks remember: patience counters, best values, best
+    weights. Keras' own `BackupAndRestore` leaves out the last two and deletes its file in the end. A training that is
+    killed and started again ends with the same bits, on the same device and versions; on a GPU this also needs
+    `TF_DETERMINISTIC_OPS=1` in the environment before Keras is imported.
+
+    It also stops a training whose loss is no finite number any more, and gives the network its last good weights.
+
+    Two lines make any training of Keras go on, `resume` and the last callback:
+
+        stopping = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+        checkpoint = gu.Checkpoint("training.npz", callbacks=[stopping])
+        first_epoch = checkpoint.resume(model, train)
+        model.fit(train, validation_data=validation, initial_epoch=first_epoch, epochs=50, shuffle=False,
+                  callbacks=[stopping, checkpoint])
+
+    Args:
+        path: The file, a NumPy `.npz` without pickle; `None` saves nothing and still keeps the history.
+        callbacks: The other callbacks whose memory is saved. They stand before this one in `fit`.
+        identity: What tells this training from others besides its network, optimiser and loss: any `{name: value}`
+            that JSON can hold, such as the seed and the fingerprint of the data.
+
+    Attributes:
+        history: `{quantity: one number per epoch}` over all sittings.
+        seconds: Time spent training, over all sittings.
+        complete: Whether all epochs are done, or early stopping ended them.
+        stopped: Whether early stopping did.
+    """
+
+    def __init__(self, path, callbacks=(), identity=None):
+        super().__init__()
+        self.path, self.identity = None if path is None else Path(path), identity
+        counts = Counter()
+        self.watched = {}
+        for callback in callbacks:
+            name = type(callback).__name__
+            self.watched[f"{name} {counts[name]}"] = callback
+            counts[name] += 1
+        self._about = None
+
+    def resume(self, model, data=None):
+        """Put the saved state into a compiled network and its optimiser, where there is any.
+
+        Args:
+            model: The compiled network.
+            data: What `fit` gets; batches of `GalaxyDataset.keras_dataset` are told which epoch they are in.
+
+        Returns:
+            The `initial_epoch` for `fit`: how many epochs are done. After early stopping it is larger than any number
+            of epochs, so that `fit` trains no more.
+
+        Raises:
+            ConfigurationError: A network that is not compiled, or the checkpoint of another training.
+            DataError: The file is damaged or no checkpoint.
+        """
+        if not model.compiled:
+            raise ConfigurationError("The network is not compiled.", where=model.name, remedy="call compile first")
+        model.optimizer.build(model.trainable_variables)
+        self.history, self.seconds, self.stopped, self.complete, self._memory = {}, 0.0, False, False, {}
+        self._data = data
+        about = {**(self.identity or {}), "network": describe_network(model), "compiled": describe_compiled(model)}
+        self._about = json.loads(json.dumps(about))
+        if self.path is not None and self.path.exists():
+            self._load(model)
+        return NEVER if self.stopped else self.epochs
+
+    @property
+    def epochs(self):
+        """How many epochs are done."""
+        return len(self.history.get("loss", ()))
+
+    def remind(self):
+        """Give the watched callbacks back what they remembered. Training does so by itself."""
+        for name, memory in self._memory.items():
+            for attribute, value in memory.items() if name in self.watched else ():
+                setattr(self.watched[name], attribute, value)
+
+    def on_train_begin(self, logs=None):
+        if self._about is None:
+            raise ConfigurationError(
+                "The checkpoint does not know whether to begin or to go on.",
+                where=self.path,
+                remedy="pass initial_epoch=checkpoint.resume(model, data) to fit",
+            )
+        # The other callbacks have just forgotten everything.
+        self._fresh = {name: _remembered(callback) for name, callback in self.watched.items()}
+        self.remind()
+        self._good_weights = self.model.get_weights()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+        if hasattr(self._data, "epoch"):
+            self._data.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        logs = {"learning_rate": rate, **logs}
+        bad = [name for name in ("loss", "val_loss") if name in logs and not math.isfinite(logs[name])]
+        if bad:
+            self.model.set_weights(self._good_weights)
+            raise FloatingPointError(
+                f"The {bad[0]} of epoch {epoch + 1} is {logs[bad[0]]}: the training diverged. Lower the learning rate "
+                f"({logs['learning_rate']:.3g}) or clip the gradients. The network's weights are those "
+                f"{f'after epoch {epoch}' if epoch else 'before training'}."
+            )
+        for name, value in logs.items():
+            # Keras keeps the rate in 32 bits; more digits than these say nothing.
+            value = float(f"{value:.7g}") if name == "learning_rate" else float(value)
+            self.history.setdefault(name, []).append(value)
+        self._good_weights = None  # Two copies at a time are enough.
+        self._good_weights = self.model.get_weights()
+        self.stopped = bool(self.model.stop_training)
+        self.complete = self.stopped or epoch + 1 == self.params["epochs"]
+        self.seconds += time.perf_counter() - self._started
+        if self.path is not None:
+            self._save()
+
+    def _save(self):
+        content = {"format": CHECKPOINT_FORMAT, "identity": self._about, "callbacks": {}}
+        content |= {name: getattr(self, name) for name in ("history", "seconds", "stopped", "complete")}
+        arrays = {f"{group}_{number}": _numpy(value) for group, number, value in self._variables(self.model)}
+        for name, callback in self.watched.items():
+            fresh, content["callbacks"][name] = self._fresh[name], {}
+            for attribute, value in _remembered(callback).items():
+                if isinstance(value, list):
+                    if [array.shape for array in value] == [tuple(weights.shape) for weights in self.model.weights]:
+                        arrays |= {f"{name}|{attribute}|{number}": array for number, array in enumerate(value)}
+                elif attribute not in fresh or isinstance(fresh[attribute], list) or fresh[attribute] != value:
+                    content["callbacks"][name][attribute] = value
+        write_arrays(self.path, {"content": np.array(json.dumps(content)), **arrays})
+
+    @staticmethod
+    def _variables(model):
+        # `variables` holds more than `get_weights()`: also the state of each random generator.
+        for group, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+            for number, variable in enumerate(variables):
+                yield group, number, variable
+
+    def _load(self, model):
+        # No pickle: a checkpoint from elsewhere cannot run code.
+        with explain_read_errors("The checkpoint cannot be read.", self.path, **_SOUND):
+            arrays = read_arrays(self.path)
+            content = described(arrays, "content")
+            if content["format"] != CHECKPOINT_FORMAT:
+                raise ValueError(f"format {content['format']}; this version reads format {CHECKPOINT_FORMAT}")
+            if differences := _differences(dict(content["identity"]), self._about):
+                raise ConfigurationError(
+                    "The checkpoint belongs to another training.",
+                    where=self.path,
+                    found="; ".join(differences),
+                    remedy="give this training a checkpoint path of its own, or delete the file to start again",
+                )
+            if len({len([*map(float, values)]) for values in content["history"].values()}) != 1:
+                raise ValueError("the history is not one number per quantity and epoch")
+            if [type(content[name]) for name in ("seconds", "stopped", "complete")] != [float, bool, bool]:
+                raise TypeError("it does not say how far the training is")
+            memory = {name: dict(values) for name, values in dict(content["callbacks"]).items()}
+            variables = {f"{group}_{number}": variable for group, number, variable in self._variables(model)}
+            for name, variable in variables.items():
+                array = arrays[name]
+                if (array.shape, array.dtype) != (tuple(variable.shape), _numpy(variable).dtype):
+                    raise TypeError(f"{name} does not belong to this network")
+            shapes = [tuple(weights.shape) for weights in model.weights]
+            for name in arrays.keys() - variables.keys():
+                callback, attribute, number = name.split("|")
+                memory[callback].setdefault(attribute, [None] * len(shapes))[int(number)] = arrays[name]
+            for values in memory.values():
+                for value in values.values():
+                    if isinstance(value, list) and [getattr(array, "shape", None) for array in value] != shapes:
+                        raise TypeError("the best weights do not belong to this network")
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        self._memory = memory
+        for name in ("history", "seconds", "stopped", "complete"):
+            setattr(self, name, content[name])
+
+
+def _numpy(value):
+    return keras.ops.convert_to_numpy(value)
+
+
+def _remembered(callback):
+    """Return the numbers and weights that a callback holds now."""
+
+    def is_memory(name, value):
+        if isinstance(value, list):
+            return bool(value) and all(isinstance(member, np.ndarray) for member in value)
+        # Keras turns the sign of `min_delta` when it first needs it, and would turn it once more.
+        return name != "min_delta" and (value is None or isinstance(value, (int, float, np.generic)))
+
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in vars(callback).items()
+        if not name.startswith("_") and is_memory(name, value)
+    }
+
+
+def _differences(theirs, mine, prefix=""):
+    lines = []
+    for name in sorted({*theirs, *mine}):
+        there, here = theirs.get(name), mine.get(name)
+        if isinstance(there, dict) and isinstance(here, dict):
+            lines += _differences(there, here, f"{prefix}{name} ")
+        elif there != here:
+            lines.append(f"{prefix}{name} is {there!r} in the file, {here!r} here")
+    return lines
+
+
+def describe_compiled(model):
+    """Return what a network was compiled with when it was first asked about: optimiser, loss and their weights."""
+    if model.optimizer not in _COMPILED:
+        config = model.get_compile_config() or {}
+        optimizer = keras.saving.serialize_keras_object(model.optimizer)
+        about = {name: config.get(name) for name in ("loss", "loss_weights")}
+        about["optimizer"] = {**optimizer["config"], "name": optimizer["class_name"]}
+        _COMPILED[model.optimizer] = json.loads(json.dumps(about, default=lambda value: type(value).__name__))
+    return _COMPILED[model.optimizer]
+
+
+def describe_network(model):
+    """Return a short text that two networks share only when layers, settings and seeds are the same.
+
+    Names that Keras made up, such as `dense_7`, count by their order: they differ from one building to the next.
+    """
+    # The layers are named one by one as well, because a network of a class of its own may leave them out.
+    members = [keras.saving.serialize_keras_object(member) for member in (model, *model.layers)]
+    names = {}
+
+    def find_names(value):
+        if isinstance(value, dict):
+            name = value["config"].get("name") if isinstance(value.get("config"), dict) else None
+            kind = str(value.get("class_name")).lower()
+            if isinstance(name, str) and kind in (made := name.replace("_", ""), made.rstrip("0123456789")):
+                names.setdefault(name, f"{kind} {len(names)}")
+            value = list(value.values())
+        for member in value if isinstance(value, (list, tuple)) else ():
+            find_names(member)
+
+    def renamed(value):
+        if isinstance(value, dict):
+            return {
+                key: names.get(member, member) if key == "name" and isinstance(member, str) else renamed(member)
+                for key, member in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            is_place = len(value) == 3 and isinstance(value[0], str) and isinstance(value[1], int)
+            return [names.get(value[0], value[0]), *value[1:]] if is_place else [renamed(member) for member in value]
+        return value
+
+    find_names(members)
+    config = renamed([(member["class_name"], member["config"]) for member in members])
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+    name = names.get(model.name, model.name)
+    return f"{name}, {model.count_params():,} parameters, {digest}, on {keras.backend.backend()}"

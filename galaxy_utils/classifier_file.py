@@ -1,0 +1,176 @@
+"""A trained classifier as one file: network, class names, image size, crop and recipe."""
+
+import importlib
+import json
+import os
+import pkgutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from galaxy_utils import augmentation, models
+from galaxy_utils.data.batches import CLASSIFICATION
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.files import explain_read_errors, write_atomically
+from galaxy_utils.recipes import Recipe
+
+# The file's own page among those that Keras writes into a `.keras` archive.
+ABOUT, ABOUT_FORMAT = "galaxy_utils.json", 1
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """What `load_classifier` returns.
+
+    Attributes:
+        model: The Keras network.
+        class_names: One name per class, in the order of its output.
+        image_size: Side of the images that it takes, in pixels.
+        crop: Share of each image's side that was kept when the training images were prepared; `None` if unknown.
+        recipe: The `Recipe` that it was trained with, or `None`.
+    """
+
+    model: Any
+    class_names: tuple
+    image_size: int
+    crop: float | None
+    recipe: Recipe | None
+
+    def predict(self, images, batch_size=32):
+        """Return class probabilities, shape (n, classes), of images, shape (n, side, side, 3), values 0–255.
+
+        Raises:
+            DataError: Images of another shape, or a network whose answer is not a number.
+        """
+        images, wanted = np.asarray(images), (self.image_size, self.image_size, 3)
+        if images.shape[1:] != wanted:
+            raise DataError(
+                "The classifier takes images of another shape.",
+                where=self.model.name,
+                expected=f"shape (n, {', '.join(map(str, wanted))})",
+                found=f"shape {images.shape}",
+                remedy=f"gu.prepare(galaxies, {self.image_size}, crop={self.crop or 1})",
+            )
+        outputs = self.model.predict(images, batch_size=batch_size, verbose=0)
+        outputs = np.asarray(outputs[CLASSIFICATION] if isinstance(outputs, dict) else outputs, dtype=np.float32)
+        if not np.isfinite(outputs).all():
+            raise DataError(
+                "The classifier's answer is not a number.",
+                where=self.model.name,
+                remedy="pass images with values from 0 to 255, not divided by 255 and not preprocessed",
+            )
+        return outputs
+
+
+def save_classifier(path, model, classes, *, crop=None, recipe=None):
+    """Write a trained classifier into one `.keras` file, atomically.
+
+    Such a file also opens with `keras.saving.load_model` once `galaxy_utils.models` and `galaxy_utils.augmentation`
+    have been imported. For programs without Keras, `classifier.model.export("galaxies.onnx", format="onnx")` writes
+    the network as ONNX (the packages `tf2onnx`, `onnx` and, to run it, `onnxruntime` are needed).
+
+    Args:
+        path: The file; its name ends in `.keras`.
+        model: A Keras network from images, values 0–255, to class probabilities, alone or under `"classification"`.
+        classes: The `GalaxyDataset` that it was trained on, or its class names.
+        crop: Share of each image's side that `prepare` kept.
+        recipe: The `Recipe` that it was trained with.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigurationError: Class names or a path that do not fit, or layers that nobody could open again: `Lambda`, or
+            some of your own.
+
+    Example:
+        >>> gu.save_classifier("galaxies.keras", model, galaxies, recipe=run.recipe)
+        >>> classifier = gu.load_classifier("galaxies.keras")  # next week, elsewhere
+        >>> classifier.predict(images).argmax(axis=1)
+    """
+    path, names = Path(path), [str(name) for name in getattr(classes, "class_names", classes)]
+    output = model.output[CLASSIFICATION] if isinstance(model.output, dict) else model.output
+    if path.suffix != ".keras" or tuple(output.shape[1:]) != (len(names),):
+        raise ConfigurationError(
+            "This classifier cannot be saved so.",
+            where=path,
+            expected=f"a name that ends in .keras, and {output.shape[-1]} class names",
+            found=f"{path.name}, and {len(names)} class names",
+        )
+    _check_members(keras.saving.serialize_keras_object(model), ConfigurationError, path)
+    about = {
+        "format": ABOUT_FORMAT,
+        "class_names": names,
+        "image_size": model.input.shape[1],
+        "crop": crop,
+        "recipe": recipe and recipe.to_dict(),
+    }
+    with write_atomically(path) as temporary:
+        # Keras takes no other ending.
+        named = temporary.with_suffix(".keras")
+        try:
+            keras.saving.save_model(model, named, include_optimizer=False)
+            with zipfile.ZipFile(named, "a") as archive:
+                archive.writestr(ABOUT, json.dumps(about, allow_nan=False))
+            os.replace(named, temporary)
+        finally:
+            named.unlink(missing_ok=True)
+    return path
+
+
+def load_classifier(path):
+    """Open what `save_classifier` wrote, in any process. Nothing in the file can run: see Keras' safe mode.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A `Classifier`.
+
+    Raises:
+        DataError: The file is missing, damaged, no classifier, or holds layers that are neither Keras' nor this
+            package's.
+    """
+    path = Path(path)
+    sound = {"expected": "a file that gu.save_classifier wrote", "remedy": "save the classifier again"}
+    with explain_read_errors("The classifier cannot be read.", path, **sound):
+        with zipfile.ZipFile(path) as archive:
+            about, config = (json.loads(archive.read(name)) for name in (ABOUT, "config.json"))
+        if about["format"] != ABOUT_FORMAT:
+            raise ValueError(f"format {about['format']}; this version reads format {ABOUT_FORMAT}")
+        _check_members({name: value for name, value in config.items() if name != "compile_config"}, DataError, path)
+        _import_layers()
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        recipe = about["recipe"] and Recipe(**about["recipe"])
+        return Classifier(model, tuple(about["class_names"]), int(about["image_size"]), about["crop"], recipe)
+
+
+def _import_layers():
+    """Register every layer of this package with Keras."""
+    for package in (augmentation, models):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def _check_members(value, error, path):
+    """Refuse layers that run code of their own, or come from elsewhere."""
+    if isinstance(value, dict):
+        kind, module = value.get("class_name"), value.get("module")
+        registered = value.get("registered_name") or ""
+        foreign = module is None and ">" in registered and not registered.startswith("galaxy_utils>")
+        foreign |= isinstance(module, str) and module.split(".")[0] not in ("keras", "galaxy_utils", "builtins")
+        if kind == "Lambda" or foreign:
+            raise error(
+                "A classifier with this layer cannot be opened safely.",
+                where=path,
+                expected="layers of Keras, but no Lambda, or layers of galaxy_utils",
+                found=f"{registered or kind} of {module}",
+                remedy="write it with layers of Keras",
+            )
+        value = list(value.values())
+    for member in value if isinstance(value, list) else ():
+        _check_members(member, error, path)
