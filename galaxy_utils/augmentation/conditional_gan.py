@@ -1,22 +1,52 @@
-"""A conditional generative adversarial network: asked for a class, it draws a galaxy of that class."""
+"""A conditional generative adversarial network (GAN): asked for a class, its generator makes a galaxy of that class.
 
-from numbers import Real
-from pathlib import Path
+Chapter 9 builds the same network in its cells, piece by piece.
+"""
 
+import keras
 import numpy as np
+from keras import layers, ops
 
-from galaxy_utils.arrays import read_arrays, write_arrays
+from galaxy_utils.augmentation.geometric import RandomShiftAndBrightness
 from galaxy_utils.augmentation.synthetic import SyntheticImages
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import explain_read_errors, locked
-from galaxy_utils.models.cnn import check_integer
+from galaxy_utils.models.cnn import check_integer, layer_seeds
 
-LOSSES = ("cross_entropy", "relativistic")
-# As many images are drawn at a time, so that memory stays flat.
+SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
+# Scatter of the sky in images of 64 px, as a share of the full brightness range. Learned weights of 1 multiply it: were
+# it the beginning of the weights themselves, forty steps of the optimiser could make it zero.
+SKY_NOISE = 0.03
+STEP = 0.05  # Scatter of the noise that measures the gradient of the discriminator, likewise.
+# As many images are generated at a time, so that memory stays flat.
 IMAGES_AT_ONCE = 64
+
+
+def non_saturating_loss(real, fake, fooled):
+    """Return the losses of both networks for each image: binary cross-entropy, the generator's non-saturating.
+
+    Args:
+        real: The discriminator's scores (logits) of real images, shape (n,).
+        fake: Its scores of generated images of the same classes, which teach the discriminator.
+        fooled: The same scores, which teach the generator.
+
+    Returns:
+        `(discriminator loss, generator loss)`, shape (n,), in nats (Goodfellow et al. 2014).
+    """
+    return ops.softplus(-real) + ops.softplus(fake), ops.softplus(-fooled)
+
+
+def relativistic_loss(real, fake, fooled):
+    """Return the losses when the discriminator says which of two images, of the same class, is the real one.
+
+    Arguments and results are those of `non_saturating_loss` (Jolicoeur-Martineau 2019).
+    """
+    return ops.softplus(fake - real), ops.softplus(ops.stop_gradient(real) - fooled)
+
+
+LOSSES = {"cross_entropy": non_saturating_loss, "relativistic": relativistic_loss}
 
 
 def conditional_gan(
@@ -25,117 +55,72 @@ def conditional_gan(
     *,
     loss="cross_entropy",
     augmentation=None,
-    averaging=0.0,
-    smoothness=0.0,
-    one_view=False,
-    grain=False,
-    spectral_normalisation=False,
+    ema_decay=0.0,
+    gradient_penalty=0.0,
+    canonical_orientation=True,
     latent_dim=64,
     seed=1,
 ):
-    """Build a generator and a discriminator that both know the class, as one network for one `gu.fit`.
+    """Build a generator and a discriminator that are both told the class, as one model for one `fit`.
 
-    The defaults are paper 2's recipe as far as it is stated: binary cross-entropy, both networks conditioned on the
-    class (section 3.4). Architecture and conditioning are not stated and inferred here. Generator: a random vector
-    and the class, through a dense layer to 4×4 pixels, then convolutions, each with a bilinear enlargement, batch
-    normalisation and leaky ReLU, that double the side until `image_size`; a last convolution with a sigmoid.
-    Discriminator: convolutions with stride 2 and leaky ReLU on the image and one map for each class, all 1 for the
-    class and all 0 for the others; a dense layer. It has no batch normalisation, through which real and drawn
-    images would see each other.
+    The loss and the conditioning are paper 2's (section 3.4); it does not state the architecture, which is this book's.
+    Generator: a latent vector and the class through a dense layer to 4 to 7 pixels a side; convolution, bilinear
+    upsampling, batch normalisation and leaky ReLU until `image_size`; a convolution with a sigmoid, to which a
+    per-pixel noise input is added (asked for the sky's noise without one, a generator weaves a pattern). Discriminator:
+    strided convolutions on the image and one map for each class; a dense layer. It has no batch normalisation, through
+    which real and generated images would see each other.
 
-    The other arguments make training steadier; `relativistic_gan` is the combination that this book uses.
-
-    Train it with `gu.fit(..., targets="conditions")`. One `compute_loss` adds the discriminator's loss, on drawn images
-    whose gradient is stopped, and the generator's, through a discriminator whose weights are stopped. The history
-    holds `discriminator_loss`, `generator_loss` and `ranking_accuracy`: how often the discriminator gives a real galaxy
-    a higher score than a drawn one of the same class. At 0.5 it cannot tell, at 1 it always can; much higher for
-    training than for validation galaxies, and it has memorised the training galaxies.
+    The other arguments stabilise the training; `relativistic_gan` is the combination that this book uses.
 
     Args:
         image_size: Side of the square images, pixels: 4, 5, 6 or 7 times a power of 2, at least 8.
         num_classes: Number of classes. Those without training images are never trained.
-        loss: `"cross_entropy"`: the discriminator says real or drawn, the generator wants to hear real (Goodfellow et
-            al. 2014). `"relativistic"`: it says which of two, one real and one drawn of the same class, is the real one
-            (Jolicoeur-Martineau 2019).
-        augmentation: A layer, or several in a list, that changes what the discriminator sees, real and drawn images
-            alike, and lets gradients through (Zhao et al. 2020).
-        averaging: Decay of the running average of the generator's weights, from which images are drawn, 0 up to, but
-            not, 1. 0 draws from the last weights themselves.
-        smoothness: Weight of a penalty on the steepness of the discriminator: half of it times the squared gradient of
-            the score by the image, for real and drawn images (Mescheder et al. 2018), measured by the change of the
-            score under small noise. A discriminator that knows a few hundred galaxies by heart is steep about each of
-            them, and such slopes lead the generator astray.
-        one_view: Whether each real galaxy is shown in that one of its eight exact views whose long axis points between
-            right and lower right. A galaxy has no up: the generator then need not learn every galaxy eight times, and
-            `generate_images` turns what it draws at random.
-        grain: Whether the generator is given random pixels too, which it mixes and adds to its image as the noise of
-            the sky. Without them it has to weave noise from its smooth feature maps, and a pattern comes out.
-        spectral_normalisation: Whether each layer of the discriminator is divided by its largest singular value
-            (Miyato et al. 2018).
-        latent_dim: Length of the random vector.
+        loss: `"cross_entropy"` or `"relativistic"`.
+        augmentation: A layer that changes what the discriminator sees, real and generated images alike, and lets
+            gradients through (Zhao et al. 2020).
+        ema_decay: Decay of the exponential moving average (EMA) of the generator's weights, 0 up to, but not, 1. With 0
+            there is none.
+        gradient_penalty: γ: half of it times the squared gradient of the score by the image is added to the
+            discriminator's loss, at real and at generated images (R1 and R2, Mescheder et al. 2018), measured by the
+            change of the score under small noise.
+        canonical_orientation: Whether each real galaxy is shown in a canonical one of its eight orientations.
+        latent_dim: Length of the latent vector.
         seed: Seed of the initial weights and of all draws in training.
 
     Returns:
-        A `keras.Model`. Input: RGB images, shape (n, image_size, image_size, 3), values 0–255. Output: the same images
-        in [0, 1], as the loss is given them. Its attributes `generator`, `averaged_generator` and `discriminator` are
-        models of their own: the first two from vectors, one-hot classes and, with `grain`, random pixels to images in
-        [0, 1].
+        A `ConditionalGAN`. Input: RGB images, shape (n, image_size, image_size, 3), values 0–255. Output: the real
+        images as the loss is given them, in [0, 1]. Train it with `gu.fit(..., targets="conditions")`, or with Keras'
+        `fit` on images and one-hot classes. The history holds `discriminator_loss`, `generator_loss` and
+        `ranking_accuracy`: how often the real image of a pair has the higher score.
 
     Raises:
         ConfigurationError: A size, loss or setting that cannot work.
+
+    Example:
+        >>> gan = conditional_gan(32, 3)
+        >>> gan.generator.output.shape
+        (None, 32, 32, 3)
     """
-    check_integer("image_size", image_size, 8, "a generator doubles the side of 4 to 7 pixels at least once")
-    check_integer("num_classes", num_classes, 1, "a galaxy of no class cannot be asked for")
-    check_integer("latent_dim", latent_dim, 1, "without random numbers every galaxy would be the same")
+    check_integer("num_classes", num_classes, 1, "there is no image without a class")
+    check_integer("latent_dim", latent_dim, 1, "without random numbers every image would be the same")
     check_integer("seed", seed, 0, "seeds are counted from zero")
-    smallest = smallest_side(image_size)
-    if loss not in LOSSES:
-        raise ConfigurationError(
-            f"There is no adversarial loss {loss!r}.",
-            where="loss",
-            expected=" or ".join(map(repr, LOSSES)),
-            found=repr(loss),
-        )
-    if isinstance(averaging, bool) or not isinstance(averaging, Real) or not 0 <= averaging < 1:
-        raise ConfigurationError(
-            "Weights cannot be averaged with this decay.",
-            where="averaging",
-            expected="a number from 0 up to, but not, 1",
-            found=repr(averaging),
-        )
-
-    if isinstance(smoothness, bool) or not isinstance(smoothness, Real) or not 0 <= smoothness < np.inf:
-        raise ConfigurationError(
-            "The steepness of the discriminator cannot be weighted like this.",
-            where="smoothness",
-            expected="a number, at least 0",
-            found=repr(smoothness),
-        )
-
-    from galaxy_utils.augmentation._conditional_gan_model import ConditionalGAN
-
-    return ConditionalGAN(
-        image_size,
-        num_classes,
-        loss=loss,
-        augmentation=augmentation,
-        averaging=float(averaging),
-        smoothness=float(smoothness),
-        one_view=bool(one_view),
-        grain=bool(grain),
-        spectral_normalisation=bool(spectral_normalisation),
-        latent_dim=latent_dim,
-        smallest=smallest,
-        seed=seed,
-    )
+    for name, value, valid, expected in (
+        ("loss", loss, loss in LOSSES, " or ".join(map(repr, LOSSES))),
+        ("ema_decay", ema_decay, 0 <= ema_decay < 1, "a number from 0 up to, but not, 1"),
+        ("gradient_penalty", gradient_penalty, 0 <= gradient_penalty < np.inf, "a number, at least 0"),
+    ):
+        if not valid:
+            where = f"conditional_gan, {name}"
+            raise ConfigurationError("No GAN can have this.", where=where, expected=expected, found=repr(value))
+    options = {"loss": loss, "augmentation": augmentation, "ema_decay": ema_decay, "gradient_penalty": gradient_penalty}
+    return ConditionalGAN(image_size, num_classes, latent_dim, canonical_orientation, seed, **options)
 
 
 def relativistic_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1, **changes):
-    """Build the conditional GAN that this book uses: `conditional_gan` with what was found to help.
+    """Build the conditional GAN that this book uses: `conditional_gan` with what stabilises it.
 
-    Relativistic loss; shifts and changes of brightness before the discriminator, which is kept from getting steep;
-    weights averaged over about 50 steps; every galaxy in one of its eight views; random pixels for the sky's noise.
-    Train it with `recipes.RELATIVISTIC_GAN`.
+    Relativistic loss, gradient penalty 0.02, EMA of the weights over about 50 steps, and shifts and changes of
+    brightness before the discriminator. Train it with `recipes.RELATIVISTIC_GAN`.
 
     Args:
         image_size: As in `conditional_gan`.
@@ -144,23 +129,104 @@ def relativistic_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1, **change
         changes: Other arguments of `conditional_gan`, which take the place of the combination's.
 
     Returns:
-        A `keras.Model` as from `conditional_gan`.
+        A `ConditionalGAN`.
 
     Raises:
         ConfigurationError: A size, a number of classes or a seed that cannot work.
-    """
-    from galaxy_utils.augmentation.geometric import RandomShiftAndBrightness
 
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    settings = {
-        "loss": "relativistic",
-        "augmentation": RandomShiftAndBrightness(seed=seed),
-        "averaging": 0.98,
-        "smoothness": 0.02,
-        "one_view": True,
-        "grain": True,
-    }
+    Example:
+        >>> relativistic_gan(32, 3).ema_decay
+        0.98
+    """
+    settings = {"loss": "relativistic", "ema_decay": 0.98, "gradient_penalty": 0.02}
+    if "augmentation" not in changes:
+        settings["augmentation"] = RandomShiftAndBrightness(seed=seed)
     return conditional_gan(image_size, num_classes, seed=seed, **(settings | changes))
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class ConditionalGAN(keras.Model):
+    """What `conditional_gan` returns: two networks that train against each other in one `fit`.
+
+    `compute_loss` adds two losses that must not reach the same weights: the discriminator's, on generated images whose
+    gradient is stopped, and the generator's, through a discriminator whose weights are stopped. So each network gets
+    its own gradient from one backward pass, whatever the backend.
+
+    Attributes:
+        generator: From latent vectors, one-hot classes and noise of the images' shape to images in [0, 1].
+        ema_generator: The same with averaged weights, or `None`.
+        discriminator: From images in [0, 1] and one-hot classes to scores, shape (n, 1).
+    """
+
+    def __init__(self, image_size, num_classes, latent_dim, canonical_orientation, seed, **options):
+        images = keras.Input((image_size, image_size, 3), name="images")
+        real = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
+        if canonical_orientation:
+            real = CanonicalOrientation(name="canonical_orientation")(real)
+        super().__init__(images, real, name="conditional_gan")
+        self.generator = build_generator(image_size, num_classes, latent_dim, seed)
+        self.discriminator = build_discriminator(image_size, num_classes, seed + 1)
+        self.latent_dim, self.num_classes, self.options = latent_dim, num_classes, options
+        self.augmentation, self.ema_decay = options["augmentation"], options["ema_decay"]
+        self.ema_generator = None
+        if self.ema_decay:
+            self.ema_generator = build_generator(image_size, num_classes, latent_dim, seed)
+            self.ema_generator.trainable = False
+        self.random, self.seed = keras.random.SeedGenerator(seed), seed
+        names = ("discriminator_loss", "generator_loss", "ranking_accuracy")
+        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def get_config(self):
+        # What a checkpoint compares, beside the layers.
+        layer = self.augmentation and keras.saving.serialize_keras_object(self.augmentation)
+        return {**self.options, "augmentation": layer, "seed": self.seed}
+
+    @property
+    def best_generator(self):
+        """The generator from which galaxies are sampled: the averaged one where there is one."""
+        return self.generator if self.ema_generator is None else self.ema_generator
+
+    def frozen_scores(self, images, classes, training):
+        """Return the discriminator's scores, shape (n,), through weights that no gradient reaches."""
+        weights = [ops.stop_gradient(variable.value) for variable in self.discriminator.trainable_variables]
+        others = [variable.value for variable in self.discriminator.non_trainable_variables]
+        return self.discriminator.stateless_call(weights, others, [images, classes], training=training)[0][:, 0]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        number = ops.shape(y)[0]
+        latent = keras.random.normal((number, self.latent_dim), seed=self.random)
+        noise = keras.random.normal((number, *y_pred.shape[1:]), seed=self.random)
+        # Each generated galaxy has the class of a real one, so that classes never tell real from generated.
+        fake = self.generator([latent, y, noise], training=training)
+        both = ops.concatenate([ops.cast(y_pred, fake.dtype), fake])
+        if self.augmentation is not None:
+            # Validation galaxies, too: the discriminator knows no others.
+            both = self.augmentation(both, training=True)
+        real, fake = both[:number], both[number:]
+        # Scored in one batch: twice as quick as two, and a discriminator without batch statistics does not mind.
+        shown, classes = ops.concatenate([real, ops.stop_gradient(fake)]), ops.concatenate([y, y])
+        scores = self.discriminator([shown, classes], training=training)[:, 0]
+        of_real, of_fake = scores[:number], scores[number:]
+        fooled = self.frozen_scores(fake, y, training)
+        discriminator_loss, generator_loss = LOSSES[self.options["loss"]](of_real, of_fake, fooled)
+        if gamma := self.options["gradient_penalty"]:
+            # The mean square of a score's change under small noise is its squared gradient times the noise's variance:
+            # no second derivative, which not every backend gives through `fit`.
+            moved = shown + STEP * keras.random.normal(ops.shape(shown), seed=self.random)
+            change = self.discriminator([moved, classes], training=training)[:, 0] - scores
+            squared = ops.square(change) / STEP**2
+            discriminator_loss += gamma / 2 * (squared[:number] + squared[number:])
+        if sample_weight is not None:
+            discriminator_loss, generator_loss = sample_weight * discriminator_loss, sample_weight * generator_loss
+        discriminator_loss, generator_loss = ops.mean(discriminator_loss), ops.mean(generator_loss)
+        ranking = ops.mean(ops.cast(of_real > of_fake, "float32"))
+        for mean, value in zip(self.means.values(), (discriminator_loss, generator_loss, ranking), strict=True):
+            mean.update_state(value)
+        if training and self.ema_generator is not None:
+            for average, latest in zip(self.ema_generator.weights, self.generator.weights, strict=True):
+                latest = ops.stop_gradient(latest.value)
+                average.assign(self.ema_decay * average.value + (1 - self.ema_decay) * latest)
+        return discriminator_loss + generator_loss
 
 
 def smallest_side(image_size):
@@ -169,73 +235,154 @@ def smallest_side(image_size):
     Raises:
         ConfigurationError: None does.
     """
+    check_integer("image_size", image_size, 8, "a generator doubles the side of 4 to 7 pixels at least once")
     side = image_size
     while side > 7 and side % 2 == 0:
         side //= 2
     if side > 7:
-        doublings = int(np.log2(image_size / 4))
-        lower = image_size // 2**doublings * 2**doublings
-        raise ConfigurationError(
-            "Doubling never leads to images of this size.",
-            where="image_size",
-            expected=f"4, 5, 6 or 7 times a power of 2, for example {lower} or {lower + 2**doublings}",
-            found=repr(image_size),
-            remedy="prepare the galaxies at one of these sizes",
-        )
+        where, expected = "image_size", "4 to 7 times a power of 2, such as 32, 48, 64, 96 or 128"
+        raise ConfigurationError("No doubling ends here.", where=where, expected=expected, found=repr(image_size))
     return side
 
 
+def build_generator(image_size, num_classes, latent_dim=64, seed=1):
+    """Build the generator of `conditional_gan`, whose docstring describes it."""
+    seeds, side = layer_seeds(seed), smallest_side(image_size)
+
+    def normalised(x):
+        x = layers.BatchNormalization(momentum=0.9, name=f"batch_normalisation_{side}")(x)
+        return layers.LeakyReLU(0.2, name=f"leaky_relu_{side}")(x)
+
+    def filters(side):
+        return int(np.clip(1024 // side, 16, 128))
+
+    latent, label = keras.Input((latent_dim,), name="latent"), keras.Input((num_classes,), name="label")
+    noise = keras.Input((image_size, image_size, 3), name="noise")
+    x = layers.Concatenate(name="latent_and_label")([latent, label])
+    x = layers.Dense(
+        side**2 * filters(side), use_bias=False, kernel_initializer=keras.initializers.HeNormal(next(seeds)),
+        name="to_pixels",
+    )(x)  # fmt: skip
+    x = normalised(layers.Reshape((side, side, filters(side)), name="reshape")(x))
+    while side < image_size:
+        x = layers.Conv2D(
+            filters(2 * side), 3, padding="same", use_bias=False, name=f"at_{side}_pixels",
+            kernel_initializer=keras.initializers.HeNormal(next(seeds)),
+        )(x)  # fmt: skip
+        side *= 2
+        # Transposed convolutions, the usual way, weave a chequered pattern into the dark sky.
+        x = normalised(layers.UpSampling2D(2, interpolation="bilinear", name=f"to_{side}_pixels")(x))
+    # float32 also under mixed precision, like every output of this package.
+    image = layers.Conv2D(
+        3, 5, padding="same", activation="sigmoid", bias_initializer=keras.initializers.Constant(SKY),
+        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), dtype="float32", name="smooth_image",
+    )(x)  # fmt: skip
+    sky = layers.Rescaling(SKY_NOISE, dtype="float32", name="rescale_to_noise_of_sky")(noise)
+    sky = layers.Dense(3, use_bias=False, kernel_initializer="identity", dtype="float32", name="noise_of_sky")(sky)
+    image = layers.Add(dtype="float32", name="image")([image, sky])
+    return keras.Model([latent, label, noise], image, name="generator")
+
+
+def build_discriminator(image_size, num_classes, seed=1):
+    """Build the discriminator of `conditional_gan`, whose docstring describes it."""
+    seeds, side = layer_seeds(seed), image_size
+    image, label = keras.Input((image_size, image_size, 3), name="image"), keras.Input((num_classes,), name="label")
+    # One map for each class, made by broadcasting: repeating and reshaping would mix classes and pixels into stripes.
+    maps = layers.Reshape((1, 1, num_classes), name="label_as_pixel")(label)
+    maps = layers.UpSampling2D(image_size, name="label_maps")(maps)
+    x = layers.Concatenate(name="image_and_label_maps")([layers.Rescaling(2, -1, name="rescale")(image), maps])
+    while side > 7:
+        kernel, side = 5 if side == image_size else 4, -(-side // 2)
+        x = layers.Conv2D(
+            int(np.clip(512 // side, 16, 128)), kernel, strides=2, padding="same", name=f"to_{side}_pixels",
+            kernel_initializer=keras.initializers.HeNormal(next(seeds)),
+        )(x)  # fmt: skip
+        x = layers.LeakyReLU(0.2, name=f"leaky_relu_{side}")(x)
+    last = keras.initializers.GlorotUniform(next(seeds))
+    score = layers.Dense(1, kernel_initializer=last, dtype="float32", name="score")(layers.Flatten(name="flatten")(x))
+    return keras.Model([image, label], score, name="discriminator")
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class CanonicalOrientation(layers.Layer):
+    """Show each image in that one of its eight orientations whose long axis points between right and lower right.
+
+    The long axis is that of the second moments of the squared brightness above the sky near the centre. Of the two
+    orientations that are left, the one with more light on the right is chosen. A generator then need not learn every
+    galaxy eight times.
+
+    Input and output: images, shape (n, side, side, channels), values 0 to 1.
+    """
+
+    def call(self, images):
+        side = images.shape[1]
+        across = (np.arange(side, dtype=np.float32) - (side - 1) / 2)[None, None, :]
+        down = np.swapaxes(across, 1, 2)
+        # A window of a sixth of the side: neighbours and stars further out have no say.
+        window = np.exp(-(across**2 + down**2) / (2 * (side / 6) ** 2))
+
+        def changed(images, change, weights, below_zero):
+            light = ops.square(ops.relu(ops.mean(images, axis=-1) - 0.15)) * window
+            moment = below_zero * ops.sum(light * weights, axis=(1, 2))
+            return ops.where(ops.reshape(moment > 0, (-1, 1, 1, 1)), change(images), images)
+
+        images = changed(images, lambda images: ops.transpose(images, (0, 2, 1, 3)), down**2 - across**2, 1)
+        images = changed(images, lambda images: ops.flip(images, axis=1), across * down, -1)
+        return changed(images, lambda images: ops.flip(images, axis=(1, 2)), across, -1)
+
+
 def generate_images(gan, labels, seed=1):
-    """Draw one galaxy for each label.
+    """Generate one galaxy for each label, in an orientation drawn at random.
 
     Args:
         gan: A network from `conditional_gan`, trained.
         labels: Integers, shape (n,): the class that each is to have.
-        seed: Seed of the random vectors: the same seed gives the same galaxies.
+        seed: Seed of the latent vectors: the same seed gives the same galaxies.
 
     Returns:
         Images, shape (n, image_size, image_size, 3), uint8, from the averaged generator where there is one.
 
     Raises:
         ConfigurationError: A label that the network has no class for.
+
+    Example:
+        >>> generate_images(relativistic_gan(32, 3), [0, 2]).shape
+        (2, 32, 32, 3)
     """
     labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not np.isin(labels, gan.classes).all():
+    if labels.ndim != 1 or not np.isin(labels, np.arange(gan.num_classes)).all():
         raise ConfigurationError(
-            "The network cannot draw galaxies of these classes.",
+            "The network cannot generate galaxies of these classes.",
             where=gan.name,
-            expected=f"integers from 0 to {gan.classes[-1]}, shape (n,)",
-            found=f"{labels.dtype} of shape {labels.shape}, with the values {np.unique(labels)}",
+            expected=f"integers from 0 to {gan.num_classes - 1}, shape (n,)",
+            found=f"shape {labels.shape}, with the values {np.unique(labels)}",
         )
     random = np.random.default_rng(seed)
-    vectors = random.standard_normal((len(labels), gan.latent_dim), dtype=np.float32)
-    views = random.integers(NUM_VIEWS, size=len(labels))
-    one_hot = np.eye(len(gan.classes), dtype=np.float32)[labels]
+    latent = random.standard_normal((len(labels), gan.latent_dim), dtype=np.float32)
+    orientations = random.integers(NUM_VIEWS, size=len(labels))
+    one_hot = np.eye(gan.num_classes, dtype=np.float32)[labels.astype(int)]
     images = np.empty((len(labels), *gan.output.shape[1:]), np.uint8)
     for start in range(0, len(labels), IMAGES_AT_ONCE):
         few = slice(start, start + IMAGES_AT_ONCE)
-        inputs = [vectors[few], one_hot[few]]
-        if gan.grain:
-            inputs.append(random.standard_normal((len(vectors[few]), *images.shape[1:]), dtype=np.float32))
-        drawn = np.asarray(gan.best_generator(inputs, training=False))
-        images[few] = np.rint(255 * np.clip(drawn, 0, 1))
-    if gan.one_view:
-        for number in range(NUM_VIEWS):
-            images[views == number] = dihedral_view(images[views == number], number)
+        noise = random.standard_normal(images[few].shape, dtype=np.float32)
+        generated = np.asarray(gan.best_generator([latent[few], one_hot[few], noise], training=False))
+        images[few] = np.rint(255 * np.clip(generated, 0, 1))
+    for number in range(NUM_VIEWS):
+        images[orientations == number] = dihedral_view(images[orientations == number], number)
     return images
 
 
 def add_generated(gan, dataset, split, counts, seed=1, alone=False):
-    """Draw training images of some classes, for `add_synthetic`.
+    """Generate training images of some classes, for `add_synthetic`.
 
     Args:
         gan: A network from `conditional_gan`, trained with this dataset and split (or with some classes of it).
-        dataset: The `GalaxyDataset`. Where its images are smaller than those of the network, drawn ones are averaged
-            down as real ones were.
+        dataset: The `GalaxyDataset`. Where its images are smaller than those of the network, generated ones are
+            averaged down as real ones were.
         split: The `Split`. Its training rows are noted, so that the images can only be added to a training part that
             holds them all.
         counts: How many images of each class, shape (number of classes,), usually from `missing_images`.
-        seed: Seed of the draws.
+        seed: Seed of the latent vectors.
         alone: Whether they are to take the place of the real training images instead of joining them.
 
     Returns:
@@ -247,19 +394,14 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
     """
     counts = np.asarray(counts)
     if counts.shape != (dataset.num_classes,) or not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
-        raise ConfigurationError(
-            "These are no counts of images.",
-            where="counts",
-            expected=f"{dataset.num_classes} integers, at least 0",
-            found=repr(counts),
-        )
+        expected = f"{dataset.num_classes} integers, at least 0"
+        raise ConfigurationError("These are no counts.", where="counts", expected=expected, found=repr(counts))
     present = np.bincount(np.asarray(dataset.labels)[split.train], minlength=dataset.num_classes) > 0
-    if (counts[~present] > 0).any():
-        label = int(np.flatnonzero((counts > 0) & ~present)[0])
+    if missing := [dataset.class_names[label] for label in np.flatnonzero((counts > 0) & ~present)]:
         raise DataError(
-            f"Nobody has shown the network a galaxy of class {dataset.class_names[label]!r}.",
+            f"The network was never shown a galaxy of class {missing[0]!r}.",
             where=f"training part of {dataset.name}",
-            expected="at least one training galaxy of each class that is to be drawn",
+            expected="at least one training galaxy of each class that is to be generated",
         )
     labels = np.repeat(np.arange(dataset.num_classes), counts)
     images = generate_images(gan, labels, seed)
@@ -272,43 +414,3 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
         share=1.0 if alone else len(labels) / (len(labels) + len(split.train)),
         made_by=gan.name,
     )
-
-
-def sample_snapshots(path, labels, every=5, seed=1):
-    """Return a callback for `gu.fit` that keeps what the generator draws every few epochs from the same vectors.
-
-    Args:
-        path: File for the frames, a NumPy `.npz`. Frames in it are kept, so that a training that goes on after it was
-            killed goes on with its film.
-        labels: The class of each galaxy in a frame, shape (n,).
-        every: Epochs between frames. The first epoch is always among them.
-        seed: Seed of the vectors.
-
-    Returns:
-        A Keras callback.
-    """
-    from galaxy_utils.augmentation._conditional_gan_model import SampleSnapshots
-
-    return SampleSnapshots(Path(path), np.asarray(labels), every, seed)
-
-
-def read_snapshots(path):
-    """Return what a `sample_snapshots` kept: `{epoch: images}`, epochs counted from 1, ascending.
-
-    Raises:
-        DataError: There is no film, or the file is damaged.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(
-            "There is no film of this training.", where=path, remedy="give sample_snapshots to gu.fit as a callback"
-        )
-    with explain_read_errors("The film cannot be read.", path, remedy="delete the file and train again"):
-        film = read_arrays(path)
-        return {int(epoch): film[epoch] for epoch in sorted(film, key=int)}
-
-
-def write_snapshots(path, frames):
-    """Write the frames of a film, atomically."""
-    with locked(path):
-        write_arrays(path, {str(epoch): images for epoch, images in frames.items()})

@@ -12,15 +12,11 @@ from galaxy_utils.evaluation.classification import (
     smoothing_from_entropy,
 )
 from galaxy_utils.evaluation.generation import (
-    SampleScores,
     features_and_predictions,
     frechet_distance,
     inception_score,
     kernel_distance,
-    nearest_real,
-    score_samples,
 )
-from galaxy_utils.evaluation.shapes import shape_distances, shape_statistics
 from galaxy_utils.evaluation.significance import (
     Estimate,
     galaxies_needed,
@@ -34,7 +30,6 @@ from galaxy_utils.evaluation.views import predict_with_tta
 __all__ = [
     "Estimate",
     "Evaluation",
-    "SampleScores",
     "accuracy_difference",
     "averaged_pixels",
     "baselines",
@@ -49,14 +44,10 @@ __all__ = [
     "latent",
     "mean_over_seeds",
     "mean_with_interval",
-    "nearest_real",
     "paired_difference",
     "power_of_comparison",
     "predict_with_tta",
     "resolution",
-    "score_samples",
-    "shape_distances",
-    "shape_statistics",
     "smooth_labels",
     "smoothing_from_entropy",
 ]
