@@ -14,6 +14,7 @@ _PUBLIC = {
     "denoising_autoencoder": "autoencoders",
     "generate_images": "conditional_gan",
     "add_generated": "conditional_gan",
+    "interpolate_latent": "synthetic",
     "make_synthetic": "synthetic",
     "missing_images": "balance",
     "oversample": "balance",

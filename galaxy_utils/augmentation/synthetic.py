@@ -131,6 +131,30 @@ def add_synthetic(dataset, split, synthetic):
     )
 
 
+def interpolate_latent(model, dataset, first, second, steps=7):
+    """Decode evenly spaced points on the straight line between two galaxies in a variational autoencoder's space.
+
+    Args:
+        model: A trained network like that of `variational_autoencoder`.
+        dataset: A `GalaxyDataset`.
+        first: Row of the galaxy where the line begins.
+        second: Row of the galaxy where it ends.
+        steps: How many images, both ends included; at least 2.
+
+    Returns:
+        Images, shape (steps, height, width, 3), uint8.
+
+    Raises:
+        ConfigurationError: A network without an encoder.
+
+    Example:
+        >>> images = interpolate_latent(vae, galaxies, 0, 1, steps=5)  # doctest: +SKIP
+    """
+    start, end = np.split(encode(model, dataset, [first, second]), 2, axis=1)[0]
+    line = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+    return _decode(model, (1 - line) * start + line * end)
+
+
 class _ImagesOnEnd:
     """Two arrays of images that read as one; nothing is copied before it is asked for."""
 
@@ -168,6 +192,9 @@ def _reconstructed(model, dataset, rows, random):
     if not {"encoder", "decoder"} <= {layer.name for layer in model.layers}:
         return reconstruct(model, dataset, rows)
     means, log_variances = np.split(encode(model, dataset, rows), 2, axis=1)
-    vectors = means + np.exp(0.5 * log_variances) * random.standard_normal(means.shape, dtype=np.float32)
+    return _decode(model, means + np.exp(0.5 * log_variances) * random.standard_normal(means.shape, dtype=np.float32))
+
+
+def _decode(model, vectors):
     # Called directly: `predict` would be compiled anew for every number of vectors.
     return np.rint(255 * np.asarray(model.get_layer("decoder")(vectors, training=False))).astype(np.uint8)

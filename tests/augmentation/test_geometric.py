@@ -1,4 +1,4 @@
-"""Layers that move images: exactly where exactness is promised, evenly drawn, only in training, alike on backends."""
+"""Layers that move images: exactly where exactness is promised, evenly drawn, only in training, on every backend."""
 
 import os
 import subprocess
@@ -93,43 +93,33 @@ def test_shifts_move_whole_pixels_brightness_adds_and_gradients_pass():
     assert len(seen) == 25  # every shift of up to a quarter of 8 pixels along each axis
 
 
-@pytest.mark.parametrize(
-    "build, named",
-    [
-        (lambda: RandomDihedral(seed=-1), "-1"),
-        (lambda: RandomRotationZoomShift(rotation=181), "181"),
-        (lambda: RandomShiftAndBrightness(brightness=-0.1), "-0.1"),
-        (lambda: RandomDihedral()(np.zeros((1, 8, 9, 3), "float32"), training=True), r"\(1, 8, 9, 3\)"),
-    ],
-)
-def test_what_cannot_work_is_refused(build, named):
-    with pytest.raises(ConfigurationError, match=named):
-        build()
+def test_what_cannot_work_is_refused():
+    with pytest.raises(ConfigurationError, match="seed(.|\n)*-1"):
+        RandomDihedral(seed=-1)
+    with pytest.raises(ConfigurationError, match="rotation(.|\n)*181"):
+        RandomRotationZoomShift(rotation=181)
+    with pytest.raises(ConfigurationError, match="brightness(.|\n)*-0.1"):
+        RandomShiftAndBrightness(brightness=-0.1)
+    with pytest.raises(ConfigurationError, match=r"\(1, 8, 9, 3\)"):
+        RandomDihedral()(np.zeros((1, 8, 9, 3), "float32"), training=True)
 
 
 ON_JAX = """
-import keras, numpy as np, sys
-from galaxy_utils.augmentation.autoencoders import variational_autoencoder
-from galaxy_utils.augmentation.geometric import RandomDihedral, move_images
+import keras, numpy as np
+from galaxy_utils.augmentation import RandomDihedral, RandomRotationZoomShift, variational_autoencoder
 
-image = np.random.default_rng(1).integers(0, 256, (1, 17, 17, 3)).astype("float32")
-np.save(sys.argv[1], np.asarray(move_images(image, *(np.array([v], "float32") for v in (0.5, 1.2, 0.1, -0.05)))))
+assert keras.backend.backend() == "jax"
 vae = variational_autoencoder(16, 4)
-network = keras.Sequential([keras.Input((16, 16, 3)), RandomDihedral(), vae])
+network = keras.Sequential([keras.Input((16, 16, 3)), RandomDihedral(), RandomRotationZoomShift(), vae])
 network.compile("adam", "mse")
 before = vae.get_weights()
 network.fit(np.full((32, 16, 16, 3), 9.0), np.zeros((32, 16, 16, 3)), verbose=0)
-assert all(not np.array_equal(a, b) for a, b in zip(before[:2], vae.get_weights()[:2]))
+assert not any(np.array_equal(a, b) for a, b in zip(before[:2], vae.get_weights()[:2]))
 """
 
 
-def test_layers_and_autoencoders_train_on_jax_and_move_images_alike(tmp_path):
-    command, environment = (
-        [sys.executable, "-c", ON_JAX, tmp_path / "moved.npy"],
-        {**os.environ, "KERAS_BACKEND": "jax"},
-    )
+def test_layers_and_autoencoders_train_on_jax():
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", ON_JAX]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    image = np.random.default_rng(1).integers(0, 256, (1, 17, 17, 3)).astype("float32")
-    here = np.asarray(move_images(image, *numbers(0.5, 1.2, 0.1, -0.05)))
-    np.testing.assert_allclose(np.load(tmp_path / "moved.npy"), here, atol=0.05)
