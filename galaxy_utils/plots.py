@@ -281,15 +281,6 @@ def image_grid(images, titles, columns=4, provenance=None, alt_text=None, pixel_
     return _finish(figure, alt_text or f"{len(images)} galaxy images: {spoken}.", provenance)
 
 
-# --- Chapter 1: the data ----------------------------------------------------------------------------------------------
-
-
-# --- Chapter 2: preprocessing and splitting ---------------------------------------------------------------------------
-
-
-# --- Chapter 3 and later: training and evaluation ---------------------------------------------------------------------
-
-
 @_styled(CHART_STYLE)
 def learning_curves(runs, provenance=None):
     """Draw accuracy and loss against the epoch: training solid, validation dashed, lowest validation loss marked.
@@ -396,9 +387,6 @@ def confusion_matrix(evaluation, provenance=None):
     return _finish(figure, alt_text, provenance)
 
 
-# --- Chapters 5 and 6: reconstructions and the latent space -----------------------------------------------------------
-
-
 @_styled(SKY_STYLE)
 def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     """Draw rows of images that belong together: originals over reconstructions, steps of a walk, neighbours.
@@ -425,53 +413,6 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     titled = f", columns: {', '.join(title.replace(chr(10), ' ') for title in column_titles)}" if lines else ""
     default = f"{len(rows)} rows of {columns} images: {', '.join(rows)}{titled}."
     return _finish(figure, alt_text or default, provenance)
-
-
-@_styled(CHART_STYLE)
-def occlusion_map(image, probabilities, changes, class_names, provenance=None):
-    """Draw an image, what covering each place changes about the likeliest class, and the probabilities of all classes.
-
-    Args:
-        image: Shape (side, side, 3), uint8.
-        probabilities: Shape (classes,): the network's answer for the whole image.
-        changes: Shape (rows, columns): the probability of the likeliest class with this place covered, minus that of
-            the whole image. Rows and columns divide the image evenly.
-        class_names: Names of the classes.
-        provenance: Line for the corner, usually `dataset.provenance`.
-    """
-    names, colours, _ = look_of_classes(class_names)
-    changes, rows, columns = np.asarray(changes), *np.shape(changes)
-    answer, lowest = int(np.argmax(probabilities)), np.unravel_index(np.argmin(changes), np.shape(changes))
-    figure = Figure(figsize=(WIDTH, 4.3 + 0.3 * len(names)))
-    axes = figure.subplot_mosaic([["picture", "cells"], ["bars", "bars"]], height_ratios=(3.6, 0.3 * len(names)))
-    picture, cells, bars = axes["picture"], axes["cells"], axes["bars"]
-    _show_image(picture, image)
-    picture.set_title("What the network was shown")
-    _show_image(cells, np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8))
-    # Small changes are chance: below 0.05 the colours do not become stronger.
-    strength = 0.8 * np.abs(changes) / max(0.05, np.abs(changes).max())
-    colour = np.where(changes[..., None] < 0, matplotlib.colors.to_rgb(LOWER), matplotlib.colors.to_rgb(HIGHER))
-    side = len(image)
-    extent = (-0.5, side - 0.5, side - 0.5, -0.5)
-    cells.imshow(np.concatenate([colour, strength[..., None]], axis=2), extent=extent, interpolation="nearest")
-    corner = (lowest[1] * side / columns - 0.5, lowest[0] * side / rows - 0.5)
-    cells.add_patch(matplotlib.patches.Rectangle(corner, side / columns, side / rows, fill=False, edgecolor="white"))
-    cells.set_title(f"What covering does to “{names[answer]}”")
-    cells.set_xlabel("orange: lowers it; blue: raises it")
-    places = np.arange(len(names))
-    bars.barh(places, probabilities, color=colours)
-    for place, value in zip(places, probabilities, strict=True):
-        bars.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=11)
-    bars.set(xlim=(0, 1.1), xticks=(0, 0.5, 1), xlabel="probability")
-    bars.set_yticks(places, names)
-    bars.invert_yaxis()
-    alt_text = (
-        f"A galaxy, the same with coloured cells, and bars. The network's probabilities: "
-        f"{_spoken(class_names, probabilities, '{:.2f}')}. Covering the cell in row {lowest[0] + 1} and column "
-        f"{lowest[1] + 1} of {rows} × {columns} changes the probability of {class_names[answer]} most, by "
-        f"{changes.min():+.2f}; the largest rise by covering is {max(0.0, changes.max()):+.2f}."
-    )
-    return _finish(figure, alt_text, provenance)
 
 
 @_styled(CHART_STYLE)
@@ -504,72 +445,6 @@ def paired_differences(differences, label, provenance=None):
 
 
 @_styled(CHART_STYLE)
-def latent_maps(planes, labels, class_names, shares=None, pairs=None, provenance=None):
-    """Draw galaxies in the plane of two principal components, one panel a space, a colour and a marker a class.
-
-    Args:
-        planes: Dictionary from a space's name to points, shape (n, 2).
-        labels: Dictionary from a space's name to the labels of its points, shape (n,).
-        class_names: One name per class.
-        shares: Dictionary from a space's name to the two components' shares of the variance.
-        pairs: Positions of points that belong together, shape (number of pairs, 2): they are ringed and joined.
-        provenance: Line for the corner, usually `dataset.provenance`.
-    """
-    names, colours, markers = look_of_classes(class_names)
-    present = np.unique(np.concatenate([labels[space] for space in planes]))
-    columns = min(2, len(planes))
-    rows = -(-len(planes) // columns)
-    figure = Figure(figsize=(WIDTH, rows * (6.0 if columns == 1 else 3.6) + 1.0))
-    count = max(map(len, planes.values()))
-    size = np.clip((24000 if columns == 1 else 12000) / count, 6, 60)
-    for place, (space, points) in enumerate(planes.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        for c in present:
-            part = points[labels[space] == c]
-            axes.scatter(
-                *part.T,
-                s=size,
-                c=colours[c],
-                marker=markers[c],
-                alpha=0.8,
-                linewidth=0.3,
-                edgecolor=PAPER,
-                label=names[c],
-            )
-        for pair in () if pairs is None else pairs:
-            axes.plot(*points[pair].T, "o-", color=INK, markerfacecolor="none", markersize=9, linewidth=1.2)
-        first, second = (
-            (1, 2) if shares is None else (f"{n} ({s:.0%})" for n, s in zip("12", shares[space], strict=True))
-        )
-        axes.set(xlabel=f"component {first}", ylabel=f"component {second}", xticks=[], yticks=[])
-        # A few far-out galaxies would squeeze all others into a corner.
-        for set_limits, values in ((axes.set_xlim, points[:, 0]), (axes.set_ylim, points[:, 1])):
-            low, high = np.percentile(values, [0.5, 99.5])
-            set_limits(low - 0.08 * (high - low), high + 0.08 * (high - low))
-        if columns > 1:
-            axes.set_title(space)
-    handles, legend_names = axes.get_legend_handles_labels()
-    if len(planes) % columns:
-        free = figure.add_subplot(rows, columns, len(planes) + 1)
-        free.set_axis_off()
-        legend = free.legend(handles, legend_names, loc="center", ncols=2, fontsize=10, columnspacing=1)
-    else:
-        legend = figure.legend(handles, legend_names, loc="outside lower center", ncols=4, fontsize=10, columnspacing=1)
-    for handle in legend.legend_handles:
-        handle.set_sizes([45])
-    spoken = "" if shares is None else "; ".join(f"{space} {s[0]:.0%} and {s[1]:.0%}" for space, s in shares.items())
-    alt_text = f"""Maps of up to {count:,} galaxies of {len(present)} classes, each in a plane of two dimensions.
-        {f"Maps: {', '.join(planes)}." if all(planes) else ""}
-        {f"Shares of the variance of the two components: {spoken}." if spoken else ""}"""
-    if pairs is not None:
-        alt_text += f" {len(pairs)} pairs of points are ringed and joined."
-    return _finish(figure, alt_text, provenance)
-
-
-# --- Chapter 4: augmentation ------------------------------------------------------------------------------------------
-
-
-@_styled(CHART_STYLE)
 def accuracy_by_seed(evaluations, seed_accuracies, provenance=None):
     """Draw accuracies over several seeds with their 95 % intervals, and each seed's own as a small mark.
 
@@ -596,14 +471,6 @@ def accuracy_by_seed(evaluations, seed_accuracies, provenance=None):
     num_seeds = len(next(iter(seed_accuracies.values())))
     return _finish(figure, f"Accuracies over {num_seeds} seeds, 95 % intervals: {'; '.join(spoken)}.", provenance)
 
-
-# --- Chapter 7: transfer learning -------------------------------------------------------------------------------------
-
-
-# --- Chapters 8 to 10: generated galaxies -----------------------------------------------------------------------------
-
-
-# --- Chapter 11: progressive iteration --------------------------------------------------------------------------------
 
 _VERDICT_LOOKS = {  # verdict: colour, marker, whether it is filled, words of the legend
     "start": (INK, "s", True, "start"),

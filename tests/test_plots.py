@@ -185,23 +185,6 @@ def test_accuracies_over_seeds_show_each_seed_and_the_interval():
     assert "2 seeds" in figure.alt_text
 
 
-def test_the_map_of_a_covered_picture_says_which_place_matters():
-    changes = np.zeros((4, 4))
-    changes[2, 1], changes[0, 3] = -0.4, 0.1
-    probabilities = np.array([0.1, 0.7, 0.2])
-    image = np.full((16, 16, 3), 90, np.uint8)
-    figure = plots.occlusion_map(image, probabilities, changes, ("round", "barred", "merging"), "noise, not galaxies")
-    picture, cells, bars = figure.axes
-    np.testing.assert_array_equal(picture.images[0].get_array(), image)
-    colours = cells.images[1].get_array()
-    assert colours.shape == (4, 4, 4) and colours[2, 1, 3] == colours[..., 3].max() and colours[1, 1, 3] == 0
-    assert tuple(colours[2, 1, :3]) == matplotlib.colors.to_rgb(plots.LOWER)
-    assert tuple(colours[0, 3, :3]) == matplotlib.colors.to_rgb(plots.HIGHER)
-    assert [bar.get_width() for bar in bars.patches] == list(probabilities)
-    assert "row 3 and column 2 of 4 × 4" in figure.alt_text and "barred 0.70" in figure.alt_text
-    assert "-0.40" in figure.alt_text and "+0.10" in figure.alt_text
-
-
 def test_long_names_and_labels_of_differences_stay_in_the_figure():
     names = (
         "without free rotation (flips and quarter turns stay)",

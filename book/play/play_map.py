@@ -6,8 +6,8 @@ from html import escape
 import numpy as np
 from play import FOLDER, as_json, check_rows, cut_out, describe_classes, fill_page, find_artifact, load_galaxies
 from play import picture_sheet as make_sheet
+from play_figures import latent_map
 
-from galaxy_utils import plots
 from galaxy_utils.evaluation.latent import load_vectors, nearest
 from galaxy_utils.profiles import get_profile
 
@@ -53,9 +53,7 @@ def make(settings):
         "start": int(np.argmax(agreement[0] - agreement[1])),
         "sheet": {"source": (FOLDER / "map.webp").as_posix(), "columns": COLUMNS, "count": len(rows)},
     }
-    figure = plots.latent_maps(
-        {"": plane}, {"": labels}, galaxies.class_names, {"": shares}, provenance=galaxies.provenance
-    )
+    figure = latent_map(plane, labels, galaxies.class_names, shares, galaxies.provenance)
     drawn, width, height = _as_webp(figure)
     alternative = (
         f"{figure.alt_text} Of a galaxy's {count} nearest on the map, {100 * same_class[1]:.0f} % carry its own label; "

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from play import FOLDER, fill_page, find_artifact, load_galaxies
+from play_figures import occlusion_map
 
 from galaxy_utils.arrays import described, read_arrays, write_arrays
 from galaxy_utils.errors import GalaxyUtilsError
 from galaxy_utils.files import locked
-from galaxy_utils.plots import look_of_classes, occlusion_map
+from galaxy_utils.plots import look_of_classes
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.report import read_report
 from galaxy_utils.wording import counted

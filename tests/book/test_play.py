@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
@@ -14,6 +15,7 @@ from toy_answers import toy_measurement
 from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
+from galaxy_utils import plots
 from galaxy_utils.errors import DataError
 from galaxy_utils.evaluation import latent
 from galaxy_utils.recipes import THREE_BLOCK_CNN
@@ -23,6 +25,7 @@ sys.path[:0] = [str(REPOSITORY / "book" / name) for name in ("tools", "play")]
 
 import play  # noqa: E402
 import play_classify  # noqa: E402
+import play_figures  # noqa: E402
 import play_map  # noqa: E402
 from settings import Settings  # noqa: E402
 
@@ -187,3 +190,34 @@ def test_classes_look_as_in_the_figures_and_a_heavy_sheet_is_made_lighter():
     noise = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 3), np.uint8)
     heavy, light = play.picture_sheet(noise, 2, 10**9), play.picture_sheet(noise, 2, 12_000)
     assert len(light) <= 12_000 < len(heavy)
+
+
+def test_the_map_of_a_covered_picture_says_which_place_matters():
+    changes = np.zeros((4, 4))
+    changes[2, 1], changes[0, 3] = -0.4, 0.1
+    probabilities = np.array([0.1, 0.7, 0.2])
+    image = np.full((16, 16, 3), 90, np.uint8)
+    figure = play_figures.occlusion_map(
+        image, probabilities, changes, ("round", "barred", "merging"), "noise, not galaxies"
+    )
+    picture, cells, bars = figure.axes
+    np.testing.assert_array_equal(picture.images[0].get_array(), image)
+    colours = cells.images[1].get_array()
+    assert colours.shape == (4, 4, 4) and colours[2, 1, 3] == colours[..., 3].max() and colours[1, 1, 3] == 0
+    assert tuple(colours[2, 1, :3]) == matplotlib.colors.to_rgb(plots.LOWER)
+    assert tuple(colours[0, 3, :3]) == matplotlib.colors.to_rgb(plots.HIGHER)
+    assert [bar.get_width() for bar in bars.patches] == list(probabilities)
+    assert "row 3 and column 2 of 4 × 4" in figure.alt_text and "barred 0.70" in figure.alt_text
+    assert "-0.40" in figure.alt_text and "+0.10" in figure.alt_text
+
+
+def test_the_still_map_gives_every_class_its_marker_and_says_how_much_it_shows():
+    points = np.random.default_rng(1).normal(size=(30, 2))
+    figure = play_figures.latent_map(
+        points, np.arange(30) % 3, ("red", "blue", "green"), (0.41, 0.22), "made for tests"
+    )
+    (axes,) = figure.axes
+    markers = {tuple(map(tuple, drawn.get_paths()[0].vertices)) for drawn in axes.collections}
+    assert len(axes.collections) == len(markers) == 3
+    assert axes.get_xlabel() == "component 1 (41%)" and "41% and 22%" in figure.alt_text
+    figure.canvas.draw()
