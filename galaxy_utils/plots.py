@@ -52,7 +52,7 @@ def _colours(background, foreground):
 
 
 CHART_STYLE = _BASE_STYLE | _colours(PAPER, INK)
-SKY_STYLE = _BASE_STYLE | _colours(SKY, STARLIGHT)
+SKY_STYLE = _BASE_STYLE | _colours(SKY, STARLIGHT) | {"axes.spines.left": False, "axes.spines.bottom": False}
 
 
 def _styled(style):
