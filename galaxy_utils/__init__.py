@@ -18,9 +18,9 @@ _PUBLIC = {
     "get_profile": "profiles",
     "PUBLISHED": "published",
     "Recipe": "recipes",
-    "FrozenFeatures": "frozen_features",
-    "cache_frozen_features": "frozen_features",
-    "fit_on_frozen_features": "frozen_features",
+    "FrozenFeatures": "models.stored_features",
+    "cache_frozen_features": "models.stored_features",
+    "fit_on_frozen_features": "models.stored_features",
     "Checkpoint": "checkpoint",
     "TrainingRun": "training",
     "fit": "training",
@@ -53,7 +53,9 @@ def __getattr__(name):
     elif name in _PUBLIC:
         value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from galaxy_utils.renamed import forward
+
+        return forward(__name__, name)
     globals()[name] = value
     return value
 

@@ -86,10 +86,11 @@ class Checkpoint(keras.callbacks.Callback):
         model.optimizer.build(model.trainable_variables)
         self.history, self.seconds, self.stopped, self.complete, self._memory = {}, 0.0, False, False, {}
         self._data = data
-        about = {**(self.identity or {}), "network": describe_network(model), "compiled": describe_compiled(model)}
-        self._about = json.loads(json.dumps(about))
-        if self.path is not None and self.path.exists():
-            self._load(model)
+        self._about = {**(self.identity or {}), "compiled": describe_compiled(model)}
+        if self.path is not None:
+            self._about = json.loads(json.dumps({**self._about, "network": describe_network(model)}))
+            if self.path.exists():
+                self._load(model)
         return NEVER if self.stopped else self.epochs
 
     @property
@@ -237,11 +238,11 @@ def _differences(theirs, mine, prefix=""):
 def describe_compiled(model):
     """Return what a network was compiled with when it was first asked about: optimiser, loss and their weights."""
     if model.optimizer not in _COMPILED:
-        config = model.get_compile_config() or {}
-        optimizer = keras.saving.serialize_keras_object(model.optimizer)
+        config, optimizer = model.get_compile_config() or {}, keras.saving.serialize_keras_object(model.optimizer)
         about = {name: config.get(name) for name in ("loss", "loss_weights")}
         about["optimizer"] = {**optimizer["config"], "name": optimizer["class_name"]}
-        _COMPILED[model.optimizer] = json.loads(json.dumps(about, default=lambda value: type(value).__name__))
+        about = json.loads(json.dumps(about, default=lambda value: type(value).__name__))
+        _COMPILED[model.optimizer] = _without_made_up_names(about)
     return _COMPILED[model.optimizer]
 
 
@@ -252,31 +253,35 @@ def describe_network(model):
     """
     # The layers are named one by one as well, because a network of a class of its own may leave them out.
     members = [keras.saving.serialize_keras_object(member) for member in (model, *model.layers)]
+    config = _without_made_up_names([{name: member[name] for name in ("class_name", "config")} for member in members])
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{config[0]['config'].get('name', model.name)}, {model.count_params():,} parameters, {digest}, on " + (
+        keras.backend.backend()
+    )
+
+
+def _without_made_up_names(value):
+    """Replace names such as `dense_7` in what Keras serialised by their class and order."""
     names = {}
 
-    def find_names(value):
+    def find(value):
         if isinstance(value, dict):
             name = value["config"].get("name") if isinstance(value.get("config"), dict) else None
             kind = str(value.get("class_name")).lower()
-            if isinstance(name, str) and kind in (made := name.replace("_", ""), made.rstrip("0123456789")):
+            if isinstance(name, str) and kind in (plain := name.replace("_", ""), plain.rstrip("0123456789")):
                 names.setdefault(name, f"{kind} {len(names)}")
             value = list(value.values())
         for member in value if isinstance(value, (list, tuple)) else ():
-            find_names(member)
+            find(member)
 
-    def renamed(value):
+    def renamed(value, is_name=False):
         if isinstance(value, dict):
-            return {
-                key: names.get(member, member) if key == "name" and isinstance(member, str) else renamed(member)
-                for key, member in value.items()
-            }
+            return {key: renamed(member, key == "name") for key, member in value.items()}
         if isinstance(value, (list, tuple)):
+            # A place in the network: its layer's name and two numbers.
             is_place = len(value) == 3 and isinstance(value[0], str) and isinstance(value[1], int)
-            return [names.get(value[0], value[0]), *value[1:]] if is_place else [renamed(member) for member in value]
-        return value
+            return [renamed(member, is_place) for member in value]
+        return names.get(value, value) if is_name and isinstance(value, str) else value
 
-    find_names(members)
-    config = renamed([(member["class_name"], member["config"]) for member in members])
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
-    name = names.get(model.name, model.name)
-    return f"{name}, {model.count_params():,} parameters, {digest}, on {keras.backend.backend()}"
+    find(value)
+    return renamed(value)

@@ -17,6 +17,7 @@ from galaxy_utils.data.batches import CLASSIFICATION
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import explain_read_errors, write_atomically
 from galaxy_utils.recipes import Recipe
+from galaxy_utils.training import ends, finite
 
 # The file's own page among those that Keras writes into a `.keras` archive.
 ABOUT, ABOUT_FORMAT = "galaxy_utils.json", 1
@@ -56,14 +57,7 @@ class Classifier:
                 remedy=f"gu.prepare(galaxies, {self.image_size}, crop={self.crop or 1})",
             )
         outputs = self.model.predict(images, batch_size=batch_size, verbose=0)
-        outputs = np.asarray(outputs[CLASSIFICATION] if isinstance(outputs, dict) else outputs, dtype=np.float32)
-        if not np.isfinite(outputs).all():
-            raise DataError(
-                "The classifier's answer is not a number.",
-                where=self.model.name,
-                remedy="pass images with values from 0 to 255, not divided by 255 and not preprocessed",
-            )
-        return outputs
+        return finite(self.model, outputs[CLASSIFICATION] if isinstance(outputs, dict) else outputs)
 
 
 def save_classifier(path, model, classes, *, crop=None, recipe=None):
@@ -93,7 +87,8 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
         >>> classifier.predict(images).argmax(axis=1)
     """
     path, names = Path(path), [str(name) for name in getattr(classes, "class_names", classes)]
-    output = model.output[CLASSIFICATION] if isinstance(model.output, dict) else model.output
+    entry, output = ends(model)
+    output = output[CLASSIFICATION] if isinstance(output, dict) else output
     if path.suffix != ".keras" or tuple(output.shape[1:]) != (len(names),):
         raise ConfigurationError(
             "This classifier cannot be saved so.",
@@ -105,7 +100,7 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
     about = {
         "format": ABOUT_FORMAT,
         "class_names": names,
-        "image_size": model.input.shape[1],
+        "image_size": entry.shape[1],
         "crop": crop,
         "recipe": recipe and recipe.to_dict(),
     }
@@ -139,6 +134,8 @@ def load_classifier(path):
     sound = {"expected": "a file that gu.save_classifier wrote", "remedy": "save the classifier again"}
     with explain_read_errors("The classifier cannot be read.", path, **sound):
         with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
             about, config = (json.loads(archive.read(name)) for name in (ABOUT, "config.json"))
         if about["format"] != ABOUT_FORMAT:
             raise ValueError(f"format {about['format']}; this version reads format {ABOUT_FORMAT}")

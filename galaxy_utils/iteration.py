@@ -887,7 +887,7 @@ def train_network(model, dataset, split, recipe, *, seed=1):
         DataError: As in `fit`.
         FloatingPointError: As in `fit`.
     """
-    from galaxy_utils.frozen_features import cache_frozen_features, fit_on_frozen_features
+    from galaxy_utils.models.stored_features import cache_frozen_features, fit_on_frozen_features
     from galaxy_utils.models.transfer import FROZEN_PART
     from galaxy_utils.training import fit
 

@@ -39,8 +39,8 @@ class Profile:
             ConfigurationError: The chapter has no settings of its own.
 
         Example:
-            >>> get_profile("demo").settings(3)
-            namespace(image_size=48)
+            >>> get_profile("demo").settings(3).image_size
+            48
         """
         if chapter not in CHAPTERS:
             raise ConfigurationError(
@@ -79,6 +79,9 @@ _GAN = {"gan_images_seen": (200, 12_000, 300_000, 400_000)}
 CHAPTERS = {
     3: {
         "image_size": (32, 48, 128, 256),
+        "images_seen": (500, 20_000, 345_000, 576_400),
+        "learning_rate": (1e-3, 1e-3, 1e-3, 1e-4),
+        "epochs_of_paper_2": (2, 10, 10, 10),
     },
     4: {
         "image_size": (32, 32, 128, 256),
@@ -89,6 +92,7 @@ CHAPTERS = {
     },
     5: {
         "image_size": (32, 48, 128, 256),
+        "num_seeds": (2, 2, 3, 5),
         **_JOINT,
     },
     6: {

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.profiles import get_profile
+from galaxy_utils.renamed import forward
 
 # Fields that describe a recipe and change nothing in a run.
 DESCRIPTIVE_FIELDS = ("name", "source", "inferred")
@@ -306,3 +307,7 @@ FINE_TUNING = Recipe(
     learning_rate_schedule="cosine",
     source="this book, chapter 7",
 )
+
+
+def __getattr__(name):
+    return forward(__name__, name)

@@ -24,6 +24,14 @@ DRIVE_FOLDER = Path("MyDrive", "galaxy_book")
 KEPT_ON_DRIVE = ("galaxy10", "simulated")
 # Packages whose module is called otherwise.
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
+NO_GPU = (
+    "No GPU. The demo profile does without. To get one on Colab: Runtime → Change runtime type → T4 GPU → Save, then "
+    "run this notebook again from its first cell."
+)
+NOT_KEPT = (
+    "Files here are lost when the session ends. To keep data and results on your Drive, write keep_on_drive=True in "
+    "this cell and run it again."
+)
 
 
 def set_up(book_version, keep_on_drive=False, extra=""):
@@ -33,13 +41,16 @@ def set_up(book_version, keep_on_drive=False, extra=""):
     and prints versions, GPU and memory, how to get a GPU, and how to keep what the session makes.
 
     Args:
-        book_version: Version of the package that the notebook was written for, such as `"0.1.0"`.
+        book_version: Version of the package that the notebook was written for, such as `"0.2.0"`.
         keep_on_drive: Whether data and results go to the user's Drive, on Colab; see `use_drive`.
-        extra: Name of the package's extra whose requirements are needed, too, such as `"assignments"`.
+        extra: Name of the package's extra whose requirements are needed, too, such as `"chapters"`.
 
     Raises:
         ConfigurationError: A package that the machine brings is too old, or Drive was asked for where there is none.
         subprocess.CalledProcessError: pip failed; its message is printed.
+
+    Example:
+        >>> gu.set_up(gu.__version__)
     """
     installed = install_missing(extra)
     if keep_on_drive:
@@ -51,7 +62,12 @@ def set_up(book_version, keep_on_drive=False, extra=""):
         )
     if installed or on_colab():
         print(describe_machine())
-        print(_advice(keep_on_drive))
+        if "GPU: none" in describe_machine():
+            print(NO_GPU)
+        if keep_on_drive:
+            print(f"Data and results are kept in {DRIVE_FOLDER} on your Drive.")
+        elif on_colab():
+            print(NOT_KEPT)
 
 
 def on_colab():
@@ -63,17 +79,25 @@ def on_colab():
 
 
 def describe_machine():
-    """Return two lines for people: versions of Python, Keras and its backend; GPU, memory and free disk."""
+    """Return two lines for people: versions of Python, Keras and its backend; GPU, memory and free disk.
+
+    Example:
+        >>> gu.describe_machine().startswith("galaxy_utils")
+        True
+    """
     from galaxy_utils.report import computing_device, software_versions
 
     versions, device = software_versions(), computing_device()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    disk = shutil.disk_usage(Path.cwd()).free / 1e9
     return (
-        f"galaxy_utils {versions['galaxy_utils']}, Python {versions['python']}, Keras {versions['keras']} on "
-        f"{versions['backend']} {versions['backend_version']}\n"
-        f"GPU: {device['accelerator'] or 'none'}, {device['cores']} CPU cores, {memory:.1f} GB of memory, "
-        f"{disk:.0f} GB of disk free"
+        "galaxy_utils {galaxy_utils}, Python {python}, Keras {keras} on {backend} {backend_version}\n"
+        "GPU: {gpu}, {cores} CPU cores, {memory:.1f} GB of memory, {disk:.0f} GB of disk free"
+    ).format(
+        **versions,
+        gpu=device["accelerator"] or "none",
+        cores=device["cores"],
+        memory=memory,
+        disk=shutil.disk_usage(Path.cwd()).free / 1e9,
     )
 
 
@@ -90,20 +114,30 @@ def install_missing(extra=""):
         ConfigurationError: A package that the machine brings is too old.
         subprocess.CalledProcessError: pip failed; its message is printed.
     """
+    try:
+        lines = [Requirement(line) for line in importlib.metadata.requires("galaxy_utils") or ()]
+    except importlib.metadata.PackageNotFoundError:  # used from its folder, by somebody who knows what it needs
+        return []
     present, missing = {}, []
-    for requirement in _requirements(extra):
-        version = _installed_version(requirement.name)
-        if version is None:
-            missing.append(str(requirement))
-        elif version and not requirement.specifier.contains(version, prereleases=True):
+    for requirement in lines:
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = requirement.name
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # TensorFlow comes under several names: `tensorflow-cpu`, `tensorflow-tpu`, … bring the same module.
+            if not importlib.util.find_spec(MODULES.get(name, name)):
+                missing.append(str(requirement))
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
             raise ConfigurationError(
-                f"This machine's {requirement.name} is too old, and is not replaced: other packages rely on it.",
-                where=f"{requirement.name} {version}",
+                f"This machine's {name} is too old, and is not replaced: other packages rely on it.",
+                where=f"{name} {version}",
                 expected=str(requirement),
                 remedy="on Colab: Runtime → Change runtime type → the latest runtime version",
             )
-        elif version:
-            present[requirement.name] = version
+        present[name] = version
     if missing:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
             constraints.writelines(f"{name}=={version}\n" for name, version in present.items())
@@ -112,26 +146,6 @@ def install_missing(extra=""):
             subprocess.run([*command, "--constraint", constraints.name, *missing], check=True)
         importlib.invalidate_caches()
     return missing
-
-
-def _requirements(extra):
-    """Requirements of the package itself and of one of its extras."""
-    try:
-        lines = [Requirement(line) for line in importlib.metadata.requires("galaxy_utils") or ()]
-    except importlib.metadata.PackageNotFoundError:  # used from its folder, by somebody who knows what it needs
-        lines = []
-    return [line for line in lines if line.marker is None or line.marker.evaluate({"extra": extra})]
-
-
-def _installed_version(name):
-    """Version of an installed package, `""` where only its module is known, `None` where there is neither.
-
-    TensorFlow comes under several names: `tensorflow-cpu`, `tensorflow-tpu`, … bring the same module.
-    """
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "" if importlib.util.find_spec(MODULES.get(name, name)) else None
 
 
 def use_drive():
@@ -154,41 +168,17 @@ def use_drive():
     from google.colab import drive
 
     drive.mount(str(DRIVE))
-    kept = DRIVE / DRIVE_FOLDER
-    for name in KEPT_ON_DRIVE:
-        _move_to(kept / "data" / name, cache_folder() / name)
-    _move_to(kept / "artifacts", artifacts_folder())
+    moved = {artifacts_folder(): "artifacts"} | {cache_folder() / name: f"data/{name}" for name in KEPT_ON_DRIVE}
+    for folder, name in moved.items():
+        # The folder becomes another name of the one on Drive; what it held until now is moved there.
+        kept = DRIVE / DRIVE_FOLDER / name
+        kept.mkdir(parents=True, exist_ok=True)
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            shutil.rmtree(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.symlink_to(kept, target_is_directory=True)
     os.environ["GALAXY_UTILS_LOCKS"] = str(Path(tempfile.gettempdir(), "galaxy_utils_locks"))
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
-
-
-def _move_to(kept, folder):
-    """Let `folder` be another name of the folder `kept`; what it held until now is moved there."""
-    kept.mkdir(parents=True, exist_ok=True)
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
-        shutil.copytree(folder, kept, dirs_exist_ok=True)
-        shutil.rmtree(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.symlink_to(kept, target_is_directory=True)
-
-
-def _advice(keep_on_drive):
-    """What the user may want to change before going on."""
-    from galaxy_utils.report import computing_device
-
-    lines = []
-    if not computing_device()["accelerator"]:
-        lines.append(
-            "No GPU. The demo profile does without. To get one on Colab: Runtime → Change runtime type → T4 GPU → "
-            "Save, then run this notebook again from its first cell."
-        )
-    if keep_on_drive:
-        lines.append(f"Data and results are kept in {DRIVE_FOLDER} on your Drive.")
-    elif on_colab():
-        lines.append(
-            "Files here are lost when the session ends. To keep data and results on your Drive, write "
-            "keep_on_drive=True in this cell and run it again."
-        )
-    return "\n".join(lines)

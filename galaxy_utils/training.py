@@ -116,8 +116,7 @@ def fit(
 
     What a network adds by itself counts too: losses of its layers (`add_loss`), such as the divergence of a variational
     autoencoder, or a `compute_loss` of its own. A class of networks or layers whose settings change the training names
-    them in its `get_config`, so that a checkpoint can tell two of them apart; and every layer has a name of its own,
-    because those that Keras makes up change from one building to the next.
+    them in its `get_config`, so that a checkpoint can tell two of them apart.
 
     With a checkpoint, the whole state is written after every epoch by `gu.Checkpoint`. Call the same `fit` again after
     the process was killed, and it ends with the same numbers, bit for bit. A finished checkpoint is returned at once.
@@ -162,12 +161,12 @@ def fit(
     batches = GalaxyBatches(dataset, rows[0], shuffle=True, balanced_classes=recipe.balanced_classes, **options)
     validation = GalaxyBatches(dataset, rows[1], **options)
     _check_fits(model, dataset, batches.outputs)
-    if isinstance(model.output, dict) and set(model.output) != set(batches.outputs):
+    if isinstance(output := ends(model)[1], dict) and set(output) != set(batches.outputs):
         raise ConfigurationError(
             f"The network has outputs that targets={targets!r} do not train.",
             where=model.name,
             expected=" and ".join(map(repr, batches.outputs)),
-            found=" and ".join(map(repr, model.output)),
+            found=" and ".join(map(repr, output)),
         )
     by_hand = _compile(model, recipe, batches.outputs, {"optimizer": optimizer, "loss": loss, "metrics": metrics})
     keeper, *others = _recipe_callbacks(recipe)
@@ -198,7 +197,7 @@ def fit(
                     validation_data=validation,
                     initial_epoch=resumed_from,
                     epochs=recipe.epochs,
-                    callbacks=[*watched, _Names(), _Bar(bar, recipe.epochs, len(rows[0])), saved],
+                    callbacks=[_Names(), *watched, _Bar(bar, recipe.epochs, len(rows[0])), saved],
                     shuffle=False,
                     verbose=0,
                 )
@@ -242,9 +241,13 @@ def _compile(model, recipe, outputs, given):
 
 def _describe_hand(model):
     about = describe_compiled(model)
-    optimizer = about["optimizer"]
-    loss = about["loss"].get("class_name", about["loss"]) if isinstance(about["loss"], dict) else about["loss"]
-    return f"{optimizer['name']}, learning rate {optimizer['learning_rate']}, loss {loss or 'of its own'}"
+    # Under mixed precision Keras wraps the optimiser in another one.
+    optimizer = about["optimizer"].get("inner_optimizer") or {"config": about["optimizer"]}
+    name = optimizer.get("class_name", about["optimizer"]["name"])
+    rate, loss = optimizer["config"].get("learning_rate"), about["loss"]
+    rate = f"{rate:.4g}" if isinstance(rate, float) else "scheduled"
+    loss = loss.get("class_name", "one for each output") if isinstance(loss, dict) else loss
+    return f"{name}, learning rate {rate}, loss {loss or 'of its own'}"
 
 
 def make_optimizer(recipe):
@@ -399,9 +402,27 @@ def reconstruct(model, dataset, rows, batch_size=32):
 
 def _part(model, output):
     """Return the part of a network that leads to one output, so that the other is not computed."""
-    if not isinstance(model.output, dict):
+    if not isinstance(ends(model)[1], dict):
         return model
     return keras.Model(model.input, model.output[output], name=f"{model.name}_{output}")
+
+
+def ends(model):
+    """Return the input and the output of a network, as Keras describes them.
+
+    Raises:
+        ConfigurationError: A network that does not say.
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        return model.inputs[0], model.outputs[0]
+    if not hasattr(model, "output"):
+        raise ConfigurationError(
+            "The network does not say what it takes and gives.",
+            where=type(model).__name__,
+            expected="a Keras model made from its inputs and outputs",
+            remedy="build it as keras.Model(inputs, outputs), or begin a Sequential with keras.Input",
+        )
+    return model.input, model.output
 
 
 def _run(network, dataset, rows, batch_size, as_images=False):
@@ -412,16 +433,16 @@ def _run(network, dataset, rows, batch_size, as_images=False):
     filled = np.resize(rows, math.ceil(len(rows) / batch_size) * batch_size)
     batches = GalaxyBatches(dataset, filled, batch_size, targets=None)
     if not as_images:
-        return _numbers(network, network.predict(batches, verbose=0)[: len(rows)])
+        return finite(network, network.predict(batches, verbose=0)[: len(rows)])
     # Images are brought back to 8 bits batch by batch: as floats they would take four times the dataset's memory.
-    images = np.empty((len(filled), *network.output.shape[1:]), np.uint8)
+    images = np.empty((len(filled), *ends(network)[1].shape[1:]), np.uint8)
     for number in range(len(batches)):
-        values = _numbers(network, network.predict_on_batch(*batches[number]))
+        values = finite(network, network.predict_on_batch(*batches[number]))
         images[number * batch_size :][:batch_size] = np.rint(255 * np.clip(values, 0, 1))
     return images[: len(rows)]
 
 
-def _numbers(network, values):
+def finite(network, values):
     """Refuse what is not a number: no answer must not look like one."""
     values = np.asarray(values, dtype=np.float32)
     if (wrong := ~np.isfinite(values).reshape(len(values), -1).all(axis=1)).any():
@@ -437,14 +458,8 @@ def _numbers(network, values):
 
 def _check_fits(model, dataset, outputs):
     """Check that a network takes the dataset's images and gives at least the outputs named."""
-    if not hasattr(model, "output"):
-        raise ConfigurationError(
-            "The network does not say what it takes and gives.",
-            where=type(model).__name__,
-            expected="a Keras model made from its inputs and outputs",
-            remedy="build it as keras.Model(inputs, outputs); a class of your own can call super().__init__ so",
-        )
-    images, takes = tuple(dataset.images.shape[1:]), tuple(model.input.shape[1:])
+    entry, output = ends(model)
+    images, takes = tuple(dataset.images.shape[1:]), tuple(entry.shape[1:])
     where = f"{model.name} on {dataset.name}"
     if len(takes) != len(images) or any(side not in (None, own) for side, own in zip(takes, images, strict=True)):
         raise ConfigurationError(
@@ -452,11 +467,11 @@ def _check_fits(model, dataset, outputs):
             where=where,
             expected=f"an array of shape {takes} for each galaxy",
             found=f"arrays of shape {images}",
-            remedy=f"prepare the dataset at {takes[0]} px, or build the network with image_size={images[0]}; frozen "
-            "features go into a network's trained part alone",
+            remedy=f"prepare the dataset at {takes[0]} px or build the network with image_size={images[0]}; images go "
+            "into a whole network, frozen features into its trained part",
         )
     # A network with a single output does not name it; its shape has to tell whether it is the one that is wanted.
-    found = model.output if isinstance(model.output, dict) else dict.fromkeys(outputs[:1], model.output)
+    found = output if isinstance(output, dict) else dict.fromkeys(outputs[:1], output)
     for name in outputs:
         wanted = (dataset.num_classes,) if name == CLASSIFICATION else images
         gives = tuple(found[name].shape[1:]) if name in found else None

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from galaxy_utils import plots
-from galaxy_utils.evaluation import evaluate
 
 NAMES = ("Red", "Blue", "Green")
 
@@ -25,32 +24,6 @@ def test_rows_of_images_are_labelled():
     assert len(figure.axes) == 6
     assert figure.alt_text == "2 rows of 3 images: original, drawn, columns: a, b, c."
     assert figure.get_supxlabel() == "made for tests"
-
-
-def test_curves_show_both_losses_and_a_classifier_s_single_one():
-    both = {"loss": [3.0, 2.0], "val_loss": [3.0, 2.5]}
-    both |= {"reconstruction_loss": [0.02, 0.01], "val_reconstruction_loss": [0.03, 0.0123]}
-    both |= {"classification_loss": [2.0, 1.5], "val_classification_loss": [2.1, 1.61]}
-    figure = plots.joint_curves({"joint": run(**both), "alone": run(loss=[2.0, 1.4], val_loss=[2.2, 1.87])})
-    upper, lower = figure.axes
-    assert len(upper.lines) == 2 and len(lower.lines) == 4
-    for number in ("0.0100", "0.0123", "1.61", "1.87"):
-        assert number in figure.alt_text
-
-
-def test_the_sweep_says_accuracy_interval_and_error_of_every_weight():
-    random = np.random.default_rng(1)
-    labels = random.integers(0, 3, 60)
-    scores = {
-        weight: evaluate(random.dirichlet(np.ones(3), 60), labels, NAMES, bootstrap_samples=50)
-        for weight in (100.0, 0.0, 1.0)
-    }
-    figure = plots.weight_sweep(scores, {1.0: 0.008, 100.0: 0.002}, 0.01)
-    for weight, score in scores.items():
-        low, high = score.intervals["accuracy"]
-        assert f"{weight:g} accuracy {score.accuracy:.3f} ({low:.3f} to {high:.3f})" in figure.alt_text
-    assert "0.0080" in figure.alt_text and "mean image: 0.0100" in figure.alt_text
-    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["0 (alone)", "1", "100"]
 
 
 def test_differences_are_in_points():
@@ -75,9 +48,3 @@ def test_maps_give_every_class_its_marker_and_say_how_much_they_show(number):
     assert "41% and 22%" in figure.alt_text
     assert ("1 pairs of points are ringed" in figure.alt_text) == (number == 1)
     figure.canvas.draw()
-
-
-def test_explained_variance_adds_up():
-    figure = plots.explained_variance({"latent": [0.5, 0.2, 0.1], "pixels": [0.9, 0.05, 0.01]}, "made for tests")
-    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([0.5, 0.7, 0.8])
-    assert "latent 70% in two, 80% in 3" in figure.alt_text

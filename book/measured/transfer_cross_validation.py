@@ -19,23 +19,76 @@ from pathlib import Path
 
 import numpy as np
 from cross_validation import accuracy, compare, describe_machine, hold_back_validation, make_folds, summarise
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 import galaxy_utils as gu
-from galaxy_utils.evaluation import linear_probe, nearest_neighbours, predict_with_tta
+from galaxy_utils.data.views import NUM_VIEWS, ViewedImages
+from galaxy_utils.evaluation import predict_with_tta
+from galaxy_utils.evaluation.baselines import neighbour_probabilities
 from galaxy_utils.files import artifacts_folder, write_json
-from galaxy_utils.frozen_features import cache_frozen_features, fit_on_frozen_features, trained_part_alone
+from galaxy_utils.models.stored_features import cache_frozen_features, fit_on_frozen_features, trained_part_alone
 
 PROBE = "probe"
+# Inverse strengths of the regularisation, and numbers of neighbours, among which the validation rows choose.
+INVERSE_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+NEIGHBOURS = (5, 10, 20, 40, 80)
+
+
+def linear_probe(views, labels, fold, num_classes):
+    """Fit logistic regression to features, shape (n, views, numbers); return its answers to the test rows."""
+    examples, targets = np.concatenate(views[fold.train]), np.repeat(labels[fold.train], views.shape[1])
+    scaler = StandardScaler().fit(examples)
+    examples = scaler.transform(examples)
+    classifier = LogisticRegression(max_iter=3000, warm_start=True)
+
+    def answers(rows):
+        found = np.zeros((len(rows), num_classes))
+        single = classifier.predict_proba(scaler.transform(np.concatenate(views[rows])))
+        found[:, classifier.classes_] = single.reshape(len(rows), views.shape[1], -1).mean(axis=1)
+        return found
+
+    def fitted(strength):
+        with threadpool_limits(limits=1):  # Several threads spend the solver's many small products waiting.
+            classifier.set_params(C=strength).fit(examples, targets)
+        return answers(fold.validation), answers(fold.test)
+
+    return _best({strength: fitted(strength) for strength in INVERSE_STRENGTHS}, labels[fold.validation])
+
+
+def nearest_neighbours(views, labels, fold, num_classes):
+    """Let the training galaxies vote whose features, averaged over their views, are nearest in direction."""
+    averaged = views.mean(axis=1)
+    averaged = (averaged - averaged[fold.train].mean(axis=0)) / np.maximum(averaged[fold.train].std(axis=0), 1e-12)
+    averaged /= np.maximum(np.linalg.norm(averaged, axis=1, keepdims=True), 1e-12)
+
+    def voted(number, rows):
+        return neighbour_probabilities(averaged[fold.train], labels[fold.train], averaged[rows], number, num_classes)
+
+    votes = {number: (voted(number, fold.validation), voted(number, fold.test)) for number in NEIGHBOURS}
+    return _best(votes, labels[fold.validation])
+
+
+def _best(answers, labels):
+    """Return the setting whose answers have the lowest validation loss, and its answers to the test rows."""
+    losses = {
+        setting: -np.log(np.clip(validation[np.arange(len(labels)), labels], 1e-7, 1)).mean()
+        for setting, (validation, _) in answers.items()
+    }
+    setting = min(losses, key=losses.get)
+    return setting, answers[setting][1]
+
 
 # What each variant does. `title` is its name in the book, `kind` decides about the procedure; the rest are settings.
 VARIANTS = {
     PROBE: {"title": "linear probe", "kind": "features", "classify": linear_probe, "views": 1},
-    "probe-8": {"title": "linear probe, eight views", "kind": "features", "classify": linear_probe, "views": 8},
+    "probe-8": {"title": "linear probe, eight views", "kind": "features", "classify": linear_probe, "views": NUM_VIEWS},
     "neighbours": {
         "title": "nearest neighbours, eight views",
         "kind": "features",
         "classify": nearest_neighbours,
-        "views": 8,
+        "views": NUM_VIEWS,
     },
     # Paper 1 compares its fine-tuned network with one that is not: the same head, trained by the same recipe.
     "paper-head-only": {"title": "paper's recipe, head only", "kind": "frozen", "trainable_layers": 0},
@@ -59,31 +112,9 @@ VARIANTS = {
         "trainable_layers": 20,
         "head_first": True,
     },
-    "paper-two-stages-flips": {
-        "title": "paper's recipe, head first, flips",
-        "kind": "frozen",
-        "trainable_layers": 20,
-        "head_first": True,
-        "flips": True,
-    },
-    # Batch normalisation that keeps the statistics of photographs, in training as well.
-    "paper-kept-statistics": {
-        "title": "paper's recipe, kept statistics",
-        "kind": "frozen",
-        "trainable_layers": 20,
-        "momentum": None,
-    },
-    "paper-two-stages-kept-statistics": {
-        "title": "paper's recipe, head first, kept",
-        "kind": "frozen",
-        "trainable_layers": 20,
-        "head_first": True,
-        "momentum": None,
-    },
     "fine-tuning": {"title": "all layers, with augmentation", "kind": "whole"},
     # What could be wrong with fine-tuning, one thing at a time.
     "fine-tuning-slow-statistics": {"title": "slow batch statistics", "kind": "whole", "momentum": 0.999},
-    "fine-tuning-kept-statistics": {"title": "kept batch statistics", "kind": "whole", "momentum": None},
     "fine-tuning-no-head-first": {"title": "head not trained first", "kind": "whole", "head_first": False},
     "fine-tuning-rate-1e-4": {"title": "learning rate 1e-4", "kind": "whole", "learning_rate": 1e-4},
     "fine-tuning-rate-3e-4": {"title": "learning rate 3e-4", "kind": "whole", "learning_rate": 3e-4},
@@ -133,9 +164,9 @@ class Experiment:
         first = self.network(0, weights, gu.augmentation.RandomDihedral(self.options.seed) if flips else None)
         recipe = self.recipe(gu.recipes.HEAD_FIRST)
         checkpoint = self.checkpoints / folder / f"head_{recipe.epochs}_fold_{number}.npz"
-        run = fit_on_frozen_features(
-            first, self.prepared, fold, recipe, seed=self.options.seed, checkpoint=checkpoint, progress=False
-        )
+        # What is flipped anew in each epoch has no features to store.
+        train = gu.fit if flips else fit_on_frozen_features
+        run = train(first, self.prepared, fold, recipe, seed=self.options.seed, checkpoint=checkpoint, progress=False)
         return first, run.seconds
 
     def run_fold(self, name, number):
@@ -147,20 +178,23 @@ class Experiment:
     def run_features(self, name, number, classify, views):
         """Classify the pooled features of the frozen backbone."""
         fold = hold_back_validation(self.folds[number - 1], self.galaxies, self.groups, self.options.seed)
-        features = cache_frozen_features(self.network(0), self.prepared, views=views)
+        galaxies, network = self.prepared, self.network(0)
+        turned = [
+            galaxies.replace(images=ViewedImages(galaxies.images, view), fingerprint=f"{galaxies.fingerprint}_{view}")
+            for view in range(views)
+        ]
+        features = [cache_frozen_features(network, view) for view in turned]
         started = time.perf_counter()
-        answers = classify(features, fold)
-        seconds = time.perf_counter() - started + features.seconds
-        return answers.probabilities, None, seconds, {"setting": answers.setting}
+        arrays = np.stack([np.float32(each.images) for each in features], axis=1)
+        setting, answers = classify(arrays, galaxies.labels, fold, galaxies.num_classes)
+        seconds = time.perf_counter() - started + sum(each.computing_seconds for each in features)
+        return answers, None, seconds, {"setting": setting}
 
-    def run_frozen(
-        self, name, number, trainable_layers, head_first=False, flips=False, learning_rate=None, momentum=0.9
-    ):
+    def run_frozen(self, name, number, trainable_layers, head_first=False, learning_rate=None):
         """Train the top on stored features with paper 1's recipe, early stopping and all."""
         fold = hold_back_validation(self.folds[number - 1], self.galaxies, self.groups, self.options.seed)
-        augmentation = gu.augmentation.RandomDihedral(self.options.seed) if flips else None
-        weights, seconds = self.head_first(fold, number, flips, name) if head_first else ("given", 0.0)
-        network = self.network(trainable_layers, weights, augmentation, momentum)
+        weights, seconds = self.head_first(fold, number, False, name) if head_first else ("given", 0.0)
+        network = self.network(trainable_layers, weights)
         recipe = self.recipe(gu.recipes.RESNET50_FINE_TUNING, learning_rate)
         features = cache_frozen_features(network, self.prepared, progress=False)
         run = gu.fit(
@@ -172,7 +206,7 @@ class Experiment:
             checkpoint=self.checkpoints / name / f"{recipe.epochs}_fold_{number}.npz",
             progress=False,
         )
-        return *self.answers(network, fold), seconds + features.seconds + run.seconds, {"epochs": run.epochs}
+        return *self.answers(network, fold), seconds + features.computing_seconds + run.seconds, {"epochs": run.epochs}
 
     def run_whole(
         self,

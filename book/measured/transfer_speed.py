@@ -26,7 +26,7 @@ from cross_validation import describe_machine
 
 import galaxy_utils as gu
 from galaxy_utils.files import cache_folder, write_json
-from galaxy_utils.frozen_features import cache_frozen_features, frozen_features_bytes, trained_part_alone
+from galaxy_utils.models.stored_features import cache_frozen_features, trained_part_alone
 
 BOUNDARIES = {"last 20 layers": 20, "head only": 0}
 # Whatever the recipe says about stopping, all epochs are to be timed.
@@ -100,17 +100,16 @@ def measure(name, trainable_layers, options, dataset, split):
     recipe = gu.recipes.RESNET50_FINE_TUNING.replace(**ENDLESS)
     model = build(options, trainable_layers)
     limit, below, above = arithmetic_limit(model, split, options.epochs)
-    size = frozen_features_bytes(model, dataset, dtype=options.dtype)
     print(f"{name}: {below / 1e6:,.0f} million multiply-adds below the boundary, {above / 1e6:,.1f} above", flush=True)
     memory_before = peak_memory()
     features = cache_frozen_features(model, dataset, dtype=options.dtype, progress=False)
-    memory = peak_memory() - memory_before
+    memory, size = peak_memory() - memory_before, features.images.nbytes
     run = gu.fit(
         trained_part_alone(model), features, split, recipe.replace(epochs=options.epochs), progress=False
     )  # fmt: skip
-    quick = features.seconds + run.seconds
+    quick = features.computing_seconds + run.seconds
     print(
-        f"  quick: {quick:.1f} s, {features.seconds:.1f} of them for {size / 2**20:,.0f} MiB of features, "
+        f"  quick: {quick:.1f} s, {features.computing_seconds:.1f} of them for {size / 2**20:,.0f} MiB of features, "
         f"peak memory of that {memory:+,.0f} MiB",
         flush=True,
     )
@@ -132,7 +131,7 @@ def measure(name, trainable_layers, options, dataset, split):
         "arithmetic_limit": limit,
         "share_of_limit": ratio / limit,
         "quick_seconds": quick,
-        "caching_seconds": features.seconds,
+        "caching_seconds": features.computing_seconds,
         "slow_seconds": slow,
         "slow_is": how,
         "feature_bytes": size,

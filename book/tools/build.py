@@ -320,6 +320,12 @@ def stage(chapters, settings, seconds):
     wanted[Path("this_copy.md")] = _this_copy(chapters, settings, seconds).encode()
     contents = wanted[Path("_toc.yml")].decode()
     log = settings.output / "pieces.log"
+    if "file: api\n" in contents:
+        from api import api_page
+
+        with _native_messages_to(log):
+            wanted[Path("api.md")] = api_page().encode()
+        log.unlink()
     for piece in (play_classify, play_map, play_network):
         # A shorter book, such as that of a test, has neither this page nor the chapter that it needs.
         if f"file: {piece.__name__}\n" in contents:

@@ -2,6 +2,8 @@
 
 import importlib
 
+from galaxy_utils.renamed import forward
+
 # Layers are Keras classes, so their module needs Keras. It is loaded when one of them is asked for.
 _PUBLIC = {
     "PAPER_2_RARE": "balance",
@@ -12,6 +14,7 @@ _PUBLIC = {
     "denoising_autoencoder": "autoencoders",
     "generate_images": "conditional_gan",
     "add_generated": "conditional_gan",
+    "interpolate_latent": "synthetic",
     "make_synthetic": "synthetic",
     "missing_images": "balance",
     "oversample": "balance",
@@ -20,7 +23,6 @@ _PUBLIC = {
     "super_resolution_gan": "super_resolution",
     "upscale": "super_resolution",
     "variational_autoencoder": "autoencoders",
-    "interpolate_latent": "synthetic",
     "with_classes": "balance",
     "RandomDihedral": "geometric",
     "RandomRotationZoomShift": "geometric",
@@ -32,7 +34,7 @@ __all__ = list(_PUBLIC)
 
 def __getattr__(name):
     if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return forward(__name__, name)
     value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     globals()[name] = value
     return value

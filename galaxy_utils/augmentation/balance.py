@@ -9,7 +9,6 @@ import numpy as np
 
 from galaxy_utils.classes import OFFICIAL_CLASS_COUNTS
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.wording import counted
 
 # Paper 2, section 3.4, calls classes with fewer images than this underrepresented, out of 17,736 in the official file.
 PAPER_2_THRESHOLD = 1750
@@ -38,10 +37,7 @@ def rare_classes(dataset, threshold=PAPER_2_THRESHOLD, otherwise=None):
     official = sum(OFFICIAL_CLASS_COUNTS)
     if not 0 < threshold <= official:
         raise ConfigurationError(
-            "This is no threshold.",
-            where="threshold",
-            expected=f"images of a class in the official file, above 0 and at most {official:,}",
-            found=repr(threshold),
+            "This is no threshold.", where="threshold", expected=f"above 0, at most {official:,}", found=repr(threshold)
         )
     counts = dataset.class_counts
     limit = threshold * len(dataset) / official
@@ -49,12 +45,11 @@ def rare_classes(dataset, threshold=PAPER_2_THRESHOLD, otherwise=None):
     if len(rare) < 2 and otherwise is not None:
         rare = np.union1d(rare, np.intersect1d(np.asarray(otherwise, np.int64), np.flatnonzero(counts)))
     if not len(rare):
-        smallest = int(np.argmin(np.where(counts > 0, counts, len(dataset) + 1)))
         raise DataError(
             "No class is rare.",
             where=dataset.name,
-            expected=f"a class with fewer than {limit:,.1f} of {counted(len(dataset), 'galaxies')}",
-            found=f"the smallest, {dataset.class_names[smallest]}, has {counts[smallest]:,}",
+            expected=f"a class with fewer than {limit:,.1f} of {len(dataset):,} galaxies",
+            found=f"a smallest class with {counts[counts > 0].min():,}",
             remedy="raise the threshold, or name the classes to take otherwise",
         )
     return rare
@@ -67,28 +62,26 @@ def with_classes(dataset, split, classes, at_least=20):
         dataset: A `GalaxyDataset`.
         split: Its `Split`.
         classes: Labels.
-        at_least: Training images that each of these classes must have. With fewer, a generator learns them by heart.
+        at_least: Training images that each of these classes must have. With fewer, a generator memorises them.
 
     Returns:
         A `Split`.
 
     Raises:
-        DataError: A class has too few training images, or none for validation.
+        DataError: A class has too few training images.
     """
     labels = np.asarray(dataset.labels)
-    for label in classes:
-        found = int(np.sum(labels[split.train] == label))
-        if found < at_least:
-            raise DataError(
-                f"Class {dataset.class_names[label]!r} has too few images to learn from.",
-                where=f"training part of {dataset.name}",
-                expected=f"at least {at_least}",
-                found=f"{found}",
-                remedy="leave the class out, add galaxies to it, or lower at_least and look for copies",
-            )
-    parts = {part: getattr(split, part) for part in ("train", "validation")}
-    chosen = {part: rows[np.isin(labels[rows], classes)] for part, rows in parts.items()}
-    return dataclasses.replace(split, **chosen)
+    found = np.bincount(labels[split.train], minlength=dataset.num_classes)
+    if too_few := [f"{dataset.class_names[label]} {found[label]}" for label in classes if found[label] < at_least]:
+        raise DataError(
+            "There are too few training images to learn a class from.",
+            where=f"training part of {dataset.name}",
+            expected=f"at least {at_least} of each class",
+            found=", ".join(too_few),
+            remedy="leave the class out, add galaxies to it, or lower at_least and look for copies",
+        )
+    train, validation = (rows[np.isin(labels[rows], classes)] for rows in (split.train, split.validation))
+    return dataclasses.replace(split, train=train, validation=validation)
 
 
 def missing_images(dataset, split, target=None, classes=None):
@@ -104,11 +97,9 @@ def missing_images(dataset, split, target=None, classes=None):
         Shape (number of classes,), int64; 0 for classes that have enough and for those that are not to be filled up.
     """
     counts = np.bincount(np.asarray(dataset.labels)[split.train], minlength=dataset.num_classes)
-    target = counts.max() if target is None else target
-    wanted = np.where(counts > 0, np.maximum(target - counts, 0), 0)
-    if classes is not None:
-        wanted[np.setdiff1d(np.arange(len(counts)), classes)] = 0
-    return wanted.astype(np.int64)
+    wanted = np.maximum((counts.max() if target is None else target) - counts, 0)
+    chosen = (counts > 0) & (True if classes is None else np.isin(np.arange(len(counts)), classes))
+    return np.where(chosen, wanted, 0).astype(np.int64)
 
 
 def oversample(dataset, split, counts, seed=1):
@@ -126,15 +117,11 @@ def oversample(dataset, split, counts, seed=1):
     Raises:
         DataError: Entries are asked for in a class without training galaxies.
     """
-    labels, random = np.asarray(dataset.labels)[split.train], np.random.default_rng(seed)
-    added = [split.train]
+    labels, random, added = np.asarray(dataset.labels)[split.train], np.random.default_rng(seed), [split.train]
     for label in np.flatnonzero(counts):
-        members = split.train[labels == label]
+        members, name = split.train[labels == label], dataset.class_names[label]
         if not len(members):
-            raise DataError(
-                f"Class {dataset.class_names[label]!r} has no training galaxy to repeat.",
-                where=f"training part of {dataset.name}",
-            )
+            raise DataError(f"Class {name!r} has no training galaxy to repeat.", where=dataset.name)
         passes = -(-int(counts[label]) // len(members))
         order = np.concatenate([random.permutation(members) for _ in range(passes)])
         added.append(order[: counts[label]])

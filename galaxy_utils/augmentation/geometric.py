@@ -1,7 +1,7 @@
-"""Layers that turn, mirror, zoom and shift training images: a galaxy has no up, no left and no exact place.
+"""Random geometric augmentation as layers: a galaxy has no up, no left and no exact place.
 
-They act in training only, draw anew for every image, and pass images through unchanged everywhere else. Importing this
-module loads Keras, so nothing imports it before one of its layers is asked for.
+The layers act in training only, draw anew for every image, and pass images through unchanged everywhere else. Importing
+this module loads Keras, so nothing imports it before one of its layers is asked for.
 """
 
 import math
@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError
 
 
@@ -23,21 +24,22 @@ class _RandomLayer(keras.layers.Layer):
         # float32 also under mixed precision: brightness from 0 to 255 with fractions does not fit into 16 bits.
         super().__init__(dtype=dtype, name=name, **options)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ConfigurationError(
-                "This is no seed.", where="seed", expected="an integer, at least 0", found=repr(seed)
-            )
-        self.seed = seed
+            _refuse("seed", "an integer, at least 0", seed)
+        self.seed, self.amounts = seed, ()
         # A variable of the network: checkpoints hold it, so that a resumed training draws what it would have drawn.
         self.generator = keras.random.SeedGenerator(seed)
 
+    def set_amounts(self, limits, **amounts):
+        """Keep the largest changes as attributes, if they lie between 0 and their limits."""
+        for name, value in amounts.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limits[name]:
+                _refuse(name, f"a number from 0 to {limits[name]}", value)
+            setattr(self, name, float(value))
+        self.amounts = tuple(amounts)
+
     def build(self, input_shape):
         if len(input_shape) != 4 or input_shape[1] != input_shape[2]:
-            raise ConfigurationError(
-                "Only square images can be turned.",
-                where=self.name,
-                expected="images of shape (n, side, side, channels)",
-                found=f"images of shape {tuple(input_shape)}",
-            )
+            _refuse(f"input of {self.name}", "square images, shape (n, side, side, channels)", tuple(input_shape))
         super().build(input_shape)
 
     def call(self, images, training=False):
@@ -47,12 +49,16 @@ class _RandomLayer(keras.layers.Layer):
         return keras.KerasTensor(images.shape, images.dtype)
 
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed, **{name: getattr(self, name) for name in self.amounts}}
+
+
+def _refuse(name, expected, found):
+    raise ConfigurationError("Images cannot be augmented with this.", where=name, expected=expected, found=repr(found))
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
 class RandomDihedral(_RandomLayer):
-    """Show each image in one of its eight exact views, drawn at random: four quarter turns, mirrored or not.
+    """Random dihedral (D4) augmentation: each image in one of its eight flips and 90° rotations.
 
     Pixels are moved, never changed, so 8-bit images stay what they were.
 
@@ -60,16 +66,20 @@ class RandomDihedral(_RandomLayer):
         seed: Seed of the draws.
 
     Input and output: images, shape (n, side, side, channels), of any type.
+
+    Example:
+        >>> np.shape(RandomDihedral(seed=1)(np.zeros((2, 8, 8, 3), np.uint8), training=True))
+        (2, 8, 8, 3)
     """
 
     def transform(self, images):
         side = images.shape[1]
-        pixels = np.arange(side**2, dtype=np.int32).reshape(side, side)
+        pixels = np.arange(side**2, dtype=np.int32).reshape(1, side, side, 1)
         # Where the pixels of each view come from. One look-up for the whole batch is several times quicker than to
         # mirror it along one axis after the other and to choose image by image.
-        views = np.stack([np.rot90(way, k).ravel() for way in (pixels, pixels[:, ::-1]) for k in range(4)])
+        views = np.stack([dihedral_view(pixels, number).ravel() for number in range(NUM_VIEWS)])
         num_images = ops.shape(images)[0]
-        drawn = keras.random.randint((num_images,), 0, len(views), seed=self.generator)
+        drawn = keras.random.randint((num_images,), 0, NUM_VIEWS, seed=self.generator)
         first_pixels = ops.arange(num_images, dtype="int32")[:, None] * side**2
         sources = ops.take(views, drawn, axis=0) + first_pixels
         moved = ops.take(ops.reshape(images, (-1, images.shape[-1])), sources, axis=0)
@@ -91,19 +101,15 @@ class RandomRotationZoomShift(_RandomLayer):
         seed: Seed of the draws.
 
     Input and output: images, shape (n, side, side, channels), of any type; integers are rounded.
+
+    Example:
+        >>> RandomRotationZoomShift(rotation=30.0, seed=1).get_config()["zoom"]
+        0.2
     """
 
     def __init__(self, rotation=180.0, zoom=0.2, shift=0.05, seed=1, **options):
         super().__init__(seed, **options)
-        for name, value, largest in (("rotation", rotation, 180), ("zoom", zoom, 1), ("shift", shift, 0.5)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= largest:
-                raise ConfigurationError(
-                    f"Images cannot be moved with this {name}.",
-                    where=name,
-                    expected=f"a number from 0 to {largest}",
-                    found=repr(value),
-                )
-        self.rotation, self.zoom, self.shift = float(rotation), float(zoom), float(shift)
+        self.set_amounts({"rotation": 180, "zoom": 1, "shift": 0.5}, rotation=rotation, zoom=zoom, shift=shift)
         # TensorFlow's interpolation has no XLA kernel.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
@@ -112,9 +118,6 @@ class RandomRotationZoomShift(_RandomLayer):
         angle = draws[0] * math.radians(self.rotation)
         size = ops.exp(draws[1] * math.log1p(self.zoom))
         return move_images(images, angle, size, draws[2] * self.shift, draws[3] * self.shift)
-
-    def get_config(self):
-        return {**super().get_config(), "rotation": self.rotation, "zoom": self.zoom, "shift": self.shift}
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -130,19 +133,15 @@ class RandomShiftAndBrightness(_RandomLayer):
         seed: Seed of the draws.
 
     Input and output: images, shape (n, side, side, channels), float; values are not clipped.
+
+    Example:
+        >>> RandomShiftAndBrightness(shift=0.1, seed=1).get_config()["shift"]
+        0.1
     """
 
     def __init__(self, shift=0.0625, brightness=0.1, seed=1, **options):
         super().__init__(seed, **options)
-        for name, value, largest in (("shift", shift, 0.5), ("brightness", brightness, math.inf)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= largest:
-                raise ConfigurationError(
-                    f"Images cannot be changed with this {name}.",
-                    where=name,
-                    expected=f"a number from 0 to {largest}" if largest < math.inf else "a number, at least 0",
-                    found=repr(value),
-                )
-        self.shift, self.brightness = float(shift), float(brightness)
+        self.set_amounts({"shift": 0.5, "brightness": math.inf}, shift=shift, brightness=brightness)
 
     def transform(self, images):
         num_images, side = ops.shape(images)[0], images.shape[1]
@@ -156,9 +155,6 @@ class RandomShiftAndBrightness(_RandomLayer):
             images = ops.einsum("nij,nkjc->nkic", columns, images)
         change = keras.random.uniform((num_images, 1, 1, 1), -1.0, 1.0, seed=self.generator)
         return images + self.brightness * change
-
-    def get_config(self):
-        return {**super().get_config(), "shift": self.shift, "brightness": self.brightness}
 
 
 def move_images(images, angle, size, right, down):

@@ -1,15 +1,17 @@
-"""A super-resolution network (SRGAN) that doubles an image's side, as paper 2 used one before training."""
+"""A super-resolution network (SRGAN) that doubles an image's side, as paper 2 used one. Importing this loads Keras."""
 
-from numbers import Real
-
+import keras
 import numpy as np
+from keras import layers, ops
 
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_integer
+from galaxy_utils.models.cnn import check_integer, layer_seeds
 
-FACTOR = 2
-# Filters of the discriminator's eight convolutions.
 DISCRIMINATOR_FILTERS = (16, 16, 32, 32, 64, 64, 64, 64)
+# Channels at the full size, where each costs most.
+DETAIL_CHANNELS = 12
+# How much stronger the discriminator sees what halving an image takes from it.
+HIGH_PASS_CONTRAST = 10
 
 
 def super_resolution_gan(
@@ -25,101 +27,234 @@ def super_resolution_gan(
 ):
     """Build a network that is shown galaxies at half their size and is asked for the originals (Ledig et al. 2017).
 
-    Paper 2 states the factor of 2, "8 generator layers and 9 discriminator layers", and nothing else. Here layers with
-    weights are counted. Generator: a 5×5 convolution; two residual blocks of two 3×3 convolutions; one more, with a
-    skip over both blocks; a bilinear enlargement of the feature maps and two 3×3 convolutions. Discriminator: eight 3×3
-    convolutions, every second with stride 2; a dense layer.
+    It is the network that chapter 8 builds in its cells. Paper 2 states the factor of 2, "8 generator layers and 9
+    discriminator layers", and nothing else. Here layers with weights are counted. Generator: a 5×5 convolution; two
+    residual blocks of two 3×3 convolutions, with a skip connection over both; a sub-pixel convolution (Shi et al.
+    2016); two 3×3 convolutions. Discriminator: eight 3×3 convolutions, every second with stride 2; a dense layer.
 
-    Some things differ from Ledig et al., so that minutes suffice:
+    What differs from Ledig et al., so that minutes suffice:
 
-    - The generator adds its detail to the bicubic enlargement instead of painting the whole image.
-    - Then each block of 2×2 pixels is shifted so that its mean is the small pixel again. Bicubic interpolation does not
-      keep it, and nothing that the network invents can change what was seen.
-    - Feature maps are enlarged bilinearly, not by a transposed or sub-pixel convolution, whose weights differ between
-      the four pixels that one becomes: with an opponent they chequer the sky (Odena et al. 2016).
-    - With an adversarial loss, the generator is given random pixels. Asked for the noise of the sky without them, it
-      weaves a pattern. They are new in each step of training and the same in each batch afterwards.
-    - The discriminator is shown each image and, beside it and ten times as strong, what halving takes from it. The
-      noise of a dark sky is too faint to be learned from in minutes.
+    - The generator adds detail to the bicubic interpolation instead of making the whole image.
+    - One step of back-projection (Irani and Peleg 1991) shifts each block of 2×2 pixels so that its mean is the small
+      pixel again: nothing that the network invents can change what was seen.
+    - With an adversarial loss, the generator has a per-pixel noise input: new noise in each step of training, the same
+      for each batch afterwards.
+    - The discriminator has a high-pass input beside the image: what halving takes from it, ten times as strong.
     - There is no batch normalisation (Lim et al. 2017 measured it to do harm).
-    - The feature network is not VGG, which knows photographs, but a classifier of galaxies.
+    - The feature extractor is not VGG, which knows photographs, but a classifier of galaxies.
 
     The loss of the generator is a weighted sum: pixels (mean squared error of values 0 to 1), features (mean squared
-    difference of a classifier's feature maps, in units of their own variance in the originals) and adversarial
-    (cross-entropy of the discriminator's answer). They are of very different sizes, about 4e-4, 0.02 and 1 for images
-    of 64 pixels, and the weights have to make up for that. Train the network with `gu.fit(..., targets="images")`. The
+    difference of a classifier's feature maps, in units of their variance in the originals) and adversarial
+    (cross-entropy of the discriminator's prediction). Train the network with `gu.fit(..., targets="images")`. The
     history holds `pixel_loss`, `feature_loss`, `generator_loss` (adversarial), `discriminator_loss` and
-    `ranking_accuracy`: how often the discriminator gives an original a higher score than what the generator made of it.
+    `ranking_accuracy`: how often the discriminator gives an original a higher score than what was generated from it.
 
     Args:
         image_size: Side of the originals, pixels; a multiple of 16.
-        feature_network: A Keras model of images 0–255 of this size, usually a trained classifier; a copy of it is
-            used, frozen. `None` only with `feature_weight=0`.
+        feature_network: A Keras model of images 0–255 of this size, usually a trained classifier; a frozen copy of it
+            is used. `None` only with `feature_weight=0`.
         feature_layer: Name of the layer whose output counts as features; `None` for the last with feature maps.
-        pixel_weight: Factor of the pixel loss.
-        feature_weight: Factor of the feature loss.
-        adversarial_weight: Factor of the adversarial loss; with 0 there is no discriminator.
+        pixel_weight: Weight of the pixel loss.
+        feature_weight: Weight of the feature (perceptual) loss.
+        adversarial_weight: Weight of the adversarial loss; with 0 there is no discriminator and no noise input.
         channels: Channels inside the generator.
-        seed: Seed of the initial weights.
+        seed: Seed of the initial weights and of the noise.
 
     Returns:
         A `keras.Model`. Input: RGB images, shape (n, image_size, image_size, 3), values 0–255; they are halved inside
-        by averaging 2×2 pixels. Output: the same images as they come back, in [0, 1], float32. Its layer `"generator"`
-        is a model of its own, from images in [0, 1] of any even size to images of twice that size.
+        by averaging 2×2 pixels. Output: the same images as they come back, in [0, 1], float32. Its attributes
+        `generator`, from images in [0, 1] of any size to images of twice that size, and `discriminator` are models of
+        their own.
 
     Raises:
         ConfigurationError: A size, weight or feature network that cannot work.
+
+    Example:
+        >>> network = super_resolution_gan(32, feature_weight=0)
+        >>> network.generator.count_params()
+        30323
     """
     check_integer("image_size", image_size, 16, "the discriminator halves the image four times")
-    check_integer("channels", channels, 1, "an image cannot be described by no numbers")
+    check_integer("channels", channels, 1, "a convolution needs at least one filter")
     check_integer("seed", seed, 0, "seeds are counted from zero")
     if image_size % 16:
-        smaller = image_size // 16 * 16
         raise ConfigurationError(
             "The discriminator cannot halve images of this size four times.",
-            where="image_size",
-            expected=f"a multiple of 16, for example {smaller} or {smaller + 16}",
-            found=repr(image_size),
-        )
-    weights = {"pixel_weight": pixel_weight, "feature_weight": feature_weight, "adversarial_weight": adversarial_weight}
-    for name, value in weights.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
-            raise ConfigurationError(
-                "A loss cannot have this weight.", where=name, expected="a finite number, at least 0", found=repr(value)
-            )
-    if not any(weights.values()):
+            where="image_size", expected="a multiple of 16", found=repr(image_size),
+        )  # fmt: skip
+    weights = {"pixel": pixel_weight, "feature": feature_weight, "adversarial": adversarial_weight}
+    if not all(0 <= value < float("inf") for value in weights.values()) or not any(weights.values()):
         raise ConfigurationError(
-            "Without any loss there is nothing to learn.", where=", ".join(weights), expected="one of them above 0"
+            "The loss cannot have these weights.",
+            where=", ".join(f"{name}_weight" for name in weights),
+            expected="finite numbers of at least 0, one of them above 0",
+            found=", ".join(map(repr, weights.values())),
         )
-    if feature_weight and feature_network is None:
-        raise ConfigurationError(
-            "A feature loss needs a network that makes features.",
-            where="feature_network",
-            expected="a Keras model, such as a classifier trained before",
-            found="None",
-            remedy="give one, or set feature_weight=0",
-        )
-
-    from galaxy_utils.augmentation._super_resolution_model import SuperResolutionGAN
-
-    return SuperResolutionGAN(
-        image_size, feature_network if feature_weight else None, feature_layer, channels, seed, **weights
-    )
+    seeds = layer_seeds(seed)
+    generator = _generator(channels, seed if adversarial_weight else None, seeds)
+    discriminator = _discriminator(image_size, seeds) if adversarial_weight else None
+    features = _feature_extractor(feature_network, feature_layer, image_size) if feature_weight else None
+    return SuperResolutionGAN(image_size, generator, discriminator, features, weights)
 
 
 def upscale(model, images, batch_size=32):
     """Return images at twice their size, by the generator of a trained network.
 
     Args:
-        model: A network from `super_resolution_gan`, trained.
-        images: Shape (n, height, width, 3), uint8; even sides of any length.
+        model: A network from `super_resolution_gan`, trained, or any with an attribute `generator` like its.
+        images: Shape (n, height, width, 3), uint8; sides of any length. Read batch by batch.
         batch_size: Images per step.
 
     Returns:
         Images, shape (n, 2 · height, 2 · width, 3), uint8.
     """
-    generator, enlarged = model.get_layer("generator"), []
-    for start in range(0, len(images), batch_size):
-        several = np.asarray(images[start : start + batch_size], np.float32) / 255
-        enlarged.append(np.rint(255 * np.clip(np.asarray(generator.predict_on_batch(several)), 0, 1)))
-    return np.concatenate(enlarged).astype(np.uint8)
+    count, height, width, bands = images.shape
+    enlarged = np.empty((count, 2 * height, 2 * width, bands), np.uint8)
+    for start in range(0, count, batch_size):
+        small = np.asarray(images[start : start + batch_size], np.float32) / 255
+        large = np.asarray(model.generator.predict_on_batch(small))
+        enlarged[start : start + batch_size] = np.rint(255 * large.clip(0, 1))
+    return enlarged
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class DepthToSpace(layers.Layer):
+    """Turn 4c channels of n × n pixels into c channels of 2n × 2n: the second half of a sub-pixel convolution."""
+
+    def call(self, x):
+        batch, height, width, channels = ops.shape(x)
+        x = ops.reshape(x, (batch, height, width, 2, 2, channels // 4))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+        return ops.reshape(x, (batch, 2 * height, 2 * width, channels // 4))
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class NoiseInput(layers.Layer):
+    """Put three maps of random numbers beside feature maps: new ones in training, the same ones otherwise."""
+
+    def __init__(self, seed, **options):
+        super().__init__(**options)
+        self.seed, self.numbers = seed, keras.random.SeedGenerator(seed)
+
+    def call(self, x, training=False):
+        seed = self.numbers if training else self.seed
+        noise = keras.random.normal((*ops.shape(x)[:3], 3), seed=seed)
+        return ops.concatenate([x, ops.cast(noise, x.dtype)], axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class SuperResolutionGAN(keras.Model):
+    """What `super_resolution_gan` returns: generator and discriminator that train against each other in one `fit`.
+
+    `compute_loss` adds two losses that must not reach the same weights: the discriminator's, on generated images whose
+    gradient is stopped, and the generator's, through a discriminator whose weights are stopped. Each network then gets
+    its own gradient from one backward pass, whatever the backend.
+    """
+
+    def __init__(self, image_size, generator, discriminator, features, loss_weights):
+        images = keras.Input((image_size, image_size, 3), name="images")
+        small = layers.AveragePooling2D(2, name="halve")(layers.Rescaling(1 / 255, name="rescale")(images))
+        super().__init__(images, generator(small), name="super_resolution_gan")
+        self.generator, self.discriminator, self.features = generator, discriminator, features
+        self.loss_weights = {name: float(weight) for name, weight in loss_weights.items()}
+        names = ["pixel_loss"] + ["feature_loss"] * bool(features)
+        names += ["generator_loss", "discriminator_loss", "ranking_accuracy"] * bool(discriminator)
+        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def get_config(self):
+        names = ("generator", "discriminator", "features")
+        parts = [(part := getattr(self, name)) and keras.saving.serialize_keras_object(part) for name in names]
+        return {**dict(zip(names, parts, strict=True)), "loss_weights": dict(self.loss_weights)}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        values = {"pixel_loss": ops.mean(ops.square(y - y_pred))}
+        loss = self.loss_weights["pixel"] * values["pixel_loss"]
+        if self.features is not None:
+            wanted = ops.stop_gradient(self.features(255 * y, training=False))
+            difference = ops.mean(ops.square(self.features(255 * y_pred, training=False) - wanted))
+            values["feature_loss"] = difference / (ops.var(wanted) + 1e-6)
+            loss += self.loss_weights["feature"] * values["feature_loss"]
+        if self.discriminator is not None:
+            y = ops.cast(y, "float32")
+            real = self.discriminator(y, training=training)
+            fake = self.discriminator(ops.stop_gradient(y_pred), training=training)
+            fixed = [ops.stop_gradient(weight.value) for weight in self.discriminator.trainable_variables]
+            score, _ = self.discriminator.stateless_call(fixed, [], y_pred, training=training)
+            values["generator_loss"] = ops.mean(ops.softplus(-score))
+            values["discriminator_loss"] = ops.mean(ops.softplus(-real) + ops.softplus(fake))
+            values["ranking_accuracy"] = ops.mean(ops.cast(real > fake, "float32"))
+            # The discriminator's own loss has no weight: Adam's steps do not depend on one.
+            loss += self.loss_weights["adversarial"] * values["generator_loss"] + values["discriminator_loss"]
+        for name, value in values.items():
+            self.means[name].update_state(value)
+        return loss
+
+
+def _convolution(x, filters, kernel, name, seed, **options):
+    options = {"kernel_initializer": keras.initializers.HeNormal(seed)} | options
+    return layers.Conv2D(filters, kernel, padding="same", name=name, **options)(x)
+
+
+def _generator(channels, noise_seed, seeds):
+    small = keras.Input((None, None, 3), name="small_images")
+    x = first = layers.LeakyReLU(0.2, name="first_relu")(_convolution(small, channels, 5, "first", next(seeds)))
+    for name in ("block_1", "block_2"):
+        residual = layers.LeakyReLU(0.2, name=f"{name}_relu")(_convolution(x, channels, 3, f"{name}a", next(seeds)))
+        x = layers.Add(name=f"{name}_add")([x, _convolution(residual, channels, 3, f"{name}b", next(seeds))])
+    x = layers.Add(name="skip")([x, first])
+    x = DepthToSpace(name="depth_to_space")(_convolution(x, 4 * DETAIL_CHANNELS, 3, "sub_pixel", next(seeds)))
+    if noise_seed is not None:
+        x = NoiseInput(noise_seed, name="noise")(x)
+    # Leaky, because most pixels are dark sky and plain ones die on it.
+    x = layers.LeakyReLU(0.2, name="mix_relu")(_convolution(x, DETAIL_CHANNELS, 3, "mix", next(seeds)))
+    # 0 in the beginning, so that training starts from the bicubic image and not from noise.
+    detail = _convolution(x, 3, 3, "detail", None, kernel_initializer="zeros")
+    bicubic = layers.UpSampling2D(2, interpolation="bicubic", dtype="float32", name="bicubic")(small)
+    large = layers.Add(dtype="float32", name="add_detail")([bicubic, detail])
+    again = layers.AveragePooling2D(2, dtype="float32", name="halved_again")(large)
+    lost = layers.Subtract(dtype="float32", name="lost")([small, again])
+    lost = layers.UpSampling2D(2, dtype="float32", name="lost_enlarged")(lost)
+    large = layers.Add(dtype="float32", name="back_projection")([large, lost])
+    generator = keras.Model(small, large, name="generator")
+    # The four pixels that one becomes start equal: no chessboard has to be unlearned (Aitken et al. 2017).
+    kernel = generator.get_layer("sub_pixel").kernel
+    kernel.assign(ops.tile(kernel[..., :DETAIL_CHANNELS], (1, 1, 1, 4)))
+    return generator
+
+
+def _discriminator(image_size, seeds):
+    images = keras.Input((image_size, image_size, 3), name="images")
+    x = layers.Rescaling(2, -1, name="rescale")(images)
+    low = layers.UpSampling2D(2, name="low_pass")(layers.AveragePooling2D(2, name="low_pass_halve")(x))
+    high = layers.Rescaling(HIGH_PASS_CONTRAST, name="high_pass_contrast")(layers.Subtract(name="high_pass")([x, low]))
+    x = layers.Concatenate(name="image_and_high_pass")([x, high])
+    for number, filters in enumerate(DISCRIMINATOR_FILTERS, start=1):
+        x = _convolution(x, filters, 3, f"convolution_{number}", next(seeds), strides=1 if number % 2 else 2)
+        x = layers.LeakyReLU(0.2, name=f"leaky_relu_{number}")(x)
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    x = layers.Flatten(name="flatten")(x)
+    score = layers.Dense(1, dtype="float32", kernel_initializer=initializer, name="score")(x)
+    return keras.Model(images, score, name="discriminator")
+
+
+def _feature_extractor(network, layer_name, image_size):
+    """Return a frozen copy of a network up to the layer whose features count."""
+    shape = (image_size, image_size, 3)
+    with_maps = [] if network is None else [layer.name for layer in network.layers if len(layer.output.shape) == 4]
+    if network is None or tuple(network.input.shape[1:]) != shape or (layer_name or with_maps[-1]) not in with_maps:
+        raise ConfigurationError(
+            "The feature loss needs a network of images of this size, and one of its layers with feature maps.",
+            where="feature_network, feature_layer",
+            expected=f"a model of images of shape {shape}; a layer such as {', '.join(with_maps) or 'none: no model'}",
+            found=f"{network and (network.name, tuple(network.input.shape[1:]))}, {layer_name!r}",
+            remedy="give both, or set feature_weight=0",
+        )
+    part = keras.Model(network.input, network.get_layer(layer_name or with_maps[-1]).output, name="features")
+    # Layers are shared between models, and freezing them here would freeze them in the caller's network.
+    frozen = keras.models.clone_model(part)
+    frozen.set_weights(part.get_weights())
+    frozen.trainable = False
+    return frozen

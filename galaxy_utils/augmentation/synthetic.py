@@ -1,16 +1,15 @@
 """Extra training images from a trained network, with labels, made from the training part alone."""
 
-import hashlib
+import dataclasses
 import math
+import tempfile
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 
-from galaxy_utils.arrays import array_header, open_or_make_array
-from galaxy_utils.data.split import Split, data_fingerprint
+from galaxy_utils.data.split import data_fingerprint
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.files import cache_folder, write_atomically
+from galaxy_utils.files import cache_folder, explain_write_errors
 from galaxy_utils.training import encode, reconstruct
 
 # As many images are made at a time, so that memory stays flat.
@@ -45,44 +44,37 @@ class SyntheticImages:
 def make_synthetic(model, dataset, split, share=0.5, seed=1):
     """Make as many synthetic images as it takes for them to be a given share of the training images.
 
-    A denoising autoencoder gives cleaned copies, a variational one copies decoded from draws around each galaxy's place
-    in the latent space. Sources are the rows of `split.train`, each used once before any is used again; no other row is
-    looked at.
+    A denoising autoencoder gives cleaned copies, a variational one copies decoded from samples of each galaxy's
+    distribution in the latent space. A network counts as variational when it has layers `"encoder"` and `"decoder"`.
+    Sources are the rows of `split.train`, each used once before any is used again; no other row is looked at.
 
     Args:
-        model: A network from `denoising_autoencoder` or `variational_autoencoder`, trained.
+        model: A trained network like that of `denoising_autoencoder` or `variational_autoencoder`.
         dataset: The `GalaxyDataset` it was trained on.
         split: The `Split` it was trained with.
         share: Synthetic images among all training images, 0 to 1. At 0.5 there is one for each original, at 0.75 there
             are three. At 1 the originals are not used at all, and there is one synthetic image for each.
-        seed: Seed of the choice of sources and of the draws.
+        seed: Seed of the choice of sources and of the samples.
 
     Returns:
         `SyntheticImages`.
 
     Raises:
         ConfigurationError: A share outside 0 to 1, or a network that does not fit the images.
+
+    Example:
+        >>> copies = make_synthetic(vae, galaxies, split, share=0.5)  # doctest: +SKIP
+        >>> more_galaxies, longer_split = add_synthetic(galaxies, split, copies)  # doctest: +SKIP
     """
-    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
-        raise ConfigurationError(
-            "The training images cannot have this share of synthetic ones.",
-            where="share",
-            expected="a number from 0 to 1",
-            found=repr(share),
-        )
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        raise ConfigurationError("Not a share.", where="share", expected="a number from 0 to 1", found=repr(share))
     train = np.asarray(split.train)
     count = len(train) if share == 1 else round(share / (1 - share) * len(train))
     random = np.random.default_rng(seed)
     passes = [random.permutation(train) for _ in range(math.ceil(count / len(train)))]
     sources = np.concatenate([*passes, train[:0]])[:count].astype(np.int64)
-    return SyntheticImages(
-        images=_images_of(model, dataset, sources, seed),
-        labels=np.asarray(dataset.labels)[sources],
-        learned_from=train,
-        share=float(share),
-        made_by=model.name,
-        source_rows=sources,
-    )
+    images = _images_of(model, dataset, sources, np.random.default_rng([seed, 1]))
+    return SyntheticImages(images, np.asarray(dataset.labels)[sources], train, float(share), model.name, sources)
 
 
 def add_synthetic(dataset, split, synthetic):
@@ -106,49 +98,35 @@ def add_synthetic(dataset, split, synthetic):
     """
     if not len(synthetic):
         return dataset, split
-    if synthetic.images.shape[1:] != tuple(dataset.images.shape[1:]):
-        raise ConfigurationError(
-            "The synthetic images have another size than the dataset's.",
-            where=f"{synthetic.made_by} on {dataset.name}",
-            expected=f"images of shape {tuple(dataset.images.shape[1:])}",
-            found=f"images of shape {synthetic.images.shape[1:]}",
-        )
+    made, wanted = synthetic.images.shape[1:], tuple(dataset.images.shape[1:])
+    if made != wanted:
+        raise ConfigurationError("The synthetic images have another size.", expected=f"{wanted}", found=f"{made}")
     if strangers := len(np.setdiff1d(synthetic.learned_from, split.train)):
         raise ConfigurationError(
             "The synthetic images were learned from galaxies outside the training part: the test would leak.",
-            where="synthetic.learned_from",
-            expected="rows of split.train",
-            found=f"{strangers} other rows",
-            remedy="make them with the split that they are added to",
-        )
-    num_original, sources = len(dataset), synthetic.source_rows
+            where="synthetic.learned_from", expected="rows of split.train", found=f"{strangers} other rows",
+        )  # fmt: skip
+    sources, rows = synthetic.source_rows, np.arange(len(synthetic))
 
     def extended(column, without_source=np.nan):
         if column is None:
             return None
-        if sources is not None:
-            return np.concatenate([column, np.asarray(column)[sources]])
-        return np.concatenate([column, np.broadcast_to(without_source, (len(synthetic), *column.shape[1:]))])
+        new = np.broadcast_to(without_source, (len(synthetic), *column.shape[1:]))
+        return np.concatenate([column, new if sources is None else np.asarray(column)[sources]])
 
+    one_hot = np.eye(dataset.num_classes, dtype=np.float32)[synthetic.labels]
     longer = dataset.replace(
         name=f"{dataset.name} and synthetic images",
         provenance=f"{dataset.provenance}; training images also from a {synthetic.made_by.replace('_', ' ')}",
         images=_ImagesOnEnd(dataset.images, synthetic.images),
         labels=np.concatenate([dataset.labels, synthetic.labels]),
-        vote_fractions=extended(
-            dataset.vote_fractions, np.eye(dataset.num_classes, dtype=np.float32)[synthetic.labels]
-        ),
+        vote_fractions=extended(dataset.vote_fractions, one_hot),
         **{name: extended(getattr(dataset, name)) for name in ("ra", "dec", "redshift", "pixel_scale")},
     )
-    original_rows = split.train if synthetic.share < 1 else split.train[:0]
-    return longer, Split(
-        train=np.concatenate([original_rows, num_original + np.arange(len(synthetic))]),
-        validation=split.validation,
-        test=split.test,
-        groups=extended(split.groups, 1 + split.groups.max() + np.arange(len(synthetic))),
-        radius=split.radius,
-        fractions=split.fractions,
-        seed=split.seed,
+    return longer, dataclasses.replace(
+        split,
+        train=np.concatenate([split.train if synthetic.share < 1 else split.train[:0], len(dataset) + rows]),
+        groups=extended(split.groups, 1 + split.groups.max() + rows),
         fingerprint=data_fingerprint(longer),
     )
 
@@ -157,9 +135,9 @@ def interpolate_latent(model, dataset, first, second, steps=7):
     """Decode evenly spaced points on the straight line between two galaxies in a variational autoencoder's space.
 
     Args:
-        model: A trained network from `variational_autoencoder`.
+        model: A trained network like that of `variational_autoencoder`.
         dataset: A `GalaxyDataset`.
-        first: Row of the galaxy where the walk begins.
+        first: Row of the galaxy where the line begins.
         second: Row of the galaxy where it ends.
         steps: How many images, both ends included; at least 2.
 
@@ -167,14 +145,12 @@ def interpolate_latent(model, dataset, first, second, steps=7):
         Images, shape (steps, height, width, 3), uint8.
 
     Raises:
-        ConfigurationError: Too few steps, or a network without a latent vector.
+        ConfigurationError: A network without an encoder.
+
+    Example:
+        >>> images = interpolate_latent(vae, galaxies, 0, 1, steps=5)  # doctest: +SKIP
     """
-    if not steps >= 2:
-        raise ConfigurationError(
-            "A walk has two ends.", where="steps", expected="an integer, at least 2", found=repr(steps)
-        )
-    _check_variational(model)
-    start, end = _means_and_deviations(model, dataset, [first, second])[0]
+    start, end = np.split(encode(model, dataset, [first, second]), 2, axis=1)[0]
     line = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     return _decode(model, (1 - line) * start + line * end)
 
@@ -184,71 +160,41 @@ class _ImagesOnEnd:
 
     def __init__(self, first, second):
         self.first, self.second = first, second
-        self.shape = (len(first) + len(second), *first.shape[1:])
-        self.dtype = first.dtype
+        self.shape, self.dtype = (len(first) + len(second), *first.shape[1:]), first.dtype
 
     def __len__(self):
         return self.shape[0]
 
     def __getitem__(self, rows):
         rows = np.arange(len(self))[rows]
-        if rows.ndim == 0:
-            return self.first[int(rows)] if rows < len(self.first) else self.second[int(rows) - len(self.first)]
-        is_second = rows >= len(self.first)
-        images = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        images[~is_second] = self.first[rows[~is_second]]
-        images[is_second] = self.second[rows[is_second] - len(self.first)]
-        return images
+        flat = np.atleast_1d(rows)
+        second = flat >= len(self.first)
+        images = np.empty((len(flat), *self.shape[1:]), self.dtype)
+        images[~second] = self.first[flat[~second]]
+        images[second] = self.second[flat[second] - len(self.first)]
+        return images if rows.ndim else images[0]
 
 
-def _images_of(model, dataset, sources, seed):
-    """Make the images, or map them into memory where the same network made them before."""
-    digest = hashlib.sha256(f"{dataset.fingerprint} {seed}".encode() + sources.tobytes())
-    for weights in model.get_weights():
-        digest.update(weights.tobytes())
+def _images_of(model, dataset, sources, random):
+    """Make the images, in a file without a name that is mapped into memory: there may be gigabytes of them."""
     shape = (len(sources), *dataset.images.shape[1:])
-    if not len(sources):
-        return np.empty(shape, np.uint8)
-    path = cache_folder() / "synthetic" / f"{model.name}_{digest.hexdigest()[:16]}.npy"
-
-    def write():
-        random = np.random.default_rng([seed, 1])
-        with write_atomically(path, size=math.prod(shape)) as temporary, open(temporary, "wb") as file:
-            file.write(array_header(shape, np.uint8))
+    folder = cache_folder() / "synthetic"
+    with explain_write_errors(folder / model.name, math.prod(shape)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
             for start in range(0, len(sources), IMAGES_AT_ONCE):
-                file.write(_redraw(model, dataset, sources[start : start + IMAGES_AT_ONCE], random).data)
+                file.write(_reconstructed(model, dataset, sources[start : start + IMAGES_AT_ONCE], random).data)
+            file.flush()
+            return np.memmap(file, np.uint8, "r", shape=shape) if len(sources) else np.empty(shape, np.uint8)
 
-    return open_or_make_array(path, shape, np.uint8, write)
 
-
-def _redraw(model, dataset, rows, random):
-    if not _is_variational(model):
+def _reconstructed(model, dataset, rows, random):
+    if not {"encoder", "decoder"} <= {layer.name for layer in model.layers}:
         return reconstruct(model, dataset, rows)
-    means, deviations = _means_and_deviations(model, dataset, rows)
-    return _decode(model, means + deviations * random.standard_normal(means.shape, dtype=np.float32))
-
-
-def _means_and_deviations(model, dataset, rows):
     means, log_variances = np.split(encode(model, dataset, rows), 2, axis=1)
-    return means, np.exp(0.5 * log_variances)
+    return _decode(model, means + np.exp(0.5 * log_variances) * random.standard_normal(means.shape, dtype=np.float32))
 
 
 def _decode(model, vectors):
-    import keras
-
     # Called directly: `predict` would be compiled anew for every number of vectors.
-    images = keras.ops.convert_to_numpy(model.get_layer("decoder")(vectors, training=False))
-    return np.rint(255 * images).astype(np.uint8)
-
-
-def _is_variational(model):
-    return any(layer.name == "sample_latent" for layer in model.layers)
-
-
-def _check_variational(model):
-    if not _is_variational(model):
-        raise ConfigurationError(
-            "Only a variational autoencoder has a latent space to walk in.",
-            where=model.name,
-            expected="a network from variational_autoencoder",
-        )
+    return np.rint(255 * np.asarray(model.get_layer("decoder")(vectors, training=False))).astype(np.uint8)

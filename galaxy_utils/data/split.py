@@ -7,16 +7,20 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import explain_read_errors, write_json
-from galaxy_utils.wording import counted
 
 PARTS = ("train", "validation", "test")
 
-# Half the side of a cut-out of 256 pixels at 0.262 arcseconds each: closer galaxies stand in each other's image.
-HALF_A_CUTOUT = 33.5
+# Two cut-outs of 256 pixels at 0.262 arcseconds share some sky when their centres lie less than 67 arcseconds apart in
+# both directions: along the diagonal, 256 · 0.262 · √2 = 95. Up to version 0.1 the radius was 33.5, half a
+# cut-out, which only keeps those together that show each other's centre.
+OVERLAP_RADIUS = 95.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +74,7 @@ class Split:
             ConfigurationError: There is no such part.
         """
         if name not in PARTS:
-            raise ConfigurationError(
-                f"There is no part {name!r} in a split.", where="part", expected=f"one of {', '.join(PARTS)}"
-            )
+            raise ConfigurationError(f"A split has no part {name!r}.", expected=f"one of {', '.join(PARTS)}")
         return getattr(self, name)
 
     def with_fewer(self, num_train, seed=1):
@@ -83,12 +85,10 @@ class Split:
             seed: Seed of the draw.
 
         Raises:
-            ConfigurationError: Nobody would be left to train on.
+            ConfigurationError: `num_train` is smaller than 1.
         """
         if num_train < 1:
-            raise ConfigurationError(
-                "Somebody has to train.", where="num_train", expected="at least 1", found=repr(num_train)
-            )
+            raise ConfigurationError("num_train must be at least 1.", found=repr(num_train))
         drawn = np.random.default_rng(seed).permutation(self.train)[:num_train]
         return replace(self, train=np.sort(drawn))
 
@@ -105,6 +105,8 @@ class Split:
     def load(cls, path, dataset):
         """Read a split that `save` wrote, and check that it is whole and belongs to `dataset`.
 
+        A split keeps the radius that it was made with: one of version 0.1 loads with its 33.5 arcseconds.
+
         Args:
             path: The JSON file.
             dataset: The galaxies it must belong to.
@@ -113,31 +115,17 @@ class Split:
             DataError: The file is missing, unreadable, was changed by hand, or belongs to other data.
         """
         path = Path(path)
-        remedy = "Delete the file and split again."
+        details = {"where": path, "remedy": "Delete the file and split again."}
         if not path.exists():
             raise DataError("There is no saved split.", where=path, remedy="Make one with split().")
-        with explain_read_errors(
-            "The saved split cannot be read.", path, expected="a file that Split.save wrote", remedy=remedy
-        ):
+        with explain_read_errors("The saved split cannot be read.", path, remedy=details["remedy"]):
             content = json.loads(path.read_text(encoding="utf-8"))
             written_hash = content.pop("hash")
             split = cls(**content)
         if split.hash != written_hash:
-            raise DataError(
-                "The saved split was changed after it was written.",
-                where=path,
-                expected=f"hash {written_hash}",
-                found=f"hash {split.hash}",
-                remedy=remedy,
-            )
+            raise DataError("The saved split was changed after it was written.", **details)
         if split.fingerprint != data_fingerprint(dataset):
-            raise DataError(
-                "The saved split belongs to other data.",
-                where=path,
-                expected=f"fingerprint {data_fingerprint(dataset)}",
-                found=f"fingerprint {split.fingerprint}",
-                remedy=remedy,
-            )
+            raise DataError("The saved split belongs to other data.", **details)
         return split
 
     def __repr__(self):
@@ -145,7 +133,7 @@ class Split:
         return f'Split({sizes}; groups within {self.radius:g}", seed {self.seed}, hash {self.hash[:12]})'
 
 
-def split(dataset, radius=HALF_A_CUTOUT, fractions=(0.65, 0.15, 0.20), seed=1):
+def split(dataset, radius=OVERLAP_RADIUS, fractions=(0.65, 0.15, 0.20), seed=1):
     """Divide galaxies into train, validation and test by sky group, class by class, in two stages.
 
     The test part is drawn first, then the validation part from what is left (paper 1's two-stage stratified split), and
@@ -154,7 +142,8 @@ def split(dataset, radius=HALF_A_CUTOUT, fractions=(0.65, 0.15, 0.20), seed=1):
 
     Args:
         dataset: A `GalaxyDataset`, or any object with `labels`, `ra` and `dec`.
-        radius: Galaxies closer than this share a group, arcseconds. The default is half a cut-out.
+        radius: Galaxies closer than this share a group, arcseconds. At the default, the diagonal of a cut-out,
+            no part shows sky that another part shows too.
         fractions: Shares of train, validation and test; they sum to 1.
         seed: The same seed gives the same split.
 
@@ -165,66 +154,26 @@ def split(dataset, radius=HALF_A_CUTOUT, fractions=(0.65, 0.15, 0.20), seed=1):
         ConfigurationError: `fractions` or `radius` make no sense.
         DataError: A class has too few galaxies, or too few groups, for three parts.
     """
-    _check_settings(radius, fractions)
-    labels = np.asarray(dataset.labels)
-    class_names = getattr(dataset, "class_names", CLASS_NAMES)
-    _check_counts(labels, class_names)
-
-    groups = galaxy_groups(dataset, radius)
+    if len(fractions) != 3 or min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
+        raise ConfigurationError("fractions must be three numbers above 0 that sum to 1.", found=repr(fractions))
+    if not 0 <= radius < 3600:
+        raise ConfigurationError("radius must be at least 0 and less than 3600 arcseconds.", found=repr(radius))
+    labels, groups = np.asarray(dataset.labels), galaxy_groups(dataset, radius)
     random = np.random.default_rng(seed)
-    _, validation_fraction, test_fraction = fractions
-    is_test = _draw(labels, groups, np.ones(len(labels), bool), test_fraction, random)
-    is_validation = _draw(labels, groups, ~is_test, validation_fraction / (1 - test_fraction), random)
+    is_test = _draw(labels, groups, np.ones(len(labels), bool), fractions[2], random)
+    is_validation = _draw(labels, groups, ~is_test, fractions[1] / (1 - fractions[2]), random)
     parts = {"train": ~is_test & ~is_validation, "validation": is_validation, "test": is_test}
-    for name, is_part in parts.items():
-        missing = np.setdiff1d(np.arange(len(class_names)), labels[is_part])
-        if missing.size:
-            label = int(missing[0])
+    for label, class_name in enumerate(getattr(dataset, "class_names", CLASS_NAMES)):
+        if missing := [name for name, is_part in parts.items() if not np.any(labels[is_part] == label)]:
             raise DataError(
-                f"Class {class_names[label]!r} forms too few sky groups for three parts: none is left for {name}.",
-                where="labels and coordinates",
-                expected="groups of this class in each part",
-                found=f"{counted(np.sum(labels == label), 'galaxies')} in "
-                + counted(len(np.unique(groups[labels == label])), "groups"),
+                f"Class {class_name!r} has too few galaxies or sky groups: none is left for {missing[0]}.",
+                expected="at least 3 groups of each class",
+                found=f"{np.sum(labels == label)} galaxies in {len(np.unique(groups[labels == label]))} groups",
                 remedy="Add galaxies of this class, leave the class out, or use a smaller radius.",
             )
-    return Split(
-        **{name: np.flatnonzero(is_part) for name, is_part in parts.items()},
-        groups=groups,
-        radius=float(radius),
-        fractions=tuple(fractions),
-        seed=seed,
-        fingerprint=data_fingerprint(dataset),
-    )
-
-
-def _check_settings(radius, fractions):
-    if len(fractions) != 3 or min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
-        raise ConfigurationError(
-            "The shares of train, validation and test do not add up.",
-            where="fractions",
-            expected="three numbers above 0 that sum to 1",
-            found=repr(tuple(fractions)),
-        )
-    if not 0 <= radius < 3600:
-        raise ConfigurationError(
-            "The radius of a sky group is out of range.",
-            where="radius",
-            expected="arcseconds, at least 0 and less than one degree (3600)",
-            found=repr(radius),
-        )
-
-
-def _check_counts(labels, class_names):
-    counts = np.bincount(labels, minlength=len(class_names))
-    scarce = [f"{name} ({count})" for name, count in zip(class_names, counts, strict=True) if count < 3]
-    if scarce:
-        raise DataError(
-            f"Too few galaxies for three parts in class {', '.join(scarce)}.",
-            where="labels",
-            expected="at least 3 galaxies in each class",
-            remedy="Add galaxies of these classes or leave the classes out.",
-        )
+    rows = {name: np.flatnonzero(is_part) for name, is_part in parts.items()}
+    return Split(**rows, groups=groups, radius=radius, fractions=fractions, seed=seed,
+                 fingerprint=data_fingerprint(dataset))  # fmt: skip
 
 
 def _draw(labels, groups, candidates, fraction, random):
@@ -257,7 +206,7 @@ def _draw(labels, groups, candidates, fraction, random):
     return drawn
 
 
-def galaxy_groups(dataset, radius=HALF_A_CUTOUT):
+def galaxy_groups(dataset, radius=OVERLAP_RADIUS):
     """Number the groups of galaxies that must not be parted.
 
     Galaxies closer than `radius` share a group. Where a galaxy has no coordinates, pixel-identical images share one
@@ -281,7 +230,7 @@ def galaxy_groups(dataset, radius=HALF_A_CUTOUT):
     return _connected(pairs, len(ra))
 
 
-def sky_groups(ra, dec, radius=HALF_A_CUTOUT):
+def sky_groups(ra, dec, radius=OVERLAP_RADIUS):
     """Number the groups of galaxies that are linked by distances of at most `radius` on the sphere.
 
     Args:
@@ -295,9 +244,9 @@ def sky_groups(ra, dec, radius=HALF_A_CUTOUT):
     return _connected(_close_pairs(ra, dec, radius), len(ra))
 
 
-def close_pairs(ra, dec, radius=HALF_A_CUTOUT):
+def close_pairs(ra, dec, radius=OVERLAP_RADIUS):
     """Return the pairs of rows at most `radius` arcseconds apart, shape (k, 2), int64, sorted."""
-    return _sorted_pairs(_close_pairs(ra, dec, radius))
+    return np.unique(np.sort(_close_pairs(ra, dec, radius), axis=1), axis=0)
 
 
 def exact_pairs(dataset):
@@ -316,7 +265,7 @@ def exact_pairs(dataset):
     pairs = _equal_pairs({row: (ra[row], dec[row]) for row in known})
     if len(known) < len(ra):
         pairs = np.concatenate([pairs, _identical_images(dataset)])
-    return _sorted_pairs(pairs)
+    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def conflicting_rows(dataset):
@@ -341,28 +290,22 @@ def count_straddling_pairs(pairs, rows):
 
 def data_fingerprint(dataset):
     """Return the fingerprint that ties a split to its data: the source's, or a hash of labels and coordinates."""
-    fingerprint = getattr(dataset, "source_fingerprint", "")
-    if fingerprint:
+    if fingerprint := getattr(dataset, "source_fingerprint", ""):
         return fingerprint
-    digest = hashlib.sha256()
-    for column in (dataset.labels, dataset.ra, dataset.dec):
-        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()[:16]
+    columns = (dataset.labels, dataset.ra, dataset.dec)
+    content = b"".join(b"-" if column is None else np.ascontiguousarray(column).tobytes() for column in columns)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _coordinates(dataset):
     if dataset.ra is None or dataset.dec is None:
-        unknown = np.full(len(dataset.labels), np.nan)
-        return unknown, unknown
-    ra, dec = np.asarray(dataset.ra, float), np.asarray(dataset.dec, float)
-    unknown = np.isnan(ra) | np.isnan(dec)
-    return np.where(unknown, np.nan, ra), np.where(unknown, np.nan, dec)
+        return np.full((2, len(dataset.labels)), np.nan)
+    places = np.array([dataset.ra, dataset.dec], float)
+    places[:, np.isnan(places).any(axis=0)] = np.nan
+    return places
 
 
 def _close_pairs(ra, dec, radius):
-    # SciPy is imported here because it takes a good part of a second.
-    from scipy.spatial import cKDTree
-
     ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
     known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)[known]
@@ -371,23 +314,14 @@ def _close_pairs(ra, dec, radius):
 
 
 def _connected(pairs, num_rows):
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(num_rows, num_rows))
     _, groups = connected_components(links, directed=False)
-    _, first_rows, groups = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first_rows))[groups].astype(np.int64)
+    return groups.astype(np.int64)
 
 
 def _identical_images(dataset):
-    images = getattr(dataset, "images", None)
-    if images is None:
-        raise DataError(
-            "Some galaxies have no coordinates, and there are no images to compare instead.",
-            where="ra, dec",
-            expected="finite degrees in each row, or images",
-        )
+    if (images := getattr(dataset, "images", None)) is None:
+        raise DataError("Some galaxies have no coordinates, and there are no images to compare instead.")
     # All images are compared: a galaxy without coordinates may repeat one that has them.
     pairs = _equal_pairs({row: hashlib.sha256(images[row].tobytes()).digest() for row in range(len(images))})
     ra, _ = _coordinates(dataset)
@@ -400,8 +334,3 @@ def _equal_pairs(keys):
         rows_of_key.setdefault(key, []).append(row)
     pairs = [pair for rows in rows_of_key.values() if len(rows) > 1 for pair in combinations(rows, 2)]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-
-def _sorted_pairs(pairs):
-    pairs = np.sort(pairs, axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

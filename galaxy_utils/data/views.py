@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from galaxy_utils.renamed import forward
+
 NUM_VIEWS = 8
 
 
@@ -35,3 +37,7 @@ class ViewedImages:
     def __getitem__(self, rows):
         chosen = np.asarray(self.images[rows])
         return dihedral_view(chosen[None], self.number)[0] if chosen.ndim == 3 else dihedral_view(chosen, self.number)
+
+
+def __getattr__(name):
+    return forward(__name__, name)

@@ -11,7 +11,6 @@ from galaxy_utils.evaluation.classification import (
     smooth_labels,
     smoothing_from_entropy,
 )
-from galaxy_utils.evaluation.features import FeaturePredictions, linear_probe, nearest_neighbours
 from galaxy_utils.evaluation.generation import (
     features_and_predictions,
     frechet_distance,
@@ -31,7 +30,6 @@ from galaxy_utils.evaluation.views import predict_with_tta
 __all__ = [
     "Estimate",
     "Evaluation",
-    "FeaturePredictions",
     "accuracy_difference",
     "averaged_pixels",
     "baselines",
@@ -44,10 +42,8 @@ __all__ = [
     "kernel_distance",
     "label_entropy",
     "latent",
-    "linear_probe",
     "mean_over_seeds",
     "mean_with_interval",
-    "nearest_neighbours",
     "paired_difference",
     "power_of_comparison",
     "predict_with_tta",

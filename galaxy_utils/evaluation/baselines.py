@@ -1,28 +1,20 @@
-"""Control rows: what a table's numbers must beat before they mean anything."""
+"""Baselines: what a table's numbers must beat before they mean anything."""
 
 import numpy as np
+from PIL import Image
+from sklearn.neighbors import KNeighborsClassifier
 
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.evaluation.classification import evaluate
+from galaxy_utils.models.cnn import four_block_cnn
+from galaxy_utils.training import predict
 
 MAJORITY_CLASS = "majority class"
 NEAREST_NEIGHBOURS = "raw-pixel nearest neighbours"
 UNTRAINED_NETWORK = "untrained network"
 
 
-def baselines(
-    dataset,
-    split,
-    *,
-    part="test",
-    neighbours=10,
-    neighbour_image_size=16,
-    untrained_model=None,
-    label_smoothing=0.1,
-    bootstrap_samples=1000,
-    seed=1,
-    exclude=None,
-):
+def baselines(dataset, split, *, part="test", neighbours=10, untrained_model=None, seed=1, **options):
     """Score three predictors that know nothing about galaxies, on the same rows as the networks.
 
     - Majority class: the training set's class shares for every galaxy, so it always calls the commonest class.
@@ -35,63 +27,36 @@ def baselines(
         split: A `Split`, or anything with row indices in `train` and in `part`; its `groups`, if it has them, are
             resampled together.
         part: `"test"` or `"validation"`.
-        neighbours: How many neighbours vote.
-        neighbour_image_size: Side of the averaged images, in pixels.
+        neighbours: How many neighbours vote; their images are averaged to 16 pixels a side.
         untrained_model: A network fresh from its builder to use instead of the default.
-        label_smoothing: As in `evaluate`.
-        bootstrap_samples: As in `evaluate`.
         seed: Seed of the resamplings and of the untrained network.
-        exclude: Mask over the rows of `part`, as in `evaluate`.
+        **options: `label_smoothing`, `bootstrap_samples` and `exclude` (a mask over the rows of `part`) of `evaluate`.
 
     Returns:
         `{name: Evaluation}`, in the order above.
 
     Raises:
-        ConfigurationError: An unknown part or too many neighbours.
+        ConfigurationError: An unknown part.
+        ValueError: More neighbours than training galaxies.
     """
     if part not in ("test", "validation"):
-        raise ConfigurationError(
-            f"There is no part {part!r} to score.", where="part", expected="'test' or 'validation'"
-        )
+        raise ConfigurationError(f"There is no part {part!r} to score.", expected="'test' or 'validation'")
     train, rows = np.asarray(split.train), np.asarray(getattr(split, part))
-    if not 1 <= neighbours <= len(train):
-        raise ConfigurationError(
-            "There cannot be so many neighbours.",
-            where="neighbours",
-            expected=f"1 to {len(train):,}, the galaxies in the training set",
-            found=repr(neighbours),
-        )
-    class_shares = _class_shares(dataset.labels[train], dataset.num_classes)
-    votes_of_neighbours = neighbour_probabilities(
-        averaged_pixels(dataset, train, neighbour_image_size),
-        dataset.labels[train],
-        averaged_pixels(dataset, rows, neighbour_image_size),
-        neighbours,
-        dataset.num_classes,
-    )
-
-    from galaxy_utils.models import four_block_cnn
-    from galaxy_utils.training import predict
-
+    train_pixels, pixels = (averaged_pixels(dataset, some, 16) for some in (train, rows))
+    train_labels, num_classes = dataset.labels[train], dataset.num_classes
     if untrained_model is None:
-        untrained_model = four_block_cnn(dataset.image_size, dataset.num_classes, pooling="average", seed=seed)
-    groups = getattr(split, "groups", None)
+        untrained_model = four_block_cnn(dataset.image_size, num_classes, pooling="average", seed=seed)
+    predictions = {
+        MAJORITY_CLASS: np.tile(_class_shares(train_labels, num_classes), (len(rows), 1)),
+        NEAREST_NEIGHBOURS: neighbour_probabilities(train_pixels, train_labels, pixels, neighbours, num_classes),
+        UNTRAINED_NETWORK: predict(untrained_model, dataset, rows),
+    }
+    if getattr(split, "groups", None) is not None:
+        options["groups"] = np.asarray(split.groups)[rows]
+    options["seed"] = seed
     return {
-        name: evaluate(
-            probabilities,
-            dataset.labels[rows],
-            dataset.class_names,
-            label_smoothing=label_smoothing,
-            bootstrap_samples=bootstrap_samples,
-            seed=seed,
-            groups=None if groups is None else np.asarray(groups)[rows],
-            exclude=exclude,
-        )
-        for name, probabilities in (
-            (MAJORITY_CLASS, np.tile(class_shares, (len(rows), 1))),
-            (NEAREST_NEIGHBOURS, votes_of_neighbours),
-            (UNTRAINED_NETWORK, predict(untrained_model, dataset, rows)),
-        )
+        name: evaluate(probabilities, dataset.labels[rows], dataset.class_names, **options)
+        for name, probabilities in predictions.items()
     }
 
 
@@ -107,9 +72,11 @@ def neighbour_probabilities(train_vectors, train_labels, vectors, neighbours, nu
 
     Returns:
         Probabilities, shape (n, K), float64, all above zero: one further voter has the opinion of the class shares.
-    """
-    from sklearn.neighbors import KNeighborsClassifier
 
+    Example:
+        >>> neighbour_probabilities([[0.0], [1.0], [5.0]], [0, 0, 1], [[0.2]], neighbours=2, num_classes=2).round(2)
+        array([[0.88, 0.12]])
+    """
     classifier = KNeighborsClassifier(neighbours, algorithm="brute").fit(train_vectors, train_labels)
     votes = np.zeros((len(vectors), num_classes))
     votes[:, classifier.classes_] = classifier.predict_proba(vectors) * neighbours
@@ -126,8 +93,6 @@ def _class_shares(labels, num_classes):
 
 def averaged_pixels(dataset, rows, size):
     """Return images, area-averaged to `size` pixels, in [0, 1] as vectors: shape (n, 3 · size²), float32."""
-    from PIL import Image
-
     vectors = np.empty((len(rows), size, size, 3), np.float32)
     for place, row in enumerate(rows):
         image = Image.fromarray(np.asarray(dataset.images[int(row)]))

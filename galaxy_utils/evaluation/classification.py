@@ -1,22 +1,20 @@
 """Scores of class probabilities against labels, with bootstrap intervals. All logarithms are natural (nats)."""
 
-import math
 from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import entr, ndtri
 
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation.significance import (
-    CONFIDENCE,
-    bootstrap_sums,
-    check_count,
-    checked_column,
-    mean_with_interval,
-    percentile_interval,
-)
+from galaxy_utils.evaluation import significance
 
 CALIBRATION_BINS = 15
+# Below so many galaxies, resampling them gives intervals that are too narrow: with five, 69 % hold the true recall
+# instead of 95 %. Wilson's interval holds it at any number.
+SMALL_CLASS = 30
 # Keras' own floor for probabilities inside a logarithm. Without one, a single confident error costs infinitely much.
 PROBABILITY_FLOOR = 1e-7
 
@@ -29,7 +27,8 @@ SCORES = {
     "cross_entropy": "cross-entropy, smoothed labels",
     "kl_divergence": "KL divergence, smoothed labels",
     "negative_log_likelihood": "negative log-likelihood",
-    "calibration_error": "expected calibration error",
+    "calibration_error": "expected calibration error (ECE)",
+    "calibration_reference": "ECE if perfectly calibrated",
 }
 
 
@@ -48,7 +47,10 @@ class Evaluation:
         kl_divergence: Mean Kullback–Leibler divergence Σ q log(q / p), in nats: cross-entropy minus that entropy.
         negative_log_likelihood: Mean −log p of the labelled class, in nats.
         calibration_error: Expected calibration error: mean distance between confidence (the largest probability) and
-            accuracy over equally wide bins of confidence, weighted by the galaxies in each (Guo et al. 2017, eq. 3).
+            accuracy over 15 equally wide bins of confidence, weighted by the galaxies in each (Guo et al. 2017, eq. 3).
+        calibration_reference: The calibration error to expect of a perfectly calibrated network with the same
+            confidences on as many galaxies. It is not zero, because a bin's accuracy is uncertain. Only what exceeds it
+            is miscalibration.
         precision: Per class, shape (K,): of the galaxies called this class, the share that are. 0 when none is called
             so; NaN for a class without galaxies.
         recall: Per class, shape (K,): of the galaxies of this class, the share called so. NaN likewise.
@@ -56,11 +58,11 @@ class Evaluation:
         support: Galaxies per class, shape (K,), int64.
         confusion_matrix: Shape (K, K), int64: true class by row, predicted class by column.
         intervals: `{score: (low, high)}`: percentile bootstrap intervals (95 %) of every score above but the
-            calibration error, whose bootstrap is biased upwards. Per-class scores have an array of shape (K,) for
-            `low` and for `high`.
+            calibration errors, whose bootstrap is biased upwards. Per-class scores have an array of shape (K,) for
+            `low` and for `high`, NaN for a class without galaxies. Precision and recall of fewer than 30 galaxies, or
+            of 0 or 1, have Wilson's interval instead, which takes galaxies as independent.
         class_names: One name per class.
         label_smoothing: ε of the smoothed labels.
-        calibration_bins: Bins behind `calibration_error`.
         bootstrap_samples: Resamplings behind the intervals.
         resampled: What was drawn with replacement: `"galaxies"` or `"groups"`.
         excluded: Galaxies left out on request.
@@ -74,6 +76,7 @@ class Evaluation:
     kl_divergence: float
     negative_log_likelihood: float
     calibration_error: float
+    calibration_reference: float
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
@@ -82,7 +85,6 @@ class Evaluation:
     intervals: dict
     class_names: tuple
     label_smoothing: float
-    calibration_bins: int
     bootstrap_samples: int
     resampled: str
     excluded: int
@@ -92,26 +94,17 @@ class Evaluation:
         """How many galaxies were scored."""
         return int(self.support.sum())
 
-    @property
-    def balanced_accuracy(self):
-        """The same number as `macro_recall`, under its other name."""
-        return self.macro_recall
-
     def table(self):
-        """Return one dictionary per score: `score`, `value`, `low`, `high` (`None` without an interval)."""
-        rows = []
-        for score, title in SCORES.items():
-            low, high = self.intervals.get(score, (None, None))
-            rows.append({"score": title, "value": getattr(self, score), "low": low, "high": high})
-        return rows
+        """Return the scores as a `pandas.DataFrame`: `value`, and the ends `low` and `high` of its interval."""
+        rows = [(getattr(self, score), *self.intervals.get(score, (np.nan, np.nan))) for score in SCORES]
+        return pd.DataFrame(rows, list(SCORES.values()), ["value", "low", "high"])
 
     def class_table(self):
-        """Return one dictionary per class: `class`, `precision`, `recall`, `f1`, `support`."""
-        columns = zip(self.class_names, self.precision, self.recall, self.f1, self.support, strict=True)
-        return [
-            {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-            for name, p, r, f, n in columns
-        ]
+        """Return one row per class as a `pandas.DataFrame`: `galaxies`, `precision`, `recall`, its interval, `F1`."""
+        low, high = self.intervals.get("recall", (np.nan, np.nan))
+        columns = {"galaxies": self.support, "precision": self.precision, "recall": self.recall}
+        columns |= {"recall low": low, "recall high": high, "F1": self.f1}
+        return pd.DataFrame(columns, index=list(self.class_names))
 
     def to_dict(self):
         """Return everything as a dictionary that JSON can hold; what is undefined becomes `None`."""
@@ -119,21 +112,10 @@ class Evaluation:
 
     def __repr__(self):
         left_out = f", {self.excluded:,} left out" if self.excluded else ""
-        lines = [
-            f"{self.num_galaxies:,} galaxies{left_out}; {CONFIDENCE:.0%} intervals from {self.bootstrap_samples:,} "
-            f"resamplings of {self.resampled}; label smoothing {self.label_smoothing:g}"
-        ]
-        for row in self.table():
-            interval = "" if row["low"] is None else f"  ({row['low']:.3f} to {row['high']:.3f})"
-            lines.append(f"  {row['score']:<34}{row['value']:7.3f}{interval}")
-        width = max(map(len, self.class_names)) + 2
-        lines.append(f"  {'class':<{width}}precision  recall      F1  galaxies")
-        for row in self.class_table():
-            lines.append(
-                f"  {row['class']:<{width}}{row['precision']:9.3f} {row['recall']:7.3f} {row['f1']:7.3f} "
-                f"{row['support']:9,}"
-            )
-        return "\n".join(lines)
+        head = f"{self.num_galaxies:,} galaxies{left_out}; label smoothing {self.label_smoothing:g}; "
+        head += f"95 % intervals from {self.bootstrap_samples:,} resamplings of {self.resampled}"
+        options = {"float_format": "{:.3f}".format, "na_rep": "–"}
+        return "\n".join([head, self.table().to_string(**options), self.class_table().to_string(**options)])
 
 
 def evaluate(
@@ -146,7 +128,6 @@ def evaluate(
     seed=1,
     groups=None,
     exclude=None,
-    calibration_bins=CALIBRATION_BINS,
 ):
     """Score class probabilities against labels.
 
@@ -160,7 +141,6 @@ def evaluate(
         groups: Integers, shape (n,): galaxies of one group (one patch of sky) are drawn together, because their
             errors are not independent. `None` draws single galaxies.
         exclude: Mask, shape (n,): galaxies to leave out, such as those that carry two labels.
-        calibration_bins: Equally wide bins of confidence behind the calibration error.
 
     Returns:
         An `Evaluation`.
@@ -168,44 +148,47 @@ def evaluate(
     Raises:
         DataError: Arrays that do not fit together, labels outside the classes, or rows that are no probabilities.
         ConfigurationError: A setting that cannot work.
+
+    Example:
+        >>> scores = evaluate([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], [0, 1, 1], ("spiral", "merger"))
+        >>> print(f"{scores.accuracy:.3f}", scores.confusion_matrix.tolist())
+        0.667 [[1, 0], [1, 1]]
     """
     class_names = tuple(class_names)
     probabilities, labels = _checked_predictions(probabilities, labels, len(class_names))
-    _check_smoothing(label_smoothing)
-    check_count("bootstrap_samples", bootstrap_samples, 0)
-    check_count("calibration_bins", calibration_bins, 1)
-    groups = checked_column(groups, len(labels), "groups")
-    excluded = 0
-    if exclude is not None:
-        exclude = checked_column(exclude, len(labels), "exclude").astype(bool)
-        excluded = int(exclude.sum())
-        if excluded == len(labels):
-            raise DataError("Every galaxy is left out.", where="exclude", expected="at least one galaxy to score")
-        probabilities, labels = probabilities[~exclude], labels[~exclude]
-        groups = None if groups is None else groups[~exclude]
-
-    columns = _additive_columns(probabilities, labels, label_smoothing, calibration_bins)
-    settings = (len(class_names), label_smoothing, calibration_bins)
-    scores = _scores(columns.sum(axis=0, keepdims=True), *settings)
+    significance.check_count("bootstrap_samples", bootstrap_samples, 0)
+    groups = significance.checked_column(groups, len(labels), "groups")
+    exclude = significance.checked_column(exclude, len(labels), "exclude")
+    kept = np.ones(len(labels), bool) if exclude is None else ~exclude.astype(bool)
+    if not kept.any():
+        raise DataError("Every galaxy is left out.", where="exclude", expected="at least one galaxy to score")
+    probabilities, labels = probabilities[kept], labels[kept]
+    columns = _additive_columns(probabilities, labels, label_smoothing)
+    scores = _scores(columns.sum(axis=0, keepdims=True), len(class_names), label_smoothing)
+    confusion = scores.pop("confusion_matrix")[0].astype(np.int64)
+    support, called = confusion.sum(axis=1), confusion.sum(axis=0)
     intervals = {}
     if bootstrap_samples:
-        resampled = _scores(bootstrap_sums(columns, groups, bootstrap_samples, seed), *settings)
-        for name in (*SCORES, "precision", "recall", "f1"):
-            if name != "calibration_error":
-                low, high = percentile_interval(resampled[name])
-                intervals[name] = (float(low), float(high)) if low.ndim == 0 else (low, high)
+        groups = None if groups is None else groups[kept]
+        sums = significance.bootstrap_sums(columns, groups, bootstrap_samples, seed)
+        resampled = _scores(sums, len(class_names), label_smoothing)
+        intervals = {name: tuple(significance.percentile_interval(resampled[name])) for name in scores}
+        for name, trials in (("precision", called), ("recall", support), ("f1", None)):
+            ends = intervals[name] if trials is None else _small_by_wilson(confusion, trials, intervals[name])
+            intervals[name] = tuple(np.where(support == 0, np.nan, end) for end in ends)
+    calibration_error, calibration_reference = _calibration_errors(probabilities, labels)
     return Evaluation(
-        **{name: float(scores[name][0]) for name in SCORES},
-        **{name: scores[name][0] for name in ("precision", "recall", "f1")},
-        support=scores["confusion_matrix"][0].sum(axis=1).astype(np.int64),
-        confusion_matrix=scores["confusion_matrix"][0].astype(np.int64),
+        **{name: value[0] for name, value in scores.items()},
+        calibration_error=calibration_error,
+        calibration_reference=calibration_reference,
+        support=support,
+        confusion_matrix=confusion,
         intervals=intervals,
         class_names=class_names,
-        label_smoothing=float(label_smoothing),
-        calibration_bins=int(calibration_bins),
-        bootstrap_samples=int(bootstrap_samples),
+        label_smoothing=label_smoothing,
+        bootstrap_samples=bootstrap_samples,
         resampled="galaxies" if groups is None else "groups",
-        excluded=excluded,
+        excluded=int(np.sum(~kept)),
     )
 
 
@@ -227,12 +210,17 @@ def accuracy_difference(first, second, labels, *, bootstrap_samples=1000, seed=1
 
     Raises:
         DataError: Arrays that do not fit together.
+
+    Example:
+        >>> difference, low, high = accuracy_difference([[0.6, 0.4], [0.6, 0.4]], [[0.9, 0.1], [0.2, 0.8]], [0, 1])
+        >>> difference
+        0.5
     """
     num_classes = np.shape(first)[-1]
     first, labels = _checked_predictions(first, labels, num_classes)
     second, labels = _checked_predictions(second, labels, num_classes)
     gains = (second.argmax(axis=1) == labels).astype(float) - (first.argmax(axis=1) == labels)
-    return mean_with_interval(gains, bootstrap_samples=bootstrap_samples, seed=seed, groups=groups)
+    return significance.mean_with_interval(gains, bootstrap_samples=bootstrap_samples, seed=seed, groups=groups)
 
 
 def galaxy_divergences(probabilities, labels, *, label_smoothing=0.1):
@@ -252,8 +240,7 @@ def galaxy_divergences(probabilities, labels, *, label_smoothing=0.1):
     """
     num_classes = np.shape(probabilities)[-1]
     probabilities, labels = _checked_predictions(probabilities, labels, num_classes)
-    log_probabilities = np.log(np.clip(probabilities, PROBABILITY_FLOOR, 1))
-    return _cross_entropies(log_probabilities, labels, label_smoothing) - label_entropy(label_smoothing, num_classes)
+    return _cross_entropies(probabilities, labels, label_smoothing) - label_entropy(label_smoothing, num_classes)
 
 
 def smooth_labels(labels, num_classes, label_smoothing):
@@ -267,16 +254,19 @@ def smooth_labels(labels, num_classes, label_smoothing):
     Returns:
         Shape (n, K), float64; rows sum to 1.
     """
-    _check_smoothing(label_smoothing)
+    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
+        raise ConfigurationError("label_smoothing must be a number from 0 to 1.", found=label_smoothing)
     return np.eye(num_classes)[np.asarray(labels)] * (1 - label_smoothing) + label_smoothing / num_classes
 
 
 def label_entropy(label_smoothing, num_classes):
-    """Return the entropy of one smoothed label, in nats: the lowest cross-entropy that any prediction can reach."""
-    _check_smoothing(label_smoothing)
-    other = label_smoothing / num_classes
-    true = 1 - label_smoothing + other
-    return -true * math.log(true) - ((num_classes - 1) * other * math.log(other) if other else 0.0)
+    """Return the entropy of one smoothed label, in nats: the lowest cross-entropy that any prediction can reach.
+
+    Example:
+        >>> round(label_entropy(0.1, 10), 4)
+        0.5003
+    """
+    return float(entr(smooth_labels(0, num_classes, label_smoothing)).sum())
 
 
 def smoothing_from_entropy(entropy, num_classes):
@@ -294,124 +284,86 @@ def smoothing_from_entropy(entropy, num_classes):
     largest = label_entropy(1.0, num_classes)
     # The largest entropy, computed in another order, may lie a rounding error above it.
     if not 0 <= entropy <= largest * (1 + 1e-12):
-        raise ConfigurationError(
-            "No label smoothing has this entropy.",
-            where="entropy",
-            expected=f"0 to {math.log(num_classes):.4f} nats for {num_classes} classes",
-            found=repr(entropy),
-        )
-    from scipy.optimize import brentq
-
-    entropy = min(entropy, largest)
-    return brentq(lambda smoothing: label_entropy(smoothing, num_classes) - entropy, 0, 1, xtol=1e-12)
+        raise ConfigurationError("No smoothing has this entropy.", expected=f"0 to {largest:.4f} nats", found=entropy)
+    return brentq(lambda smoothing: label_entropy(smoothing, num_classes) - min(entropy, largest), 0, 1, xtol=1e-12)
 
 
-# Every score is a function of sums over galaxies: cells of the confusion matrix, logarithms, bins of confidence. A
+# Every score with an interval is a function of sums over galaxies: cells of the confusion matrix and logarithms. A
 # bootstrap therefore only has to resample and add these columns, once for all scores.
 
 
-def _additive_columns(probabilities, labels, label_smoothing, calibration_bins):
-    num_galaxies, num_classes = probabilities.shape
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    log_probabilities = np.log(np.clip(probabilities, PROBABILITY_FLOOR, 1))
-    cells = np.eye(num_classes**2)[labels * num_classes + predicted]
-    # Bins are (low, high]: a probability of exactly 1 belongs to the last one.
-    bins = np.clip(np.ceil(confidence * calibration_bins).astype(int) - 1, 0, calibration_bins - 1)
-    surplus = np.eye(calibration_bins)[bins] * (confidence - (predicted == labels))[:, None]
-    cross_entropy = _cross_entropies(log_probabilities, labels, label_smoothing)
-    likelihood = -log_probabilities[np.arange(num_galaxies), labels]
-    return np.column_stack([cells, surplus, cross_entropy, likelihood])
+def _additive_columns(probabilities, labels, label_smoothing):
+    num_classes = probabilities.shape[1]
+    cells = np.eye(num_classes**2)[labels * num_classes + probabilities.argmax(axis=1)]
+    return np.column_stack([cells, *(_cross_entropies(probabilities, labels, ε) for ε in (label_smoothing, 0))])
 
 
-def _cross_entropies(log_probabilities, labels, label_smoothing):
-    return -(smooth_labels(labels, log_probabilities.shape[1], label_smoothing) * log_probabilities).sum(axis=1)
+def _cross_entropies(probabilities, labels, label_smoothing):
+    smoothed = smooth_labels(labels, probabilities.shape[1], label_smoothing)
+    return -(smoothed * np.log(np.clip(probabilities, PROBABILITY_FLOOR, 1))).sum(axis=1)
 
 
-def _scores(sums, num_classes, label_smoothing, calibration_bins):
+def _scores(sums, num_classes, label_smoothing):
     """Return `{score: array}` from summed columns, shape (samples, columns); the first axis of each is the samples."""
-    confusion, surplus, cross_entropy, likelihood = np.split(
-        sums, np.cumsum([num_classes**2, calibration_bins, 1]), axis=1
-    )
-    confusion = confusion.reshape(-1, num_classes, num_classes)
+    confusion = sums[:, :-2].reshape(-1, num_classes, num_classes)
     correct, support, called = np.einsum("sii->si", confusion), confusion.sum(axis=2), confusion.sum(axis=1)
     galaxies = support.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        occurs = support > 0
-        recall = correct / support
-        precision = np.where(occurs, np.where(called > 0, correct / called, 0.0), np.nan)
-        f1 = np.where(occurs, 2 * correct / (support + called), np.nan)
-    cross_entropy = cross_entropy[:, 0] / galaxies
+        precision = np.where(support > 0, np.where(called > 0, correct / called, 0.0), np.nan)
+        per_class = {"precision": precision, "recall": correct / support, "f1": 2 * correct / (support + called)}
+    per_class["f1"][support == 0] = np.nan
+    cross_entropy = sums[:, -2] / galaxies
     return {
         "accuracy": correct.sum(axis=1) / galaxies,
-        "macro_precision": np.nanmean(precision, axis=1),
-        "macro_recall": np.nanmean(recall, axis=1),
-        "macro_f1": np.nanmean(f1, axis=1),
+        **{f"macro_{name}": np.nanmean(values, axis=1) for name, values in per_class.items()},
         "cross_entropy": cross_entropy,
         "kl_divergence": cross_entropy - label_entropy(label_smoothing, num_classes),
-        "negative_log_likelihood": likelihood[:, 0] / galaxies,
-        "calibration_error": np.abs(surplus).sum(axis=1) / galaxies,
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
+        "negative_log_likelihood": sums[:, -1] / galaxies,
+        **per_class,
         "confusion_matrix": confusion,
     }
 
 
+def _small_by_wilson(confusion, trials, interval):
+    """Return an interval of the shares correct / trials, with Wilson's (1927) for few trials and for none or all."""
+    square, correct = ndtri((1 + significance.CONFIDENCE) / 2) ** 2, np.diag(confusion)
+    half = np.sqrt(square * (correct * (trials - correct) / np.maximum(trials, 1) + square / 4))
+    wilson = [(correct + square / 2 + sign * half) / (trials + square) for sign in (-1, 1)]
+    return np.where((trials < SMALL_CLASS) | (correct == 0) | (correct == trials), wilson, interval)
+
+
+def _calibration_errors(probabilities, labels):
+    """Return the expected calibration error, and its expectation if every confidence were right."""
+    confidence, correct = np.minimum(probabilities.max(axis=1), 1), probabilities.argmax(axis=1) == labels
+    bins = np.ceil(confidence * CALIBRATION_BINS).astype(int)  # (low, high]: exactly 1 belongs to the last one
+    surplus, variance = (np.bincount(bins, x) for x in (confidence - correct, confidence * (1 - confidence)))
+    # The mean distance of a normal variable from its mean is √(2/π) standard deviations.
+    return np.abs(surplus).sum() / len(labels), np.sqrt(2 / np.pi * variance).sum() / len(labels)
+
+
 def _checked_predictions(probabilities, labels, num_classes):
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    labels = np.asarray(labels)
-    if probabilities.ndim != 2 or probabilities.shape[1] != num_classes or len(probabilities) == 0 or num_classes < 2:
-        raise DataError(
-            "The probabilities have the wrong shape.",
-            where="probabilities",
-            expected=f"(n, {num_classes}): one column per class (two or more), at least one row",
-            found=f"{probabilities.shape}",
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if probabilities.shape != (len(labels), num_classes) or len(labels) == 0 or num_classes < 2:
+        expected = (
+            f"one row for each of {len(labels):,} labels (at least one), a column for each of {num_classes} classes"
         )
-    if not np.isfinite(probabilities).all() or probabilities.min() < 0:
-        row = int(np.nonzero(~(np.isfinite(probabilities) & (probabilities >= 0)).all(axis=1))[0][0])
-        raise DataError(
-            "Some probabilities are negative or not finite.", where=f"row {row:,}", found=probabilities[row].tolist()
-        )
-    error = np.abs(probabilities.sum(axis=1) - 1)
-    if error.max() > 1e-3:
-        row = int(error.argmax())
-        raise DataError(
-            "The probabilities of a galaxy must sum to 1.",
-            where=f"row {row:,}",
-            found=f"a sum of {probabilities[row].sum():.6g}",
-            remedy="pass the softmax output, not logits",
-        )
-    if labels.shape != (len(probabilities),) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(
-            "The labels do not fit the probabilities.",
-            where="labels",
-            expected=f"{len(probabilities):,} integers",
-            found=f"shape {labels.shape}, dtype {labels.dtype}",
-        )
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise DataError(
-            "There are labels outside the classes.",
-            where="labels",
-            expected=f"0 to {num_classes - 1}",
-            found=f"{labels.min()} to {labels.max()}",
-        )
+        raise DataError("The probabilities have the wrong shape.", expected=expected, found=probabilities.shape)
+    wrong = ~((probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-3))
+    if wrong.any():
+        row, expected = wrong.argmax(), "numbers of at least 0 that sum to 1: the softmax output, not logits"
+        found = probabilities[row].tolist()
+        raise DataError("These are no probabilities.", where=f"row {row:,}", expected=expected, found=found)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= num_classes:
+        expected = f"integers from 0 to {num_classes - 1}, one for each galaxy"
+        found = f"shape {labels.shape}, {labels.dtype}, {labels.min()} to {labels.max()}"
+        raise DataError("The labels are no classes.", where="labels", expected=expected, found=found)
     return probabilities, labels.astype(np.int64)
 
 
-def _check_smoothing(label_smoothing):
-    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
-        raise ConfigurationError(
-            "This is no label smoothing.", where="label_smoothing", expected="0 to 1", found=repr(label_smoothing)
-        )
-
-
 def _to_json(value):
+    value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
     if isinstance(value, dict):
         return {name: _to_json(member) for name, member in value.items()}
     if isinstance(value, (list, tuple)):
         return [_to_json(member) for member in value]
-    if isinstance(value, np.ndarray):
-        return _to_json(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
+    return None if isinstance(value, float) and not np.isfinite(value) else value

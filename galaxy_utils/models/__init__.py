@@ -10,6 +10,7 @@ from galaxy_utils.models.transfer import (
     imagenet_weights,
     random_weights,
 )
+from galaxy_utils.renamed import forward
 
 __all__ = [
     "BACKBONES",
@@ -24,3 +25,7 @@ __all__ = [
     "random_weights",
     "compact_cnn",
 ]
+
+
+def __getattr__(name):
+    return forward(__name__, name)

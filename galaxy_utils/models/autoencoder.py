@@ -1,6 +1,6 @@
 """Paper 1's network that reconstructs and classifies at once, and the same network without its decoder."""
 
-import numpy as np
+import math
 
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.errors import ConfigurationError
@@ -23,17 +23,17 @@ def joint_autoencoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent
     (the figure reads "128x128x3", 64 and 128 follow) and 256 in the fourth, which the figure leaves out; 3×3 kernels
     with stride 2, zero padding and ReLU; a dense layer without activation as the way into the latent vector and one
     with ReLU as the way out; a decoder that mirrors the encoder, with 4×4 kernels, because 3×3 at stride 2 overlap
-    unevenly and draw chequerboards (Odena et al. 2016); ReLU before batch normalisation; its momentum 0.9; the dropout
+    unevenly and make chequerboards (Odena et al. 2016); ReLU before batch normalisation; its momentum 0.9; the dropout
     rate 0.25, that of the paper's other network. Initial weights follow He et al. (2015), because the usual ones halve
-    the signal at every ReLU and with ten of them the decoder learns nothing for epochs; the drawing starts as dark as
-    the sky.
+    the signal at every ReLU and with ten of them the decoder learns nothing for epochs; the reconstruction starts as
+    dark as the sky.
 
     Args:
         image_size: Side of the square images, in pixels: a multiple of 16, because each of four stages halves it and
             the decoder has to arrive at the same size again.
         num_classes: Number of classes.
         latent_dim: Numbers in the latent vector.
-        dropout: Share of the 256 neurons that each training step silences.
+        dropout: Share of the 256 activations that each training step sets to zero.
         seed: Seed of the initial weights and of dropout: the same seed gives the same network.
 
     Returns:
@@ -43,12 +43,16 @@ def joint_autoencoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent
 
     Raises:
         ConfigurationError: A size, a number of classes, a latent dimension, a dropout rate or a seed that cannot work.
+
+    Example:
+        >>> joint_autoencoder_classifier(32).get_layer("encoder").output.shape
+        (None, 128)
     """
     return _build("joint_autoencoder_classifier", image_size, num_classes, latent_dim, dropout, seed, with_decoder=True)
 
 
 def encoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, dropout=0.25, seed=1):
-    """Build `joint_autoencoder_classifier` without its decoder: the control for what reconstruction contributes.
+    """Build `joint_autoencoder_classifier` without its decoder: the baseline for what reconstruction contributes.
 
     Everything that is left is the same, down to the initial weights and the random numbers of dropout. Train it with
     `fit(..., targets="labels")`.
@@ -65,92 +69,76 @@ def encoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, 
 
     Raises:
         ConfigurationError: As in `joint_autoencoder_classifier`.
+
+    Example:
+        >>> encoder_classifier(32, num_classes=4).output.shape
+        (None, 4)
     """
     return _build("encoder_classifier", image_size, num_classes, latent_dim, dropout, seed, with_decoder=False)
 
 
 def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decoder):
-    shrinks_by = 2 ** len(ENCODER_FILTERS)
-    check_integer("image_size", image_size, shrinks_by, f"each of the {len(ENCODER_FILTERS)} stages halves the image")
-    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    check_integer("latent_dim", latent_dim, 1, "a picture cannot be described by fewer numbers than one")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    if image_size % shrinks_by:
-        smaller = image_size // shrinks_by * shrinks_by
-        raise ConfigurationError(
-            "The decoder cannot give back images of this size.",
-            where="image_size",
-            expected=f"a multiple of {shrinks_by}, for example {smaller} or {smaller + shrinks_by}",
-            found=repr(image_size),
-        )
-    check_dropout("dropout", dropout)
-
     import keras
     from keras import layers
+    from keras.initializers import Constant, GlorotUniform, HeNormal, VarianceScaling
+
+    shrinks_by = 2 ** len(ENCODER_FILTERS)
+    check_integer("image_size", image_size, shrinks_by, f"each of {len(ENCODER_FILTERS)} stages halves the image")
+    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_integer("latent_dim", latent_dim, 1, "an image cannot be described by fewer numbers than one")
+    check_integer("seed", seed, 0, "seeds are counted from zero")
+    check_dropout("dropout", dropout)
+    if image_size % shrinks_by:
+        raise ConfigurationError(
+            "The decoder cannot give back images of this size.", where="image_size", found=repr(image_size),
+            expected=f"a multiple of {shrinks_by}, for example {image_size // shrinks_by * shrinks_by}",
+        )  # fmt: skip
 
     # One seed for every layer, the decoder's last: the other parts start alike with and without it.
     seeds = layer_seeds(seed)
-
-    def random_weights(before="relu", transposed=False):
-        if before != "relu":
-            return keras.initializers.GlorotUniform(seed=next(seeds))
-        if not transposed:
-            return keras.initializers.HeNormal(seed=next(seeds))
-        # A stride of 2 leaves each output pixel a quarter of the kernel, and Keras counts a transposed kernel's inputs
-        # as its outputs: 8 by "fan_out" is He's 2 by the inputs that really arrive.
-        return keras.initializers.VarianceScaling(8.0, "fan_out", seed=next(seeds))
 
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(pixels)
     for number, filters in enumerate(ENCODER_FILTERS, start=1):
         x = layers.Conv2D(
-            filters,
-            3,
-            strides=2,
-            padding="same",
-            activation="relu",
-            kernel_initializer=random_weights(),
+            filters, 3, strides=2, padding="same", activation="relu", kernel_initializer=HeNormal(next(seeds)),
             name=f"convolution_{number}",
-        )(x)
+        )(x)  # fmt: skip
     smallest = tuple(x.shape[1:])
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(latent_dim, kernel_initializer=random_weights("linear"), dtype="float32", name="latent_vector")(x)
+    x = layers.Dense(latent_dim, kernel_initializer=GlorotUniform(next(seeds)), dtype="float32", name="latent_vector")(
+        x
+    )
     encoder = keras.Model(pixels, x, name="encoder")
 
     images = keras.Input((image_size, image_size, 3), name="images")
     vectors = encoder(images)
-    x = layers.Dense(256, activation="relu", kernel_initializer=random_weights(), name="dense")(vectors)
+    x = layers.Dense(256, activation="relu", kernel_initializer=HeNormal(next(seeds)), name="dense")(vectors)
     x = layers.BatchNormalization(momentum=0.9, name="dense_batch_normalisation")(x)
     x = layers.Dropout(dropout, seed=next(seeds), name="dense_dropout")(x)
     # float32 also under mixed precision, as for the reconstruction below.
     probabilities = layers.Dense(
-        num_classes,
-        activation="softmax",
-        kernel_initializer=random_weights("softmax"),
-        dtype="float32",
+        num_classes, activation="softmax", kernel_initializer=GlorotUniform(next(seeds)), dtype="float32",
         name="class_probabilities",
-    )(x)
+    )(x)  # fmt: skip
     if not with_decoder:
         return keras.Model(images, probabilities, name=name)
 
     latent = keras.Input((latent_dim,), name="latent")
-    x = layers.Dense(int(np.prod(smallest)), activation="relu", kernel_initializer=random_weights(), name="dense")(
+    x = layers.Dense(math.prod(smallest), activation="relu", kernel_initializer=HeNormal(next(seeds)), name="dense")(
         latent
     )
     x = layers.Reshape(smallest, name="reshape")(x)
-    for number, filters in enumerate((*ENCODER_FILTERS[-2::-1], 3), start=1):
-        is_last = number == len(ENCODER_FILTERS)
-        activation = "sigmoid" if is_last else "relu"
+    for number, filters in enumerate(ENCODER_FILTERS[-2::-1], start=1):
+        # A stride of 2 leaves each output pixel a quarter of the kernel, and Keras counts a transposed kernel's inputs
+        # as its outputs: 8 by "fan_out" is He's 2 by the inputs that really arrive.
         x = layers.Conv2DTranspose(
-            filters,
-            4,
-            strides=2,
-            padding="same",
-            activation=activation,
-            kernel_initializer=random_weights(activation, transposed=True),
-            bias_initializer=keras.initializers.Constant(SKY) if is_last else "zeros",
-            dtype="float32" if is_last else None,
-            name=f"transposed_convolution_{number}",
-        )(x)
+            filters, 4, strides=2, padding="same", activation="relu", name=f"transposed_convolution_{number}",
+            kernel_initializer=VarianceScaling(8.0, "fan_out", seed=next(seeds)),
+        )(x)  # fmt: skip
+    x = layers.Conv2DTranspose(
+        3, 4, strides=2, padding="same", activation="sigmoid", kernel_initializer=GlorotUniform(next(seeds)),
+        bias_initializer=Constant(SKY), dtype="float32", name=f"transposed_convolution_{len(ENCODER_FILTERS)}",
+    )(x)  # fmt: skip
     decoder = keras.Model(latent, x, name="decoder")
     return keras.Model(images, {"reconstruction": decoder(vectors), "classification": probabilities}, name=name)

@@ -1,17 +1,17 @@
-"""Convolutional networks, both papers' and a modern small one, from 8-bit pixels to class probabilities."""
+"""Convolutional networks, both papers' and a compact modern one, from 8-bit pixels to class probabilities."""
 
+import keras
 import numpy as np
+from keras import layers
 
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.errors import ConfigurationError
-
-POOLINGS = ("flatten", "average")
 
 
 def four_block_cnn(
     image_size=256, num_classes=NUM_CLASSES, pooling="flatten", augmentation=None, seed=1, block_dropout=0.25
 ):
-    """Build the baseline network of paper 1 (progressive iteration, 2025), section 2.2.
+    """Build the baseline CNN of paper 1 (progressive iteration, 2025), section 2.2.
 
     Four blocks of 3×3 convolution, ReLU, batch normalisation, 2×2 max pooling and dropout 0.25; flatten; 512 neurons
     with ReLU; dropout 0.25; softmax. At 256 px the layer of 512 neurons has 65,536 × 512 + 512 = 33,554,944
@@ -30,8 +30,8 @@ def four_block_cnn(
         augmentation: A layer, or several in a list, that changes the images in training, such as
             `gu.augmentation.RandomDihedral()`. It comes before everything else; weights do not depend on it.
         seed: Seed of the initial weights and of dropout: the same seed gives the same network.
-        block_dropout: Share of each block's values that a training step silences, 0.25 as in the paper. 0 leaves these
-            four layers out and changes nothing else, the initial weights included.
+        block_dropout: Share of each block's activations that a training step sets to zero, 0.25 as in the paper. 0
+            leaves these four layers out and changes nothing else, the initial weights included.
 
     Returns:
         A `keras.Model`. Input: RGB images, shape (n, image_size, image_size, 3), values 0–255, uint8 or float; the
@@ -40,20 +40,28 @@ def four_block_cnn(
 
     Raises:
         ConfigurationError: A size, a number of classes, a pooling, a seed or a dropout that cannot work.
+
+    Example:
+        >>> four_block_cnn(image_size=256).get_layer("dense").count_params()
+        33554944
     """
     check_dropout("block_dropout", block_dropout)
-    return _convolutional_network(
-        "four_block_cnn" if pooling == "flatten" else "four_block_cnn_average_pooling",
-        image_size,
-        num_classes,
-        filters=(32, 64, 128, 256),
-        batch_normalisation=True,
-        dropout=0.25,
-        block_dropout=block_dropout,
-        pooling=pooling,
-        augmentation=augmentation,
-        seed=seed,
-    )
+    _check_network(image_size, 16, num_classes, seed, pooling)
+    seeds = layer_seeds(seed)
+    images, x = _scaled_images(image_size, augmentation)
+    for block, filters in (("block_1", 32), ("block_2", 64), ("block_3", 128), ("block_4", 256)):
+        x = _convolution(x, filters, block, seeds)
+        # Keras' own momentum, 0.99, averages over hundreds of steps: more than a small profile's epoch has.
+        x = layers.BatchNormalization(momentum=0.9, name=f"{block}_batch_normalisation")(x)
+        x = layers.MaxPooling2D(2, name=f"{block}_max_pooling")(x)
+        # Drawn also where it is not used: all other layers keep their seeds, so that the two networks compare.
+        dropout_seed = next(seeds)
+        if block_dropout:
+            x = layers.Dropout(block_dropout, seed=dropout_seed, name=f"{block}_dropout")(x)
+    x = _dense(_pooled(x, pooling), 512, "relu", "dense", seeds)
+    x = layers.Dropout(0.25, seed=next(seeds), name="dense_dropout")(x)
+    name = "four_block_cnn" if pooling == "flatten" else "four_block_cnn_average_pooling"
+    return keras.Model(images, _class_probabilities(x, num_classes, seeds), name=name)
 
 
 def three_block_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentation=None):
@@ -75,27 +83,23 @@ def three_block_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentatio
 
     Raises:
         ConfigurationError: A size, a number of classes or a seed that cannot work.
+
+    Example:
+        >>> three_block_cnn(image_size=64, num_classes=4).output.shape
+        (None, 4)
     """
-    return _convolutional_network(
-        "three_block_cnn",
-        image_size,
-        num_classes,
-        filters=(32, 64, 128),
-        batch_normalisation=False,
-        dropout=0.0,
-        block_dropout=0.0,
-        pooling="flatten",
-        augmentation=augmentation,
-        seed=seed,
-    )
-
-
-# Filters of the two convolutions in each block of the small network, after its first convolution.
-SMALL_STEM, SMALL_FILTERS = 32, (64, 128, 256)
+    _check_network(image_size, 8, num_classes, seed)
+    seeds = layer_seeds(seed)
+    images, x = _scaled_images(image_size, augmentation)
+    for block, filters in (("block_1", 32), ("block_2", 64), ("block_3", 128)):
+        x = _convolution(x, filters, block, seeds)
+        x = layers.MaxPooling2D(2, name=f"{block}_max_pooling")(x)
+    x = _dense(_pooled(x, "flatten"), 512, "relu", "dense", seeds)
+    return keras.Model(images, _class_probabilities(x, num_classes, seeds), name="three_block_cnn")
 
 
 def compact_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=1, pooling="average"):
-    """Build a small network in today's manner: no large dense layer, most of its weights in the last convolutions.
+    """Build a compact network in today's manner: no large dense layer, most weights in the last convolutions.
 
     One 5×5 convolution that halves the image; three blocks of 2×2 max pooling and two 3×3 convolutions with 64, 128 and
     256 filters; each convolution with batch normalisation and ReLU; global average pooling; dropout 0.3; softmax. 1.2
@@ -103,7 +107,7 @@ def compact_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=
     it is the recipe that makes it good.
 
     The first convolution looks at 25 pixels at once and halves the image, so that a picture of 96 px costs no more than
-    one of 64 px in a network that begins with 3×3 at full size, and arms and bars are drawn by twice the pixels.
+    one of 64 px in a network that begins with 3×3 at full size, and arms and bars span more pixels.
 
     Args:
         image_size: Side of the square images, in pixels; at least 16.
@@ -117,111 +121,65 @@ def compact_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=
 
     Raises:
         ConfigurationError: A size, a number of classes, a pooling or a seed that cannot work.
+
+    Example:
+        >>> compact_cnn(image_size=96).count_params()
+        1169898
     """
-    smallest = 2 ** (1 + len(SMALL_FILTERS))
-    _check_network(image_size, smallest, num_classes, seed, pooling)
-
-    import keras
-    from keras import layers
-
+    _check_network(image_size, 16, num_classes, seed, pooling)
     seeds = layer_seeds(seed)
 
-    def convolution(x, channels, kernel, strides, name):
-        x = layers.Conv2D(
-            channels, kernel, strides=strides, padding="same", use_bias=False, name=f"{name}_convolution",
-            kernel_initializer=keras.initializers.HeNormal(seed=next(seeds)),
-        )(x)  # fmt: skip
+    def convolution(x, filters, kernel, strides, name):
+        start = keras.initializers.HeNormal(seed=next(seeds))
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": start}
+        x = layers.Conv2D(filters, kernel, strides, name=f"{name}_convolution", **options)(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"{name}_batch_normalisation")(x)
         return layers.ReLU(name=f"{name}_relu")(x)
 
-    images = keras.Input((image_size, image_size, 3), name="images")
-    x = _augmented(images, augmentation)
-    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(x)
-    x = convolution(x, SMALL_STEM, 5, 2, "stem")
-    for number, channels in enumerate(SMALL_FILTERS, start=1):
-        x = layers.MaxPooling2D(2, name=f"block_{number}_max_pooling")(x)
-        for letter in "ab":
-            x = convolution(x, channels, 3, 1, f"block_{number}{letter}")
-    x = _pooled(x, pooling)
-    x = layers.Dropout(0.3, seed=next(seeds), name="dropout")(x)
-    probabilities = layers.Dense(
-        num_classes,
-        activation="softmax",
-        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-        dtype="float32",
-        name="class_probabilities",
-    )(x)
-    return keras.Model(images, probabilities, name="compact_cnn")
+    images, x = _scaled_images(image_size, augmentation)
+    x = convolution(x, 32, 5, 2, "stem")
+    for block, filters in (("block_1", 64), ("block_2", 128), ("block_3", 256)):
+        x = layers.MaxPooling2D(2, name=f"{block}_max_pooling")(x)
+        x = convolution(convolution(x, filters, 3, 1, f"{block}a"), filters, 3, 1, f"{block}b")
+    x = layers.Dropout(0.3, seed=next(seeds), name="dropout")(_pooled(x, pooling))
+    return keras.Model(images, _class_probabilities(x, num_classes, seeds), name="compact_cnn")
 
 
-def _convolutional_network(
-    name, image_size, num_classes, *, filters, batch_normalisation, dropout, block_dropout, pooling, augmentation, seed
-):
-    _check_network(image_size, 2 ** len(filters), num_classes, seed, pooling)
-
-    import keras
-    from keras import layers
-
-    seeds = layer_seeds(seed)
-
-    def random_weights():
-        return keras.initializers.GlorotUniform(seed=next(seeds))
-
+def _scaled_images(image_size, augmentation):
+    """Return a network's input and its values in [0, 1]."""
     # The input is declared float: 8-bit images are cast on the device, and float images 0–255 are not cut to integers.
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = _augmented(images, augmentation)
-    x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(x)
-    for number, channels in enumerate(filters, start=1):
-        block = f"block_{number}"
-        x = layers.Conv2D(
-            channels,
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer=random_weights(),
-            name=f"{block}_convolution",
-        )(x)
-        if batch_normalisation:
-            # Keras' own momentum, 0.99, averages over hundreds of steps: more than a small profile's epoch has.
-            x = layers.BatchNormalization(momentum=0.9, name=f"{block}_batch_normalisation")(x)
-        x = layers.MaxPooling2D(2, name=f"{block}_max_pooling")(x)
-        if dropout:
-            # Drawn also where it is not used: all other layers keep their seeds, so that the two networks compare.
-            dropout_seed = next(seeds)
-            if block_dropout:
-                x = layers.Dropout(block_dropout, seed=dropout_seed, name=f"{block}_dropout")(x)
-    x = _pooled(x, pooling)
-    x = layers.Dense(512, activation="relu", kernel_initializer=random_weights(), name="dense")(x)
-    if dropout:
-        x = layers.Dropout(dropout, seed=next(seeds), name="dense_dropout")(x)
+    return images, layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(_augmented(images, augmentation))
+
+
+def _convolution(x, filters, block, seeds):
+    start = keras.initializers.GlorotUniform(seed=next(seeds))
+    options = {"padding": "same", "activation": "relu", "kernel_initializer": start}
+    return layers.Conv2D(filters, 3, name=f"{block}_convolution", **options)(x)
+
+
+def _dense(x, units, activation, name, seeds, **options):
+    start = keras.initializers.GlorotUniform(seed=next(seeds))
+    return layers.Dense(units, activation, kernel_initializer=start, name=name, **options)(x)
+
+
+def _class_probabilities(x, num_classes, seeds):
     # float32 also under mixed precision: probabilities near 0 and 1 do not survive in 16 bits.
-    probabilities = layers.Dense(
-        num_classes,
-        activation="softmax",
-        kernel_initializer=random_weights(),
-        dtype="float32",
-        name="class_probabilities",
-    )(x)
-    return keras.Model(images, probabilities, name=name)
+    return _dense(x, num_classes, "softmax", "class_probabilities", seeds, dtype="float32")
 
 
-def _check_network(image_size, smallest, num_classes, seed, pooling):
+def _check_network(image_size, smallest, num_classes, seed, pooling="flatten"):
     check_integer("image_size", image_size, smallest, "each halving needs something to halve")
     check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
     check_integer("seed", seed, 0, "seeds are counted from zero")
-    if pooling not in POOLINGS:
+    if pooling not in ("flatten", "average"):
         raise ConfigurationError(
-            f"There is no pooling {pooling!r}.",
-            where="pooling",
-            expected=" or ".join(map(repr, POOLINGS)),
-            found=repr(pooling),
+            "There is no such pooling.", where="pooling", expected="'flatten' or 'average'", found=repr(pooling)
         )
 
 
 def _pooled(x, pooling):
     """Turn feature maps into one vector."""
-    from keras import layers
-
     if pooling == "flatten":
         return layers.Flatten(name="flatten")(x)
     return layers.GlobalAveragePooling2D(name="global_average_pooling")(x)
@@ -261,7 +219,7 @@ def check_integer(name, value, smallest, reason):
 
 
 def check_dropout(name, value):
-    """Refuse a share of silenced values that is no number from 0 up to, but not, 1."""
+    """Refuse a dropout rate that is no number from 0 up to, but not, 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ConfigurationError(
             "This is no dropout rate.",

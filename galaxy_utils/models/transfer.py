@@ -1,16 +1,15 @@
-"""Transfer learning: a classifier on top of a backbone that was trained on other pictures."""
+"""Transfer learning: a classifier on top of a backbone of `keras.applications` that was trained on other pictures."""
 
+import contextlib
 import hashlib
-import inspect
+import math
 import os
-import re
-import warnings
-from collections import Counter
-from dataclasses import dataclass
-from numbers import Integral, Real
+from collections import namedtuple
 from pathlib import Path
 
+import keras
 import numpy as np
+from keras import layers, ops
 
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.download import checksum_mismatch, download
@@ -21,58 +20,98 @@ from galaxy_utils.models.cnn import _augmented, check_integer
 # Names a file of weights, or says "imagenet" or "none": `find_weights`.
 WEIGHTS_VARIABLE = "GALAXY_UTILS_WEIGHTS"
 WEIGHTS_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/"
-# All five backbones halve the image five times.
-SMALLEST_IMAGE = 32
-# The parts of a network that `backbone_classifier` builds, by the names of its layers.
-INPUT_SCALING, FROZEN_PART = "input_scaling", "frozen_part"
-TRAINED_PART, SCALE_CHECK, PROBABILITIES = "trained_part", "scale_check", "class_probabilities"
+# The layers of a network that `backbone_classifier` builds.
+INPUT_SCALING, FROZEN_PART, TRAINED_PART = "input_scaling", "frozen_part", "trained_part"
+SCALE_CHECK, PROBABILITIES = "scale_check", "class_probabilities"
+WITHOUT_DOWNLOAD = "Or pass weights=<path of the file>. weights=None is the same network, with nothing transferred."
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """What has to be known about a backbone besides its layers.
+# What has to be known about a backbone besides its layers: its name as its authors write it; the function in
+# `keras.applications`; how its input is scaled, a mode of `InputScaling`, empty where it does that itself; the file
+# with its ImageNet weights, below `WEIGHTS_FOLDER`; the MD5 or SHA-256 that Keras states of it, if any; and its size.
+Backbone = namedtuple("Backbone", "title builder scaling weights_file checksum weights_bytes")
 
-    Attributes:
-        title: Name as its authors write it.
-        builder: Name of the function in `keras.applications`; empty for the network that this module builds.
-        scaling: How it wants its input scaled, a mode of `InputScaling`.
-        weights_file: Name of the file with its ImageNet weights, below `WEIGHTS_FOLDER`; empty if Keras offers none.
-        checksum: MD5 or SHA-256 of that file as Keras states it; `None` where Keras states none.
-        weights_bytes: Size of that file.
-    """
-
-    title: str
-    builder: str
-    scaling: str
-    weights_file: str = ""
-    checksum: str | None = None
-    weights_bytes: int = 0
-
-
-# Files, checksums and kinds of scaling as in the source of keras.applications. Keras offers MobileNetV2's weights for
-# five image sizes and takes those for 224 px at any other.
+# As in the source of keras.applications. MobileNetV2's weights come for five sizes; any other takes those for 224 px.
 BACKBONES = {
     "resnet50": Backbone(
-        "ResNet50", "ResNet50", "caffe",
-        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626", 94_765_736,
-    ),
-    "resnet18": Backbone("ResNet18", "", "torch"),
+        "ResNet50", "ResNet50", "caffe", "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "4d473c1dd8becc155b73f8504c6f6626", 94_765_736),
     "mobilenetv2": Backbone(
         "MobileNetV2", "MobileNetV2", "tf",
-        "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5", None, 9_406_464,
-    ),
+        "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5", None, 9_406_464),
     "efficientnetv2b0": Backbone(
-        "EfficientNetV2-B0", "EfficientNetV2B0", "torch",
-        "efficientnet_v2/efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff", 24_274_472,
-    ),
+        "EfficientNetV2-B0", "EfficientNetV2B0", "", "efficientnet_v2/efficientnetv2-b0_notop.h5",
+        "893217f2bb855e2983157299931e43ff", 24_274_472),
     "convnexttiny": Backbone(
-        "ConvNeXt-Tiny", "ConvNeXtTiny", "torch",
-        "convnext/convnext_tiny_notop.h5",
-        "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1", 111_650_432,
-    ),
+        "ConvNeXt-Tiny", "ConvNeXtTiny", "", "convnext/convnext_tiny_notop.h5",
+        "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1", 111_650_432),
 }  # fmt: skip
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class InputScaling(layers.Layer):
+    """Scale RGB images 0–255 as a backbone saw them when it was trained.
+
+    Args:
+        mode: `"caffe"` or `"tf"`, as in `keras.applications.imagenet_utils.preprocess_input`: mean ImageNet colours
+            subtracted from blue, green and red; or [−1, 1]. Empty leaves the values as they are.
+
+    Input and output: shape (n, height, width, 3); the output is float32, also for uint8 and under mixed precision.
+    """
+
+    def __init__(self, mode, **options):
+        super().__init__(**options)
+        self.mode = mode
+
+    def call(self, images):
+        images = ops.cast(images, self.compute_dtype)
+        return keras.applications.imagenet_utils.preprocess_input(images, mode=self.mode) if self.mode else images
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class ScaleCheck(layers.Layer):
+    """Pass scores on, unless the images behind them cannot have been 0–255.
+
+    That is so if the largest value of a batch is above 0 but not above 1, as after a division by 255, or if a value
+    lies below −1, as after Keras' own `preprocess_input`. Outside a compiled function this raises a `DataError`; inside
+    one no error can be raised, and all scores become NaN. It is done at a network's end because NaN would not survive
+    the way through it: TensorFlow's ReLU makes zeros of them.
+
+    Input: scores, shape (n, classes), and images. Output: scores, float32.
+    """
+
+    def call(self, inputs):
+        scores, images = inputs
+        largest, smallest = ops.max(images), ops.min(images)
+        wrong = ops.logical_or(ops.logical_and(largest > 0, largest <= 1), smallest < -1)
+        with contextlib.suppress(TypeError):  # No backend says whether something is true while it still compiles.
+            if bool(wrong):
+                raise DataError(
+                    "The images are on the wrong scale for this network, which scales them itself.",
+                    expected="RGB values from 0 to 255, neither divided by 255 nor preprocessed",
+                    found=f"values from {float(smallest):.3g} to {float(largest):.3g}",
+                )
+        return ops.where(wrong, float("nan"), scores)
+
+
+@keras.saving.register_keras_serializable("galaxy_utils")
+class FrozenNetwork(keras.Model):
+    """A network that does not train and always runs as in prediction, also as a part of one that trains.
+
+    `trainable = False` alone would stop batch normalisation, but not dropout, and Keras passes the mode of the whole
+    network on to parts that were called with `training=False`.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.trainable = False
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=False, mask=mask)
 
 
 def backbone_classifier(
@@ -94,33 +133,29 @@ def backbone_classifier(
     its input to its last activation, so that 8,931,328 parameters of the backbone train (with a pooling layer as the
     176th it would be 7,882,240); global average pooling; one dense layer of 256 neurons with ReLU; dropout 0.5.
 
-    The network has these parts, each a layer of it: what augments the images; `"input_scaling"`, which scales them as
-    the backbone wants them; `"frozen_part"`, whose weights and batch statistics never change and which always runs as
-    in prediction (batch normalisation with the statistics that it was loaded with, no dropout); `"trained_part"`, the
-    unfrozen layers and the head, up to the scores before the softmax; `"scale_check"`, which lets no scores pass if the
-    images were on another scale; `"class_probabilities"`, the softmax. Both parts are networks of their own.
+    The network's layers: what augments the images; `"input_scaling"`; `"frozen_part"`, which always runs as in
+    prediction; `"trained_part"`, all that lies above it, up to the scores before the softmax; `"scale_check"`;
+    `"class_probabilities"`, the softmax. A single tensor crosses from the frozen to the trained part, so that it can be
+    stored. Where the wanted boundary lies inside a residual block, the layers between it and the block's beginning are
+    frozen, too, but belong to `"trained_part"`.
 
-    Batch normalisation among the unfrozen layers trains scale and offset and learns the statistics of galaxies: they
-    are used in training and averaged for prediction. Keras' own averages are slow (momentum 0.99, MobileNetV2 0.999: a
-    thousand steps, more than many a small training has), so that predictions would be made with the statistics of
-    photographs long after the weights have left them. `batch_statistics_momentum` replaces their momentum.
+    Unfrozen batch normalisation learns the statistics of galaxies. Keras' own averages are slow (momentum 0.99,
+    MobileNetV2 0.999: a thousand steps, more than many a small training has), so that predictions would be made with
+    the statistics of photographs long after the weights have left them: `batch_statistics_momentum` replaces it.
 
     Args:
-        backbone: `"resnet50"`, `"resnet18"`, `"mobilenetv2"`, `"efficientnetv2b0"` or `"convnexttiny"`. ResNet18 is
-            built here from its paper (He et al. 2015, arXiv:1512.03385, table 1), the others by `keras.applications`.
+        backbone: One of `BACKBONES`.
         image_size: Side of the square images, in pixels; at least 32.
         num_classes: Number of classes.
         weights: Where the weights start. `"imagenet"`: the file of `imagenet_weights`, downloaded once. The path of an
             `.h5` or `.weights.h5` file of the backbone without its top. `None`: random, and then nothing is
-            transferred. Or a network that this function built with the same arguments but for `trainable_layers`,
-            `batch_statistics_momentum` and `augmentation`: all its weights are taken over, those of the head as well.
-            That is how a second stage starts.
+            transferred. Or a network that this function built with the same backbone, classes and head: all its weights
+            are taken over. That is how a second stage starts.
         trainable_layers: How many of the backbone's last layers train, as `keras.applications` counts layers; 0 for
             the head alone, `"all"` for everything.
         head_units: Neurons in the head's dense layer; 0 for none.
-        dropout: Share of them (without them, of the pooled features) that each training step silences.
-        batch_statistics_momentum: Momentum of the unfrozen batch normalisation, from 0 up to, but not, 1; `None` keeps
-            the statistics that were loaded, in training too. ConvNeXt has no batch normalisation.
+        dropout: Share of them (without them, of the pooled features) that each training step sets to zero.
+        batch_statistics_momentum: Momentum of the unfrozen batch normalisation, from 0 up to, but not, 1.
         augmentation: As in `four_block_cnn`.
         seed: Seed of random weights and of dropout: the same seed gives the same network.
 
@@ -132,78 +167,64 @@ def backbone_classifier(
     Raises:
         ConfigurationError: An argument that cannot work.
         DataError: A file of weights that is not one of this backbone.
-        DownloadError: The weights are not on this machine and cannot be fetched. The message says from where to
-            where.
+        DownloadError: The weights are not on this machine and cannot be fetched.
+
+    Example:
+        >>> model = backbone_classifier("mobilenetv2", 32, weights=None, trainable_layers=0)
+        >>> model.get_layer("frozen_part").output.shape
+        (None, 1280)
     """
-    about = _checked_backbone(backbone)
-    check_integer("image_size", image_size, SMALLEST_IMAGE, "each of the five stages halves the image")
+    network = _build_backbone(backbone, image_size)
+    count = len(network.layers)
+    trained = count if trainable_layers == "all" else trainable_layers
+    _check(not isinstance(trained, bool) and trained in range(count + 1), "trainable_layers", trainable_layers,
+           f"an integer from 0 (the head alone) to {count} (its layers), or 'all'")  # fmt: skip
+    for name, value in (("dropout", dropout), ("batch_statistics_momentum", batch_statistics_momentum)):
+        _check(0 <= value < 1, name, value, "a number from 0 up to, but not, 1")
     check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
     check_integer("head_units", head_units, 0, "0 leaves the dense layer out")
     check_integer("seed", seed, 0, "seeds are counted from zero")
-    _check_share("dropout", dropout)
-    if batch_statistics_momentum is not None:
-        _check_share("batch_statistics_momentum", batch_statistics_momentum)
-    if isinstance(weights, str) and weights == "imagenet":
+    if weights == "imagenet":
         weights = imagenet_weights(backbone, image_size)
+    if isinstance(weights, (str, Path)):
+        _load_weights(network, Path(weights).expanduser(), BACKBONES[backbone].title)
+    elif weights is None:
+        _randomise(network, seed)
+    else:
+        _check(isinstance(weights, keras.Model), "weights", weights, "'imagenet', None, a file or a network")
 
-    import keras
-    from keras import layers
-
-    from galaxy_utils.models._transfer_layers import FrozenNetwork, InputScaling, NoAnswerOnWrongScale
-
-    template = _build_backbone(backbone, image_size)
-    from_file = isinstance(weights, (str, Path))
-    if from_file:
-        _load_backbone(template, Path(weights), about.title)
-    elif not (weights is None or isinstance(weights, keras.Model)):
-        raise ConfigurationError(
-            "These are no weights.",
-            where="weights",
-            expected="'imagenet', None, the path of a file, or a network",
-            found=repr(weights),
-        )
-    trained_names = _trained_names(template, trainable_layers, about.title)
-    scaled_images = keras.Input((image_size, image_size, 3), name="scaled_images")
-    seeds = _seeds(seed)
-    calls = _copy(template, scaled_images, trained_names, batch_statistics_momentum, seeds, from_file)
-    features = calls[-1].output
-    frozen, trained, cut = _cut(calls)
-    if not trained:
-        cut = [layers.GlobalAveragePooling2D(name="global_average_pooling")(features)]
-
-    # The trained part: what is above the cut, once more on inputs of its own, and the head.
-    inputs = [keras.Input(tensor.shape[1:], name=f"cut_{number}") for number, tensor in enumerate(cut, start=1)]
-    tensors = {id(tensor): own for tensor, own in zip(cut, inputs, strict=True)}
-    for call in trained:
-        tensors[id(call.output)] = call.repeat(tensors)
-    x = inputs[0]
-    if trained:
-        x = layers.GlobalAveragePooling2D(name="global_average_pooling")(tensors[id(features)])
-    if head_units:
-        initializer = keras.initializers.HeNormal(seed=next(seeds))
-        x = layers.Dense(head_units, activation="relu", kernel_initializer=initializer, name="head_dense")(x)
-    if dropout:
-        x = layers.Dropout(dropout, seed=next(seeds), name="head_dropout")(x)
-    scores = layers.Dense(
-        num_classes,
-        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-        dtype="float32",
-        name="class_scores",
-    )(x)
-    trained_part = keras.Model(inputs, scores, name=TRAINED_PART)
+    for layer in network.layers[: count - trained]:
+        layer.trainable = False
+    for layer in network.layers[count - trained :]:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = batch_statistics_momentum
+    pool = layers.GlobalAveragePooling2D(name="global_average_pooling")
+    cut = _cut(network, count - trained) if trained else pool(network.output)
 
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = InputScaling(about.scaling, name=INPUT_SCALING)(_augmented(images, augmentation))
-    if frozen:
-        x = FrozenNetwork(scaled_images, cut, name=FROZEN_PART)(x)
-    scores = NoAnswerOnWrongScale(name=SCALE_CHECK)([trained_part(x), images])
-    # The softmax comes last, where TensorFlow's cross-entropy finds it and computes with the scores before it: from
-    # probabilities it could not tell one in ten million from one in a billion.
+    x = InputScaling(BACKBONES[backbone].scaling, dtype="float32", name=INPUT_SCALING)(_augmented(images, augmentation))
+    if cut is not network.inputs[0]:
+        x = FrozenNetwork(network.inputs, cut, name=FROZEN_PART)(x)
+    head = features = keras.Input(cut.shape[1:], name="features")
+    if trained:
+        head = pool(keras.Model(cut, network.output, name="upper_layers")(head))
+    if head_units:
+        start = keras.initializers.HeNormal(seed)
+        head = layers.Dense(head_units, activation="relu", kernel_initializer=start, name="head_dense")(head)
+    if dropout:
+        head = layers.Dropout(dropout, seed=seed, name="head_dropout")(head)
+    start = keras.initializers.GlorotUniform(seed + 1)
+    scores = layers.Dense(num_classes, kernel_initializer=start, dtype="float32", name="class_scores")(head)
+    scores = keras.Model(features, scores, name=TRAINED_PART)(x)
+    scores = ScaleCheck(dtype="float32", name=SCALE_CHECK)([scores, images])
+    # TensorFlow's cross-entropy finds the scores before a softmax that comes last, and computes with them.
     probabilities = layers.Softmax(dtype="float32", name=PROBABILITIES)(scores)
     share = {0: "head_only", "all": "all_layers"}.get(trainable_layers, f"last_{trainable_layers}_layers")
     model = keras.Model(images, probabilities, name=f"{backbone}_{share}")
     if isinstance(weights, keras.Model):
-        _take_over(model, weights)
+        shapes, given = ([weight.shape for weight in each.weights] for each in (model, weights))
+        _check(shapes == given, "weights", weights.name, "a network of the same backbone, classes and head")
+        model.set_weights(weights.get_weights())
     return model
 
 
@@ -219,16 +240,8 @@ def backbone_features(backbone="resnet50", image_size=224, weights="imagenet", s
     Returns:
         A `keras.Model` from RGB images, shape (n, image_size, image_size, 3), values 0–255, to the backbone's pooled
         features, shape (n, numbers).
-
-    Raises:
-        ConfigurationError, DataError, DownloadError: As in `backbone_classifier`.
     """
-    network = backbone_classifier(
-        backbone, image_size, weights=weights, trainable_layers=0, head_units=0, dropout=0.0, seed=seed
-    )
-
-    import keras
-
+    network = backbone_classifier(backbone, image_size, weights=weights, trainable_layers=0, head_units=0, seed=seed)
     pooled = network.get_layer(FROZEN_PART)(network.get_layer(INPUT_SCALING).output)
     return keras.Model(network.input, pooled, name=f"{backbone}_features")
 
@@ -238,8 +251,7 @@ def imagenet_weights(backbone="resnet50", image_size=224):
 
     It lies where Keras itself keeps such files: `models` in the folder that `KERAS_HOME` names, else in `~/.keras`. A
     file of the right name in there is used, whoever put it there, if its checksum is the one that Keras states (for
-    MobileNetV2 Keras states none; a file of other weights is still refused when it does not fit the network). Without a
-    connection the attempt ends: in seconds, or within minutes behind a firewall that swallows every packet.
+    MobileNetV2 Keras states none; a file of other weights is still refused when it does not fit the network).
 
     Args:
         backbone: As in `backbone_classifier`.
@@ -249,36 +261,16 @@ def imagenet_weights(backbone="resnet50", image_size=224):
         A `pathlib.Path`.
 
     Raises:
-        ConfigurationError: A backbone that does not exist, or ResNet18, of which Keras has no weights.
+        ConfigurationError: A backbone that does not exist.
         DataError: The file is there, but damaged.
         DownloadError: It is not there and cannot be fetched.
     """
     about, address, path = _official_file(backbone, image_size)
-    if not about.weights_file:
-        raise ConfigurationError(
-            f"Keras offers no ImageNet weights of {about.title}.",
-            where="weights",
-            expected="the path of an .h5 or .weights.h5 file with weights of this backbone, or None",
-            found="'imagenet'",
-            remedy="choose one of " + ", ".join(name for name, other in BACKBONES.items() if other.weights_file),
-        )
     if path.exists() and (mismatch := checksum_mismatch(path, about.checksum)):
-        raise DataError(
-            f"The file with {about.title}'s weights is damaged.",
-            where=path,
-            found=mismatch,
-            remedy=f"Delete it; it is then downloaded again from {address}.",
-        )
-    return download(
-        [(address, about.checksum)],
-        path,
-        size=about.weights_bytes,
-        alternative="Or pass weights=<path of the file>. weights=None builds the same network with random weights, "
-        "which is not transfer learning.",
-        attempts=2,
-        timeout=20.0,
-        folder_variable="KERAS_HOME",
-    )
+        remedy = f"Delete it; it is then downloaded again from {address}."
+        raise DataError(f"The file with {about.title}'s weights is damaged.", where=path, found=mismatch, remedy=remedy)
+    options = {"size": about.weights_bytes, "attempts": 2, "timeout": 20.0, "folder_variable": "KERAS_HOME"}
+    return download([(address, about.checksum)], path, alternative=WITHOUT_DOWNLOAD, **options)
 
 
 def find_weights(backbone="resnet50", image_size=224, *, download=False):
@@ -301,353 +293,106 @@ def find_weights(backbone="resnet50", image_size=224, *, download=False):
         DataError: The variable names a file that does not exist, or the file in Keras' folder is damaged.
         DownloadError: The file was asked for and cannot be fetched.
     """
-    about, _, path = _official_file(backbone, image_size)
+    _, _, path = _official_file(backbone, image_size)
     wanted = os.environ.get(WEIGHTS_VARIABLE, "").strip()
     if wanted.lower() == "none":
         return None
     if wanted and wanted.lower() != "imagenet":
-        named = Path(wanted).expanduser()
-        if not named.is_file():
-            raise DataError(
-                "There is no such file of weights.",
-                where=f"the environment variable {WEIGHTS_VARIABLE}",
-                expected="the path of a file, 'imagenet' or 'none'",
-                found=wanted,
-            )
-        return named
-    is_here = bool(about.weights_file) and path.exists()
-    return imagenet_weights(backbone, image_size) if wanted or download or is_here else None
+        if not Path(wanted).expanduser().is_file():
+            expected = f"{WEIGHTS_VARIABLE}: the path of a file, 'imagenet' or 'none'"
+            raise DataError("There is no such file of weights.", expected=expected, found=wanted)
+        return Path(wanted).expanduser()
+    return imagenet_weights(backbone, image_size) if wanted or download or path.exists() else None
 
 
 def random_weights(backbone, images, seed=1):
-    """Write random weights of a backbone to a file and return its path: a stand-in for pretrained ones, and a control.
+    """Write random weights of a backbone to a file and return its path: a stand-in for pretrained ones, and a baseline.
 
     Networks with different seeds that start from this file share their frozen part, as they do with pretrained weights;
-    with `weights=None` each seed draws its own. The batch statistics are those of some galaxies, no labels needed:
-    with statistics that nobody collected a signal fades away, or grows without bounds, from layer to layer.
+    with `weights=None` each seed has its own. The batch statistics are those of some galaxies, no labels needed: with
+    statistics that nobody collected a signal fades away, or grows without bounds, from layer to layer.
 
     Args:
         backbone: As in `backbone_classifier`.
-        images: RGB images 0–255, shape (n, image_size, image_size, 3); a few dozen will do.
+        images: RGB images 0–255, shape (n, image_size, image_size, 3); the first 32 are used.
         seed: Seed of the weights.
 
     Returns:
         A `pathlib.Path` in the cache folder.
-
-    Raises:
-        ConfigurationError: As in `backbone_classifier`.
-        DataError: These are no such images.
     """
-    about = _checked_backbone(backbone)
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    images = np.asarray(images, np.float32)
-    if images.ndim != 4 or len(images) == 0 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise DataError(
-            "Batch statistics are collected from square RGB images.",
-            where="images",
-            expected="shape (n, image_size, image_size, 3)",
-            found=f"shape {images.shape}",
-        )
+    images = np.asarray(images[:32], np.float32)
     image_size = images.shape[1]
-    check_integer("image_size", image_size, SMALLEST_IMAGE, "each of the five stages halves the image")
+    network = _build_backbone(backbone, image_size)
     digest = hashlib.sha256(images.tobytes()).hexdigest()[:16]
     path = cache_folder() / "random_weights" / f"{backbone}_{image_size}_seed_{seed}_{digest}.weights.h5"
     with locked(path):
         if not path.exists():
-            import keras
-
-            from galaxy_utils.models._transfer_layers import InputScaling
-
-            template = _build_backbone(backbone, image_size)
-            inputs = keras.Input((image_size, image_size, 3), name="scaled_images")
-            # Momentum 0: one pass in training mode leaves the statistics of this very batch.
-            calls = _copy(template, inputs, {layer.name for layer in template.layers}, 0.0, _seeds(seed), False)
-            _train_pass(calls, inputs, InputScaling(about.scaling)(images))
-            template.set_weights(keras.Model(inputs, calls[-1].output).get_weights())
+            _randomise(network, seed)
+            for layer in network.layers:
+                # Momentum 0: one pass in training mode leaves the statistics of this very batch.
+                if isinstance(layer, layers.BatchNormalization):
+                    layer.momentum = 0.0
+            network(InputScaling(BACKBONES[backbone].scaling)(images), training=True)
             # Keras takes no other ending. The lock keeps others away until the file has its name.
             partial = path.with_name(f"partial_{path.name}")
-            template.save_weights(partial)
+            network.save_weights(partial)
             os.replace(partial, path)
     return path
 
 
 def _official_file(backbone, image_size):
     """Return what is known of a backbone, the address of its ImageNet weights and where Keras keeps them."""
-    about = _checked_backbone(backbone)
-    size = image_size if image_size in MOBILENET_SIZES else MOBILENET_SIZES[-1]
+    _check(backbone in BACKBONES, "backbone", backbone, " or ".join(map(repr, BACKBONES)))
+    about, size = BACKBONES[backbone], image_size if image_size in MOBILENET_SIZES else MOBILENET_SIZES[-1]
     address = WEIGHTS_FOLDER + about.weights_file.format(size=size)
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return about, address, home / "models" / address.rsplit("/", 1)[1]
 
 
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """One use of a layer in a network: enough to use it once more on other tensors."""
-
-    layer: object
-    arguments: tuple
-    options: dict
-    output: object
-    trains: bool
-
-    @property
-    def tensors(self):
-        """The tensors that go in."""
-        import keras
-
-        flat = keras.tree.flatten((self.arguments, self.options))
-        return [value for value in flat if isinstance(value, keras.KerasTensor)]
-
-    def repeat(self, tensors, **more_options):
-        """Call the layer with other tensors instead: `{id(old): new}`."""
-        import keras
-
-        arguments, options = keras.tree.map_structure(
-            lambda value: tensors.get(id(value), value), (self.arguments, self.options)
-        )
-        return self.layer(*arguments, **{**options, **more_options})
-
-
-def _train_pass(calls, inputs, images):
-    """Send images through layers in training mode, and let go of each layer's output after its last use.
-
-    A network that is called as a whole keeps them all to its end: of 64 images of 96 px, more than a gigabyte.
-    """
-    uses, known = Counter(id(tensor) for call in calls for tensor in call.tensors), {id(inputs): images}
-    for call in calls:
-        in_training = {"training": True} if "training" in inspect.signature(call.layer.call).parameters else {}
-        known[id(call.output)] = call.repeat(known, **in_training)
-        for tensor in call.tensors:
-            uses[id(tensor)] -= 1
-            if not uses[id(tensor)]:
-                del known[id(tensor)]
-
-
-def _copy(template, images, trained_names, momentum, seeds, with_weights):
-    """Copy a backbone onto other images, with seeds and names of its own; return the uses of its layers in order."""
-    import keras
-
-    from galaxy_utils.models._transfer_layers import FixedBatchNormalization
-
-    calls, trained_copies, numbers = [], set(), Counter()
-
-    def copy(layer):
-        config = _settled(layer.get_config(), seeds)
-        kind = layer.__class__
-        # Names that Keras made up depend on what was built before; a checkpoint needs names that stay.
-        if re.fullmatch(r"(add|layer_normalization)(_\d+)?", layer.name):
-            numbers[kind] += 1
-            config["name"] = f"{kind.__name__.lower()}_number_{numbers[kind]}"
-        if kind is keras.layers.BatchNormalization and layer.name in trained_names:
-            if momentum is None:
-                kind = FixedBatchNormalization
-            else:
-                config["momentum"] = momentum
-        copied = kind.from_config(config)
-        if layer.name in trained_names:
-            trained_copies.add(id(copied))
-        return copied
-
-    def call(layer, *arguments, **options):
-        output = layer(*arguments, **options)
-        calls.append(_Call(layer, arguments, options, output, id(layer) in trained_copies))
-        return output
-
-    copied = keras.models.clone_model(template, input_tensors=images, clone_function=copy, call_function=call)
-    if with_weights:
-        copied.set_weights(template.get_weights())
-    return calls
-
-
-def _cut(calls):
-    """Divide the uses of a backbone's layers in two and return also the tensors that cross from below to above.
-
-    A residual connection that spans the boundary makes a tensor of its own.
-    """
-    import keras
-
-    frozen, trained, trained_outputs, crossing = [], [], set(), {}
-    for call in calls:
-        # Plain additions are no layers to Keras and not counted: they go with what they add.
-        is_plain = not isinstance(call.layer, keras.layers.Layer)
-        if call.trains or (is_plain and any(id(tensor) in trained_outputs for tensor in call.tensors)):
-            trained.append(call)
-            trained_outputs.add(id(call.output))
-            crossing |= {id(tensor): tensor for tensor in call.tensors if id(tensor) not in trained_outputs}
-        else:
-            frozen.append(call)
-    return frozen, trained, list(crossing.values())
-
-
-def _trained_names(template, trainable_layers, title):
-    """Return the names of the layers that train, as far as Keras did not make them up."""
-    count = len(template.layers)
-    if trainable_layers == "all":
-        trainable_layers = count
-    is_count = isinstance(trainable_layers, Integral) and not isinstance(trainable_layers, bool)
-    if not is_count or not 0 <= trainable_layers <= count:
-        raise ConfigurationError(
-            f"{title} cannot be frozen at this boundary.",
-            where="trainable_layers",
-            expected=f"an integer from 0 (the head alone) to {count} (its layers), or 'all'",
-            found=repr(trainable_layers),
-        )
-    return {layer.name for layer in template.layers[count - trainable_layers :]}
-
-
 def _build_backbone(backbone, image_size):
-    """Build a backbone without top and without scaling, on images of its own."""
-    import keras
-
-    about = BACKBONES[backbone]
-    if not about.builder:
-        return _resnet18(image_size)
-    # The others have their scaling outside in any case.
-    options = {"include_preprocessing": False} if backbone in ("efficientnetv2b0", "convnexttiny") else {}
-    build = getattr(keras.applications, about.builder)
-    return build(include_top=False, weights=None, input_shape=(image_size, image_size, 3), **options)
-
-
-def _resnet18(image_size, widths=(64, 128, 256, 512)):
-    """Build ResNet18 without top: He et al. 2015 (arXiv:1512.03385), table 1, projections where the size changes.
-
-    `widths` are the filters of its stages; tests build a narrower and shorter one.
-    """
-    import keras
-    from keras import layers
-
-    def convolve(x, filters, size, stride, name):
-        # Zeros on both sides, as in the paper's own code; "same" would add them on one side only at stride 2.
-        if size > 1:
-            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-        x = layers.Conv2D(
-            filters, size, strides=stride, use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
-        )(x)
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
-
+    """Build a backbone without top and with the weights that Keras happens to give it."""
+    about, *_ = _official_file(backbone, image_size)
+    check_integer("image_size", image_size, 32, "each of the five stages halves the image")
     images = keras.Input((image_size, image_size, 3), name="scaled_images")
-    x = layers.ReLU(name="conv1_relu")(convolve(images, widths[0], 7, 2, "conv1"))
-    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
-    x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-    for stage, filters in enumerate(widths, start=2):
-        for block in (1, 2):
-            name = f"conv{stage}_block{block}"
-            stride = 2 if block == 1 and stage > 2 else 1
-            shortcut = convolve(x, filters, 1, stride, f"{name}_0") if stride == 2 else x
-            x = layers.ReLU(name=f"{name}_1_relu")(convolve(x, filters, 3, stride, f"{name}_1"))
-            x = layers.Add(name=f"{name}_add")([shortcut, convolve(x, filters, 3, 1, f"{name}_2")])
-            x = layers.ReLU(name=f"{name}_out")(x)
-    return keras.Model(images, x, name="resnet18")
+    return getattr(keras.applications, about.builder)(include_top=False, weights=None, input_tensor=images)
 
 
-def _load_backbone(template, path, title):
-    """Load a file of weights and make sure that each array of the network came from it.
+def _randomise(network, seed):
+    """Give every kernel He et al.'s initial weights, which follow from the seed alone."""
+    random = np.random.default_rng(seed)
+    for layer in network.layers:
+        if (kernel := getattr(layer, "kernel", None)) is not None:
+            inputs = math.prod(kernel.shape[:2] if isinstance(layer, layers.DepthwiseConv2D) else kernel.shape[:-1])
+            kernel.assign(random.normal(0, math.sqrt(2 / inputs), kernel.shape))
 
-    Only arrays are read, never a layer's code or settings.
-    """
-    import h5py
 
+def _cut(network, boundary):
+    """Return the last tensor below a boundary, counted in layers, that alone leads from below it to above it."""
+    if boundary == 0:
+        return network.inputs[0]
+    operations = network.operations  # Additions of some backbones are no layers.
+    first_above = operations.index(network.layers[boundary])
+    inputs = [keras.tree.flatten(operation.input) for operation in operations]
+    for above in range(first_above, 0, -1):
+        below = {id(operation.output) for operation in operations[:above]}
+        crossing = {id(tensor): tensor for each in inputs[above:] for tensor in each if id(tensor) in below}
+        if len(crossing) == 1:
+            return next(iter(crossing.values()))
+    return network.inputs[0]
+
+
+def _load_weights(network, path, title):
+    """Load a file of weights into a backbone. Only arrays are read, never a layer's code or settings."""
     expected = f"weights of {title} without its top, as `save_weights` of keras.applications' network writes them"
-    path = path.expanduser()
-    if path.suffix.lower() not in (".h5", ".hdf5"):
-        raise ConfigurationError(
-            "Weights are read from HDF5 files only.",
-            where="weights",
-            expected="'imagenet', None, a network, or a path that ends in .weights.h5 or .h5",
-            found=repr(str(path)),
-        )
-    if not path.exists():
+    _check(path.suffix.lower() in (".h5", ".hdf5"), "weights", str(path), "a path that ends in .weights.h5 or .h5")
+    if not path.is_file():
         raise DataError("There is no such file of weights.", where=path, expected=expected)
     with explain_read_errors("The file of weights does not fit the network.", path, expected=expected):
-        with warnings.catch_warnings():
-            # Keras warns of lists that older versions did not save, whether or not there is anything in them. Whether
-            # all weights arrived is checked below.
-            warnings.filterwarnings("ignore", "Skipping nested container")
-            template.load_weights(path)
-        arrays = Counter()
-        with h5py.File(path) as file:
-            file.visititems(lambda _, member: arrays.update(_marks([member])))
-    if not all(np.isfinite(array).all() for array in template.get_weights()):
-        raise DataError(
-            "The file of weights holds numbers that are not finite.",
-            where=path,
-            remedy="download or copy it again",
-        )
-    if missing := sum((_marks(template.get_weights()) - arrays).values()):
-        raise DataError(
-            "The file of weights does not fit the network.",
-            where=path,
-            expected=expected,
-            found=f"{missing} of the network's {len(template.weights)} arrays are not in the file",
-        )
+        network.load_weights(path)
+    if not all(np.isfinite(array).all() for array in network.get_weights()):
+        raise DataError("The file of weights holds numbers that are not finite.", where=path)
 
 
-def _marks(arrays):
-    """Count arrays by shape and content."""
-    marks = Counter()
-    for array in arrays:
-        if hasattr(array, "shape"):
-            values = np.asarray(array, np.float32) if np.issubdtype(array.dtype, np.number) else np.empty(0)
-            marks[values.shape, hash(values.tobytes())] += 1
-    return marks
-
-
-def _take_over(model, other):
-    """Copy all weights of another network that was built here, wherever its boundary lies."""
-    mine, theirs = _layers_with_weights(model), _layers_with_weights(other)
-    shapes = [{name: [w.shape for w in layer.weights] for name, layer in part.items()} for part in (mine, theirs)]
-    if shapes[0] != shapes[1]:
-        different = sorted(name for name in mine.keys() | theirs.keys() if shapes[0].get(name) != shapes[1].get(name))
-        raise ConfigurationError(
-            "The network that the weights come from is built in another way.",
-            where=f"weights={other.name}",
-            expected="a network that backbone_classifier built with the same backbone, num_classes and head_units",
-            found=f"{len(different)} layers that differ, {different[0]!r} among them",
-        )
-    for name, layer in mine.items():
-        layer.set_weights(theirs[name].get_weights())
-
-
-def _layers_with_weights(model):
-    parts = [layer for layer in model.layers if layer.name in (FROZEN_PART, TRAINED_PART)]
-    return {layer.name: layer for part in parts for layer in part.layers if layer.weights}
-
-
-def _settled(config, seeds):
-    """Return a layer's settings with a seed and a name wherever Keras would make one up."""
-    if isinstance(config, list):
-        return [_settled(value, seeds) for value in config]
-    if not isinstance(config, dict):
-        return config
-    if config.get("class_name") == "InputLayer":
-        return {**config, "config": {**config["config"], "name": "input"}}
-    return {
-        key: next(seeds) if key == "seed" and value is None else _settled(value, seeds) for key, value in config.items()
-    }
-
-
-def _seeds(seed):
-    """Yield as many seeds as layers need, as signed 32-bit numbers for the backends that keep them so."""
-    random = np.random.default_rng(seed)
-    while True:
-        yield int(random.integers(2**31))
-
-
-def _checked_backbone(backbone):
-    if backbone not in BACKBONES:
-        raise ConfigurationError(
-            f"There is no backbone {backbone!r}.",
-            where="backbone",
-            expected=" or ".join(map(repr, BACKBONES)),
-        )
-    return BACKBONES[backbone]
-
-
-def _check_share(name, value):
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
-        raise ConfigurationError(
-            f"The network cannot be built with this {name}.",
-            where=name,
-            expected="a number from 0 up to, but not, 1",
-            found=repr(value),
-        )
+def _check(is_right, name, value, expected):
+    if not is_right:
+        raise ConfigurationError("The network cannot be built so.", where=name, expected=expected, found=repr(value))

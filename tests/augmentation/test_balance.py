@@ -20,10 +20,10 @@ def galaxies_with(counts, **changes):
 
 
 def test_the_papers_rare_classes_are_not_the_ones_it_names():
-    rare = [CLASS_NAMES[label] for label in rare_classes(galaxies_with(OFFICIAL_CLASS_COUNTS))]
-    assert rare == ["Disturbed", "Cigar Shaped Smooth", "Edge-on without Bulge"]
-    # The paper names this one, which has 1,873.
-    assert "Edge-on with Bulge" not in rare
+    rare = rare_classes(galaxies_with(OFFICIAL_CLASS_COUNTS))
+    np.testing.assert_array_equal(rare, PAPER_2_RARE)
+    # The paper names Edge-on *with* Bulge, which has 1,873.
+    assert [CLASS_NAMES[label] for label in rare] == ["Disturbed", "Cigar Shaped Smooth", "Edge-on without Bulge"]
 
 
 def test_the_threshold_is_a_share_of_other_datasets():
@@ -32,8 +32,8 @@ def test_the_threshold_is_a_share_of_other_datasets():
     np.testing.assert_array_equal(rare_classes(galaxies_with([90, 5, 0, 5]), threshold=1000), [1, 3])
 
 
-def test_no_rare_class_is_an_error_that_says_how_small_the_smallest_is():
-    with pytest.raises(DataError, match="(?s)9.9 of 100 galaxies.*class 1, has 20"):
+def test_no_rare_class_is_an_error():
+    with pytest.raises(DataError, match="No class is rare"):
         rare_classes(galaxies_with([30, 20, 25, 25]))
     with pytest.raises(ConfigurationError, match="found: 0"):
         rare_classes(galaxies_with([30, 20, 25, 25]), threshold=0)
@@ -48,12 +48,6 @@ def test_where_no_class_is_rare_others_can_be_named():
     np.testing.assert_array_equal(rare_classes(galaxies_with([55, 40, 5]), otherwise=[1]), [1, 2])
     # They never take the place of classes that are rare.
     np.testing.assert_array_equal(rare_classes(galaxies_with([90, 5, 5]), otherwise=[0]), [1, 2])
-    with pytest.raises(DataError, match="No class is rare"):
-        rare_classes(balanced, otherwise=[8])
-
-
-def test_the_papers_rare_classes_are_those_under_its_threshold():
-    np.testing.assert_array_equal(rare_classes(galaxies_with(OFFICIAL_CLASS_COUNTS)), PAPER_2_RARE)
 
 
 @pytest.fixture
@@ -68,7 +62,7 @@ def test_a_split_of_some_classes_keeps_its_test_part(split):
     assert set(galaxies.labels[fewer.train]) == set(galaxies.labels[fewer.validation]) == {1, 2}
     assert np.isin(fewer.train, parts.train).all() and fewer.hash != parts.hash
     np.testing.assert_array_equal(fewer.test, parts.test)
-    with pytest.raises(DataError, match="(?s)'class 1'.*at least 11.*found: 10"):
+    with pytest.raises(DataError, match="(?s)at least 11.*class 1 10"):
         with_classes(galaxies, parts, [1, 2], at_least=11)
 
 
@@ -90,11 +84,6 @@ def test_oversampling_repeats_training_galaxies_evenly(split):
     assert set(uses[parts.train][galaxies.labels[parts.train] == 2]) == {1, 2}
     for part in ("validation", "test"):
         np.testing.assert_array_equal(fuller.part(part), parts.part(part))
-    again = oversample(galaxies, parts, missing_images(galaxies, parts))
-    assert again.hash == fuller.hash
-
-
-def test_a_class_without_training_galaxies_cannot_be_repeated(split):
-    galaxies, parts = split
+    assert oversample(galaxies, parts, missing_images(galaxies, parts)).hash == fuller.hash
     with pytest.raises(DataError, match="'class 1'"):
         oversample(galaxies, with_classes(galaxies, parts, [0, 2]), np.array([0, 3, 0]))

@@ -4,6 +4,8 @@ import csv
 import runpy
 from pathlib import Path
 
+import pytest
+
 LICENCES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "book" / "tools" / "licences.py"))
 
 
@@ -12,8 +14,23 @@ def test_the_list_names_what_the_lock_file_names():
         rows = list(csv.DictReader(file))
     assert [(row["package"], row["version"]) for row in rows] == LICENCES["locked_packages"](), "`make licences`"
     assert all(row["licence"] for row in rows)
-    (tqdm,) = (row["licence"] for row in rows if row["package"] == "tqdm")
-    assert "MIT" in tqdm and "MPL" in tqdm
+
+
+@pytest.mark.parametrize(
+    ("metadata", "licence"),
+    [
+        ("License-Expression: MIT AND BSD-3-Clause\nLicense: something", "MIT AND BSD-3-Clause"),
+        ("Classifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved", "MIT License"),
+        ("License: Apache 2.0\n        and a long text", "Apache 2.0"),
+        ("Summary: none is stated", "its metadata state none"),
+    ],
+)
+def test_a_licence_is_read_as_the_package_states_it(metadata, licence, tmp_path, monkeypatch):
+    folder = tmp_path / "small_package-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.4\nName: small-package\nVersion: 1.0\n{metadata}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert LICENCES["licence"]("small-package") == licence
 
 
 def test_every_package_of_the_lock_file_carries_a_hash():

@@ -54,7 +54,9 @@ def test_the_real_table_keeps_its_pairs_together_and_its_shares(real):
     twins = exact_pairs(real)
     neighbours = close_pairs(real.ra, real.dec)
     assert len(twins) == 59 and conflicting_rows(real).sum() == 118
-    assert len(neighbours) == 182 and len(np.unique(neighbours)) == 355
+    assert len(neighbours) == 303 and len(np.unique(neighbours)) == 583
+    close = close_pairs(real.ra, real.dec, 33.5)
+    assert len(close) == 182 and len(np.unique(close)) == 355
 
     result = split(real)
     check_partition(result, result.groups)
@@ -66,17 +68,10 @@ def test_the_real_table_keeps_its_pairs_together_and_its_shares(real):
         assert np.abs(shares - fraction).max() < 0.01
 
 
-def test_a_random_split_of_the_real_table_parts_about_19_twins(real):
-    twins = exact_pairs(real)
-    random = np.random.default_rng(1)
-    straddling = [count_straddling_pairs(twins, random.permutation(17736)[:3547]) for _ in range(200)]
-    # 59 pairs, each parted with probability 2 · 0.2 · 0.8.
-    assert np.mean(straddling) == pytest.approx(59 * 0.32, abs=1)
-
-
-def test_the_same_seed_gives_the_same_split_and_another_seed_another(real):
-    assert split(real, seed=3).hash == split(real, seed=3).hash
-    assert split(real, seed=3).hash != split(real, seed=4).hash
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    galaxies = made_up((40, 40))
+    assert split(galaxies, seed=3).hash == split(galaxies, seed=3).hash
+    assert split(galaxies, seed=3).hash != split(galaxies, seed=4).hash
 
 
 def test_sky_distances_hold_across_the_zero_meridian_and_near_the_pole():
@@ -134,13 +129,13 @@ def test_three_galaxies_of_a_class_are_enough_and_two_are_not():
     result = split(made_up((3, 30)))
     for name in PARTS:
         assert np.sum(result.part(name) < 3) == 1
-    with pytest.raises(DataError, match=r"class 0 \(2\)"):
+    with pytest.raises(DataError, match="'class 0' has too few"):
         split(made_up((2, 30)))
 
 
 def test_too_few_groups_of_a_class_are_refused():
     dataset = made_up((4, 30), ra=np.r_[np.zeros(4), np.arange(1, 31.0)], dec=np.zeros(34))
-    with pytest.raises(DataError, match=r"'class 0' forms too few sky groups[\s\S]*4 galaxies in 1 group\n"):
+    with pytest.raises(DataError, match="'class 0' has too few"):
         split(dataset)
 
 
@@ -151,7 +146,7 @@ def test_shares_that_do_not_add_up_are_refused(fractions):
 
 
 def test_a_negative_radius_is_refused():
-    with pytest.raises(ConfigurationError, match="arcseconds"):
+    with pytest.raises(ConfigurationError, match="radius"):
         split(made_up((30,)), radius=-1)
 
 
@@ -171,6 +166,15 @@ def test_a_saved_split_comes_back_and_belongs_to_its_data(tmp_path):
     assert loaded.sizes == {"train": 52, "validation": 12, "test": 16}
     with pytest.raises(DataError, match="other data"):
         Split.load(path, made_up((40, 40), seed=2))
+
+
+def test_a_split_keeps_the_radius_that_it_was_made_with(tmp_path):
+    dataset = made_up((40, 40), ra=np.arange(80) * 50 / 3600, dec=np.zeros(80))
+    assert split(dataset, radius=40).radius == 40
+    split(dataset, radius=40).save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json", dataset).radius == 40
+    with pytest.raises(DataError, match="too few"):
+        split(dataset)  # at the default radius all galaxies are one chain
 
 
 def test_one_split_serves_every_image_size(tmp_path):
@@ -199,7 +203,7 @@ def test_damaged_splits_are_refused(tmp_path):
 def test_parts_are_found_by_name_and_cannot_be_changed():
     result = split(made_up((30,)))
     assert result.part("test") is result.test
-    with pytest.raises(ConfigurationError, match="train, validation, test"):
+    with pytest.raises(ConfigurationError, match="tests"):
         result.part("tests")
     with pytest.raises(ValueError, match="read-only"):
         result.test[0] = 0
@@ -215,5 +219,5 @@ def test_fewer_training_galaxies_change_nothing_else():
     assert not np.array_equal(fewer.train, whole.with_fewer(20, seed=4).train)
     assert fewer.hash != whole.hash
     np.testing.assert_array_equal(whole.with_fewer(10_000).train, whole.train)
-    with pytest.raises(ConfigurationError, match="found: 0"):
+    with pytest.raises(ConfigurationError, match="num_train"):
         whole.with_fewer(0)

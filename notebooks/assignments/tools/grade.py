@@ -7,7 +7,8 @@ Its own bulk command needs Docker; this one needs nothing, and does three things
 hidden checks are nowhere in the submission's folder and reach its process only after its last cell has run; every cell
 and every submission has a time limit; and nothing that a submission wrote is unpickled here.
 
-What that does not protect from is said in `README.md` of the folder above: a submission is a program that runs under your account.
+What that does not protect from is said in `README.md` of the folder above: a submission is a program that runs under
+your account.
 """
 
 import argparse
