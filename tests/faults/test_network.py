@@ -16,7 +16,7 @@ import pytest
 from harness import REPOSITORY, recorded
 
 from galaxy_utils.data.download import download
-from galaxy_utils.errors import ConfigurationError, DownloadError, GalaxyUtilsError
+from galaxy_utils.errors import ConfigurationError, DownloadError
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
