@@ -73,7 +73,7 @@ _SUPER_RESOLUTION = {
     "super_resolution_images": (100, 1_000, 17_736, 17_736),
     "super_resolution_epochs": (1, 5, 10, 100),
 }
-_GAN = {"gan_images_seen": (200, 24_000, 300_000, 400_000)}
+_GAN = {"gan_images_seen": (200, 12_000, 300_000, 400_000)}
 
 # One row for each setting of a chapter: smoke, demo, gpu, full.
 CHAPTERS = {

@@ -33,7 +33,7 @@ from address import rewritten  # noqa: E402
 from galaxy_utils.errors import GalaxyUtilsError  # noqa: E402
 
 # What the package requires and Colab does not bring. pip installs it there, and in the rehearsal.
-NOT_ON_COLAB = {"galsim", "photutils"}
+NOT_ON_COLAB = {"galsim"}
 KERNEL = "rehearsal"
 
 RUN_CELLS = """

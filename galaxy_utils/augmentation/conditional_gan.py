@@ -22,6 +22,7 @@ SKY_NOISE = 0.03
 STEP = 0.05  # Scatter of the noise that measures the gradient of the discriminator, likewise.
 # As many images are generated at a time, so that memory stays flat.
 IMAGES_AT_ONCE = 64
+MEANS = ("discriminator_loss", "generator_loss", "ranking_accuracy")
 
 
 def non_saturating_loss(real, fake, fooled):
@@ -110,8 +111,7 @@ def conditional_gan(
         ("gradient_penalty", gradient_penalty, 0 <= gradient_penalty < np.inf, "a number, at least 0"),
     ):
         if not valid:
-            where = f"conditional_gan, {name}"
-            raise ConfigurationError("No GAN can have this.", where=where, expected=expected, found=repr(value))
+            raise ConfigurationError("No GAN can have this.", where=name, expected=expected, found=repr(value))
     options = {"loss": loss, "augmentation": augmentation, "ema_decay": ema_decay, "gradient_penalty": gradient_penalty}
     return ConditionalGAN(image_size, num_classes, latent_dim, canonical_orientation, seed, **options)
 
@@ -139,9 +139,8 @@ def relativistic_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1, **change
         0.98
     """
     settings = {"loss": "relativistic", "ema_decay": 0.98, "gradient_penalty": 0.02}
-    if "augmentation" not in changes:
-        settings["augmentation"] = RandomShiftAndBrightness(seed=seed)
-    return conditional_gan(image_size, num_classes, seed=seed, **(settings | changes))
+    settings |= {"augmentation": RandomShiftAndBrightness(seed=seed)} | changes
+    return conditional_gan(image_size, num_classes, seed=seed, **settings)
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -173,8 +172,7 @@ class ConditionalGAN(keras.Model):
             self.ema_generator = build_generator(image_size, num_classes, latent_dim, seed)
             self.ema_generator.trainable = False
         self.random, self.seed = keras.random.SeedGenerator(seed), seed
-        names = ("discriminator_loss", "generator_loss", "ranking_accuracy")
-        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+        self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
 
     def get_config(self):
         # What a checkpoint compares, beside the layers.

@@ -513,19 +513,6 @@ def open_split(path):
     return gu.Split.load(path, toy_galaxies()).hash
 
 
-def write_snapshots(folder):
-    path = folder / "artifacts" / "film.npz"
-    from galaxy_utils.augmentation.conditional_gan import write_snapshots as write
-
-    write(path, {1: np.zeros((2, 8, 8, 3), np.uint8), 5: np.ones((2, 8, 8, 3), np.uint8)})
-    return path
-
-
-def open_film(path):
-    frames = gu.augmentation.read_snapshots(path)
-    return digest(list(frames), *frames.values())
-
-
 def _only(folder, pattern):
     (path,) = folder.glob(pattern)
     return path
@@ -597,7 +584,6 @@ KINDS = (
     Kind("ledger", write_ledger, open_ledger, (*DAMAGES, *8 * (edited_journal,)), certain=DAMAGES),
     Kind("answers", write_answers, open_answers, (*DAMAGES, *ARCHIVES), certain=DAMAGES),
     Kind("split", write_split, open_split, (*DAMAGES, *6 * (edited_json,)), certain=(*DAMAGES, edited_json)),
-    Kind("film", write_snapshots, open_film, (*DAMAGES, *ARCHIVES), certain=DAMAGES),
     Kind("prepared images", write_prepared, open_prepared, (*DAMAGES, npy_with_another_header), remade=True),
     Kind("decoded folder", write_decoded, open_decoded, (*DAMAGES, npy_with_another_header), remade=True),
     Kind("frozen features", write_features, open_features, (*DAMAGES, npy_with_another_header), remade=True),

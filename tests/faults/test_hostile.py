@@ -187,7 +187,7 @@ def test_a_model_file_with_code_in_it_is_not_even_opened(tmp_path):
     np.savez(tmp_path / "object.npz", content=np.array(Trap(), dtype=object))
     with recorded("Bad files", "model files with code in them") as outcome:
         for path in sorted(tmp_path.glob("*.*")):
-            for opens in (hostile.open_weights, hostile.open_answers, hostile.open_film, hostile.train, gu.read_report):
+            for opens in (hostile.open_weights, hostile.open_answers, hostile.train, gu.read_report):
                 with contextlib.ExitStack() as stack:
                     stack.enter_context(pytest.raises(GalaxyUtilsError))
                     opens(path)
