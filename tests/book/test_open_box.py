@@ -1,0 +1,97 @@
+"""Every network, loss and statistic is built where it is taught: what a chapter is about stands in its own cells."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+# Chapter → what its code must hold, each a regular expression: layers, losses, training, statistics, the package's twin.
+SHOWN = {
+    2: (r"np\.log\(", r"StratifiedGroupKFold\(", r"smooth_labels\("),
+    3: (
+        r"layers\.Conv2D\(",
+        r"layers\.BatchNormalization\(",
+        r"layers\.MaxPooling2D\(",
+        r"layers\.Dropout\(",
+        r"layers\.Dense\(",
+        r"\.compile\(",
+        r"CategoricalCrossentropy\(",
+        r"\.fit\(",
+        r"callbacks\.EarlyStopping\(",
+        r"sliding_window_view\(",
+        r"random\.(choice|integers)\(|rng\.(choice|integers)\(",
+        r"gu\.models\.four_block_cnn\(",
+        r"gu\.models\.three_block_cnn\(",
+    ),
+    4: (
+        r"class \w+\(.*Layer\)",
+        r"Conv2DTranspose\(|UpSampling2D\(",
+        r"random\.normal\(",
+        r"ops\.exp\(",
+        r"\.compile\(",
+        r"\.fit\(",
+        r"denoising_autoencoder\(",
+        r"variational_autoencoder\(",
+    ),
+    5: (r"layers\.Conv2DTranspose\(", r"loss_weights", r"clipnorm", r"\.compile\(", r"fit\(", r"joint_autoencoder"),
+    6: (r"np\.linalg\.svd\(", r"PCA\(", r"silhouette_score\("),
+    7: (
+        r"layers\.(Add\(|add\()",
+        r"\.trainable = ",
+        r"callbacks\.EarlyStopping\(",
+        r"callbacks\.ReduceLROnPlateau\(",
+        r"\.compile\(",
+        r"\.fit\(",
+    ),
+    8: (
+        r"layers\.Conv2D\(",
+        r"def (compute_loss|train_step)\(",
+        r"\.compile\(",
+        r"\.fit\(",
+        r"peak_signal_noise_ratio\(",
+        r"structural_similarity\(",
+        r"super_resolution_gan\(",
+    ),
+    9: (
+        r"layers\.Conv2D(Transpose)?\(",
+        r"def (compute_loss|train_step)\(",
+        r"stop_gradient\(",
+        r"\.compile\(",
+        r"\.fit\(",
+        r"sqrtm\(|eigvals?h?\(",
+        r"frechet_distance\(",
+        r"kernel_distance\(",
+        r"relativistic_gan\(",
+    ),
+    10: (r"class_weight|sample_weight", r"oversample", r"fit\("),
+    11: (r"def \w+\(", r"\.compile\(", r"fit\(", r"np\.mean\("),
+    12: (r"\.compile\(", r"fit\(", r"permutation\("),
+}
+WITH_A_DIAGRAM = (3, 4, 5, 7, 8, 9)
+
+
+def cells(chapter, kind):
+    """All cells of one kind of a chapter as one text."""
+    (path,) = NOTEBOOKS.glob(f"{chapter:02}_*.ipynb")
+    content = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in content if cell["cell_type"] == kind)
+
+
+@pytest.mark.parametrize("chapter", SHOWN)
+def test_what_the_chapter_is_about_is_built_in_its_cells(chapter):
+    code = cells(chapter, "code")
+    assert [shown for shown in SHOWN[chapter] if not re.search(shown, code)] == []
+
+
+@pytest.mark.parametrize("chapter", SHOWN)
+def test_what_is_built_is_also_a_formula(chapter):
+    if chapter != 10:
+        assert "$$" in cells(chapter, "markdown")
+
+
+@pytest.mark.parametrize("chapter", WITH_A_DIAGRAM)
+def test_networks_are_drawn(chapter):
+    assert "gu.plots.diagram(" in cells(chapter, "code") or "plots.diagram(" in cells(chapter, "code")
