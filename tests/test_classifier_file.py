@@ -61,6 +61,7 @@ def test_a_trained_network_is_saved_without_what_it_was_trained_with(tmp_path, s
     model = gu.models.three_block_cnn(16, 4)
     model.compile("sgd", lambda wanted, given: keras.ops.mean((wanted - given) ** 2))
     gu.save_classifier(tmp_path / "own.keras", model, toy_galaxies())
+    assert model.compiled
     classifier = gu.load_classifier(tmp_path / "own.keras")
     assert classifier.crop is None and classifier.recipe is None
     np.testing.assert_array_equal(
@@ -132,7 +133,8 @@ def test_onnx_answers_as_keras_does(tmp_path):
     model, galaxies = NETWORKS["augmented"](), toy_galaxies(8, side=32)
     gu.save_classifier(tmp_path / "galaxies.keras", model, galaxies)
     classifier = gu.load_classifier(tmp_path / "galaxies.keras")
+    expected = classifier.predict(galaxies.images)
     classifier.model.export(tmp_path / "galaxies.onnx", format="onnx", verbose=False)
     session = runtime.InferenceSession(tmp_path / "galaxies.onnx")
     (answers,) = session.run(None, {session.get_inputs()[0].name: galaxies.images.astype(np.float32)})
-    np.testing.assert_allclose(answers, classifier.predict(galaxies.images), atol=1e-5)
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
