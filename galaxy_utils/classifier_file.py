@@ -65,7 +65,8 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
 
     Such a file also opens with `keras.saving.load_model` once `galaxy_utils.models` and `galaxy_utils.augmentation`
     have been imported. For programs without Keras, `classifier.model.export("galaxies.onnx", format="onnx")` writes
-    the network as ONNX (the packages `tf2onnx`, `onnx` and, to run it, `onnxruntime` are needed).
+    the network as ONNX once it has predicted something (the packages `tf2onnx`, `onnx` and, to run it, `onnxruntime`
+    are needed).
 
     Args:
         path: The file; its name ends in `.keras`.
@@ -96,7 +97,6 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
             expected=f"a name that ends in .keras, and {output.shape[-1]} class names",
             found=f"{path.name}, and {len(names)} class names",
         )
-    _check_members(keras.saving.serialize_keras_object(model), ConfigurationError, path)
     about = {
         "format": ABOUT_FORMAT,
         "class_names": names,
@@ -104,15 +104,19 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
         "crop": crop,
         "recipe": recipe and recipe.to_dict(),
     }
+    # Whoever opens it needs neither the optimiser nor somebody's own loss.
+    compiled, model.compiled = model.compiled, False
     with write_atomically(path) as temporary:
         # Keras takes no other ending.
         named = temporary.with_suffix(".keras")
         try:
+            _check_members(keras.saving.serialize_keras_object(model), ConfigurationError, path)
             keras.saving.save_model(model, named, include_optimizer=False)
             with zipfile.ZipFile(named, "a") as archive:
                 archive.writestr(ABOUT, json.dumps(about, allow_nan=False))
             os.replace(named, temporary)
         finally:
+            model.compiled = compiled
             named.unlink(missing_ok=True)
     return path
 
@@ -139,7 +143,7 @@ def load_classifier(path):
             about, config = (json.loads(archive.read(name)) for name in (ABOUT, "config.json"))
         if about["format"] != ABOUT_FORMAT:
             raise ValueError(f"format {about['format']}; this version reads format {ABOUT_FORMAT}")
-        _check_members({name: value for name, value in config.items() if name != "compile_config"}, DataError, path)
+        _check_members(config, DataError, path)
         _import_layers()
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         recipe = about["recipe"] and Recipe(**about["recipe"])

@@ -11,7 +11,7 @@ from galaxy_utils.checkpoint import describe_network
 from galaxy_utils.errors import ConfigurationError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-EPOCHS = 9
+EPOCHS = 7
 
 
 class Killed(Exception):
@@ -79,7 +79,7 @@ def train(path, kill=None, patience=3, identity=None, **options):
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "training.npz"
     model, checkpoint = train(path)
-    assert checkpoint.stopped and 4 < checkpoint.epochs < EPOCHS
+    assert checkpoint.stopped and 3 < checkpoint.epochs < EPOCHS
     assert len(set(checkpoint.history["learning_rate"])) > 2, "nothing was reduced: this tests too little"
     return path, model, checkpoint
 
@@ -105,7 +105,7 @@ def test_killed_in_every_epoch_it_ends_with_the_same_bits(whole, tmp_path):
 
 def test_patience_of_the_new_callbacks_counts_not_the_old_one_s(whole, tmp_path):
     _, _, complete = whole
-    for epoch in (2, 4):
+    for epoch in (1, 3):
         with pytest.raises(Killed):
             train(tmp_path / "training.npz", kill=epoch)
     _, checkpoint = train(tmp_path / "training.npz", patience=100)

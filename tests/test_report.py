@@ -12,7 +12,7 @@ from galaxy_utils.evaluation import baselines, evaluate
 from galaxy_utils.files import artifacts_folder
 from galaxy_utils.models import three_block_cnn
 from galaxy_utils.recipes import THREE_BLOCK_CNN
-from galaxy_utils.report import REQUIRED_FIELDS, read_report, report_path, write_report
+from galaxy_utils.report import REQUIRED_FIELDS, read_report, report_path, reports, write_report
 from galaxy_utils.training import fit, predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -97,6 +97,20 @@ def test_a_report_of_another_format_is_refused(result):
 def test_a_missing_report_says_how_to_make_it():
     with pytest.raises(DataError, match="run the chapter"):
         read_report(report_path("03_a_baseline_cnn", "none", "toy", "smoke"))
+
+
+def test_all_reports_make_one_table(result):
+    assert list(reports().columns) == ["data", "profile", "chapter", "model"] and len(reports()) == 0
+    write(result, "second")
+    path = write(result, "first", part="validation")
+    table = reports()
+    assert table["model"].tolist() == ["first", "second"] and table["part"].tolist() == ["validation", "test"]
+    low, high = result.evaluation.intervals["accuracy"]
+    assert (table[["low", "accuracy", "high"]] == [low, result.evaluation.accuracy, high]).all(axis=None)
+    assert table.loc[0, "epochs"] == 2 and table["is_simulated"].all()
+    path.write_text("{}")
+    with pytest.raises(DataError, match="first"):
+        reports()
 
 
 def test_the_training_part_cannot_be_reported(result):

@@ -131,8 +131,75 @@ def test_balanced_classes_weigh_the_same():
 
 def test_a_diverging_training_says_so():
     galaxies = toy_galaxies()
+    model = three_block_cnn(16, 4)
+    before = model.get_weights()
     with pytest.raises(FloatingPointError, match="learning rate"):
-        fit(three_block_cnn(16, 4), galaxies, toy_split(), QUICK.replace(learning_rate=1e30, epochs=5))
+        fit(model, galaxies, toy_split(), QUICK.replace(learning_rate=1e30, epochs=5))
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+    assert len(before) == len(model.get_weights())
+
+
+# What a person chooses himself
+
+
+def test_a_network_that_comes_compiled_keeps_what_it_was_compiled_with():
+    galaxies, split, model = toy_galaxies(), toy_split(), three_block_cnn(16, 4)
+    mine = keras.optimizers.SGD(0.05, momentum=0.9)
+    model.compile(mine, "categorical_crossentropy", metrics=["accuracy", "top_k_categorical_accuracy"])
+    run = fit(model, galaxies, split, QUICK, progress=False)
+    assert model.optimizer is mine and "top_k_categorical_accuracy" in run.history
+    assert "SGD, learning rate 0.05" in str(run) and run.compiled_with
+    with pytest.raises(ConfigurationError, match="compiled already"):
+        fit(model, galaxies, split, QUICK, optimizer="adam")
+    # A plain `fit` on the dataset's own batches is the same training.
+    plain = three_block_cnn(16, 4)
+    plain.compile(keras.optimizers.SGD(0.05, momentum=0.9), "categorical_crossentropy", metrics=["accuracy"])
+    train, validation = galaxies.keras_dataset(split.train, shuffle=True), galaxies.keras_dataset(split.validation)
+    history = plain.fit(train, validation_data=validation, epochs=2, shuffle=False, verbose=0).history
+    assert history["val_loss"] == run.history["val_loss"]
+    assert_same(plain.get_weights(), model.get_weights())
+
+
+def test_any_optimiser_loss_metric_and_callback_can_be_handed_in():
+    galaxies, split, model, seen = toy_galaxies(), toy_split(), three_block_cnn(16, 4), []
+    run = fit(
+        model, galaxies, split, QUICK.replace(learning_rate_schedule="cosine"), optimizer=keras.optimizers.Lion(1e-3),
+        loss=keras.losses.CategoricalFocalCrossentropy(), metrics=[keras.metrics.AUC(name="auc")],
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["val_auc"]))],
+    )  # fmt: skip
+    assert run.history["val_auc"] == seen and "accuracy" not in run.history
+    assert run.compiled_with == "Lion, learning rate 0.001, loss CategoricalFocalCrossentropy"
+    assert run.history["learning_rate"] == pytest.approx([1e-3, 5e-4], rel=1e-5)
+    # What a recipe compiled, the next recipe compiles anew.
+    for name, options, kind in (
+        ("sgd", {}, keras.optimizers.SGD),
+        ("adamw", {"weight_decay": 0.01}, keras.optimizers.AdamW),
+    ):
+        model = three_block_cnn(16, 4)
+        run = fit(model, galaxies, split, QUICK.replace(epochs=1, optimizer=name, **options))
+        assert type(model.optimizer) is kind and not run.compiled_with
+    fit(model, galaxies, split, QUICK.replace(epochs=1))
+    assert type(model.optimizer) is keras.optimizers.Adam
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_and_resumes(tmp_path, policy):
+    galaxies, split, recipe = toy_galaxies(), toy_split(), QUICK.replace(batch_size=48, learning_rate=1e-2)
+    keras.config.set_dtype_policy(policy)
+    try:
+        models = [three_block_cnn(16, 4) for _ in range(2)]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    runs = [fit(model, galaxies, split, recipe, checkpoint=tmp_path / "training.npz") for model in models]
+    assert runs[1].resumed_from == 2 and runs[0].history == runs[1].history and runs[0].history["loss"][1] < 2
+    assert_same(variables(models[0]), variables(models[1]))
+
+
+def test_what_is_not_a_number_is_never_returned_as_a_prediction():
+    galaxies, model = toy_galaxies(), three_block_cnn(16, 4)
+    model.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
+    with pytest.raises(DataError, match="lower learning rate"):
+        predict(model, galaxies, np.arange(5))
 
 
 # Checkpoints
