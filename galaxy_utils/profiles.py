@@ -79,7 +79,7 @@ _GAN = {"gan_images_seen": (200, 12_000, 300_000, 400_000)}
 CHAPTERS = {
     3: {
         "image_size": (32, 48, 128, 256),
-        "images_seen": (500, 20_000, 345_000, 576_400),
+        "images_seen": (500, 15_600, 345_000, 576_400),
         "learning_rate": (1e-3, 1e-3, 1e-3, 1e-4),
         "epochs_of_paper_2": (2, 10, 10, 10),
     },

@@ -105,13 +105,6 @@ def test_softmax_stays_float32_under_mixed_precision():
 
 
 @pytest.mark.parametrize(
-    "build, side", [(four_block_cnn, 16), (four_block_cnn, 50), (three_block_cnn, 8), (three_block_cnn, 69)]
-)
-def test_sizes_that_pooling_does_not_divide_work(build, side):
-    assert build(side).predict(images(1, side), verbose=0).shape == (1, 10)
-
-
-@pytest.mark.parametrize(
     "build, options, named",
     [
         (four_block_cnn, {"image_size": 15}, "at least 16"),
