@@ -66,7 +66,7 @@ PROFILES = {
 }
 
 # Settings that several chapters share: the joint network that chapter 5 trains and chapter 6 looks into, the classifier
-# whose features compare images in chapters 8 to 10, the super-resolution network of 8 and 10, the GAN of 9, 10 and 12.
+# whose features compare images in chapters 8 to 10, the super-resolution network of 8 and 10, the GAN of 9 and 10.
 _JOINT = {"joint_epochs": (2, 6, 30, 70)}
 _EVALUATION_CLASSIFIER = {"evaluation_classifier_epochs": (2, 8, 20, 90)}
 _SUPER_RESOLUTION = {
@@ -136,7 +136,6 @@ CHAPTERS = {
         "num_pool": (100, 400, 4_000, 4_000),
         "epochs": (2, 10, 15, 15),
         "num_tries": (2, 5, 5, 5),
-        **_GAN,
     },
 }
 
