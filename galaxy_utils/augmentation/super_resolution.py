@@ -72,7 +72,7 @@ def super_resolution_gan(
     Example:
         >>> network = super_resolution_gan(32, feature_weight=0)
         >>> network.generator.count_params()
-        30323
+        35031
     """
     check_integer("image_size", image_size, 16, "the discriminator halves the image four times")
     check_integer("channels", channels, 1, "a convolution needs at least one filter")
@@ -215,8 +215,7 @@ def _generator(channels, noise_seed, seeds):
     bicubic = layers.UpSampling2D(2, interpolation="bicubic", dtype="float32", name="bicubic")(small)
     large = layers.Add(dtype="float32", name="add_detail")([bicubic, detail])
     again = layers.AveragePooling2D(2, dtype="float32", name="halved_again")(large)
-    lost = layers.Subtract(dtype="float32", name="lost")([small, again])
-    lost = layers.UpSampling2D(2, dtype="float32", name="lost_enlarged")(lost)
+    lost = layers.UpSampling2D(2, name="lost_enlarged")(layers.Subtract(dtype="float32", name="lost")([small, again]))
     large = layers.Add(dtype="float32", name="back_projection")([large, lost])
     generator = keras.Model(small, large, name="generator")
     # The four pixels that one becomes start equal: no chessboard has to be unlearned (Aitken et al. 2017).
