@@ -1,8 +1,8 @@
 """Make the page "A network in the page": a trained network of the book, in a form that the reader's browser can run.
 
-The network is the judge of chapter 8, because that chapter keeps its weights and reports its test score. It is computed
-by TensorFlow.js, which lies in `_static/play/tensorflowjs`. Before the browser is asked, Keras is asked here: its
-answers for the same pixels stand beside the weights, and the page compares.
+The network is the evaluation classifier of chapter 8, because that chapter keeps its weights and reports its test score.
+It is computed by TensorFlow.js, which lies in `_static/play/tensorflowjs`. Before the browser is asked, Keras is asked
+here: its predictions for the same pixels stand beside the weights, and the page compares.
 """
 
 import base64
@@ -25,7 +25,7 @@ from galaxy_utils.recipes import Recipe
 from galaxy_utils.report import read_report
 from galaxy_utils.wording import counted
 
-CHAPTER, MODEL = "08_super_resolution", "judge"
+CHAPTER, MODEL = "08_super_resolution", "evaluation_classifier"
 LIBRARY = Path(__file__).parent / "tensorflowjs"
 # The picture is covered place by place, on a grid of as many rows and columns.
 GRID = 8

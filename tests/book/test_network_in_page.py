@@ -56,13 +56,13 @@ def train_judge(settings):
     prepared = gu.prepare(gu.load(settings.dataset, profile=profile, seed=1), profile.image_size, profile.crop_fraction)
     split = gu.split(prepared, seed=1)
     judge = gu.models.compact_cnn(prepared.image_size, 4, gu.augmentation.RandomDihedral(1), 1)
-    path = report_path("08_super_resolution", "judge", prepared.name, profile)
+    path = report_path("08_super_resolution", "evaluation_classifier", prepared.name, profile)
     recipe = gu.recipes.COMPACT_CNN.replace(epochs=1)
     run = gu.fit(judge, prepared, split, recipe, seed=1, checkpoint=path.with_name("checkpoint_1.npz"), progress=False)
     answers = gu.predict(judge, prepared, split.test)
     score = gu.evaluate(answers, prepared.labels[split.test], prepared.class_names, bootstrap_samples=50)
     report = {"run": run, "split": split, "dataset": prepared, "profile": profile}
-    gu.write_report("08_super_resolution", "judge", score, **report)
+    gu.write_report("08_super_resolution", "evaluation_classifier", score, **report)
 
 
 def data_of(files):
