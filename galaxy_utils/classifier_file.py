@@ -138,7 +138,9 @@ def load_classifier(path):
     sound = {"expected": "a file that gu.save_classifier wrote", "remedy": "save the classifier again"}
     with explain_read_errors("The classifier cannot be read.", path, **sound):
         with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
+            # Keras stores its pages as they are: nothing in here unpacks to more than the file's own size.
+            packed = [page.filename for page in archive.infolist() if page.file_size != page.compress_size]
+            if damaged := packed or archive.testzip():
                 raise ValueError(f"{damaged} is damaged")
             about, config = (json.loads(archive.read(name)) for name in (ABOUT, "config.json"))
         if about["format"] != ABOUT_FORMAT:

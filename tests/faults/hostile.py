@@ -432,15 +432,6 @@ def open_checkpoint(path):
     return digest(run.history, *network().get_weights())
 
 
-def write_classifier(folder):
-    return gu.save_classifier(folder / "galaxies.keras", network(), toy_galaxies(64, SIDE))
-
-
-def open_classifier(path):
-    classifier = gu.load_classifier(path)
-    return digest(*classifier.model.get_weights(), *classifier.class_names)
-
-
 def backbone(weights):
     transfer._resnet18 = SHORT_RESNET
     return gu.models.backbone_classifier("resnet18", 32, 4, trainable_layers=0, weights=weights, seed=1)
@@ -588,7 +579,6 @@ KINDS = (
     Kind("JPEG in a folder", functools.partial(write_folder, suffix=".jpg"), open_folder_of, DAMAGES),
     Kind("manifest of a folder", write_manifest, open_folder_of, (*DAMAGES, *8 * (odd_manifest,))),
     Kind("checkpoint", write_checkpoint, open_checkpoint, (*DAMAGES, *ARCHIVES), certain=DAMAGES),
-    Kind("classifier", write_classifier, open_classifier, DAMAGES, certain=DAMAGES),
     Kind("weights", write_weights, open_weights, (*DAMAGES, *4 * (edited_hdf5,))),
     Kind("report", write_report, open_report, (*DAMAGES, *12 * (edited_json,))),
     Kind("ledger", write_ledger, open_ledger, (*DAMAGES, *8 * (edited_journal,)), certain=DAMAGES),
