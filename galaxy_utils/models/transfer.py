@@ -205,7 +205,7 @@ def backbone_classifier(
     images = keras.Input((image_size, image_size, 3), name="images")
     x = InputScaling(BACKBONES[backbone].scaling, dtype="float32", name=INPUT_SCALING)(_augmented(images, augmentation))
     if cut is not network.inputs[0]:
-        x = FrozenNetwork(network.inputs, cut, name=FROZEN_PART)(x)
+        x = FrozenNetwork(network.inputs[0], cut, name=FROZEN_PART)(x)
     head = features = keras.Input(cut.shape[1:], name="features")
     if trained:
         head = pool(keras.Model(cut, network.output, name="upper_layers")(head))
@@ -333,7 +333,8 @@ def random_weights(backbone, images, seed=1):
                 # Momentum 0: one pass in training mode leaves the statistics of this very batch.
                 if isinstance(layer, layers.BatchNormalization):
                     layer.momentum = 0.0
-            network([InputScaling(BACKBONES[backbone].scaling)(images)], training=True)
+            scaled = InputScaling(BACKBONES[backbone].scaling)(images)
+            keras.Model(network.inputs[0], network.output)(scaled, training=True)
             # Keras takes no other ending. The lock keeps others away until the file has its name.
             partial = path.with_name(f"partial_{path.name}")
             network.save_weights(partial)
