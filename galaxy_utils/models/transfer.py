@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
+import warnings
 from collections import namedtuple
 from pathlib import Path
 
@@ -204,7 +205,7 @@ def backbone_classifier(
     images = keras.Input((image_size, image_size, 3), name="images")
     x = InputScaling(BACKBONES[backbone].scaling, dtype="float32", name=INPUT_SCALING)(_augmented(images, augmentation))
     if cut is not network.inputs[0]:
-        x = FrozenNetwork(network.inputs, cut, name=FROZEN_PART)(x)
+        x = FrozenNetwork(network.inputs[0], cut, name=FROZEN_PART)(x)
     head = features = keras.Input(cut.shape[1:], name="features")
     if trained:
         head = pool(keras.Model(cut, network.output, name="upper_layers")(head))
@@ -332,7 +333,8 @@ def random_weights(backbone, images, seed=1):
                 # Momentum 0: one pass in training mode leaves the statistics of this very batch.
                 if isinstance(layer, layers.BatchNormalization):
                     layer.momentum = 0.0
-            network(InputScaling(BACKBONES[backbone].scaling)(images), training=True)
+            scaled = InputScaling(BACKBONES[backbone].scaling)(images)
+            keras.Model(network.inputs[0], network.output)(scaled, training=True)
             # Keras takes no other ending. The lock keeps others away until the file has its name.
             partial = path.with_name(f"partial_{path.name}")
             network.save_weights(partial)
@@ -387,7 +389,10 @@ def _load_weights(network, path, title):
     _check(path.suffix.lower() in (".h5", ".hdf5"), "weights", str(path), "a path that ends in .weights.h5 or .h5")
     if not path.is_file():
         raise DataError("There is no such file of weights.", where=path, expected=expected)
-    with explain_read_errors("The file of weights does not fit the network.", path, expected=expected):
+    problem = "The file of weights does not fit the network."
+    with explain_read_errors(problem, path, expected=expected), warnings.catch_warnings():
+        # Keras warns of lists that were not saved, whether or not there is anything in them.
+        warnings.filterwarnings("ignore", "Skipping nested container")
         network.load_weights(path)
     if not all(np.isfinite(array).all() for array in network.get_weights()):
         raise DataError("The file of weights holds numbers that are not finite.", where=path)

@@ -10,7 +10,7 @@ from galaxy_utils.models.transfer import BACKBONES, Backbone
 
 
 def build(include_top, weights, input_tensor):
-    """Seventeen layers; the last block begins with the eighth from the end."""
+    """Sixteen layers; the last block begins with the sixth from the end."""
     assert not include_top and weights is None
     x = layers.Conv2D(4, 3, strides=4, padding="same", use_bias=False, name="stem")(input_tensor)
     x = layers.BatchNormalization(name="stem_bn")(x)
