@@ -26,28 +26,25 @@ def test_the_papers_rare_classes_are_not_the_ones_it_names():
     assert [CLASS_NAMES[label] for label in rare] == ["Disturbed", "Cigar Shaped Smooth", "Edge-on without Bulge"]
 
 
-def test_the_threshold_is_a_share_of_other_datasets():
-    tenth = [count // 10 for count in OFFICIAL_CLASS_COUNTS]
-    np.testing.assert_array_equal(rare_classes(galaxies_with(tenth)), [0, 4, 8])
-    np.testing.assert_array_equal(rare_classes(galaxies_with([90, 5, 0, 5]), threshold=1000), [1, 3])
+@pytest.mark.parametrize(
+    "counts, options, expected",
+    [
+        ([count // 10 for count in OFFICIAL_CLASS_COUNTS], {}, [0, 4, 8]),
+        ([90, 5, 0, 5], {"threshold": 1000}, [1, 3]),
+        ([25, 25, 25, 25], {"otherwise": [2, 1]}, [1, 2]),
+        ([25, 25, 25, 25], {"otherwise": PAPER_2_RARE}, [0]),
+        ([55, 40, 5], {"otherwise": [1]}, [1, 2]),  # one class may lie under the threshold by chance
+        ([90, 5, 5], {"otherwise": [0]}, [1, 2]),  # named ones never take the place of rare ones
+    ],
+)
+def test_the_threshold_is_a_share_and_others_can_be_named(counts, options, expected):
+    np.testing.assert_array_equal(rare_classes(galaxies_with(counts), **options), expected)
 
 
 def test_no_rare_class_is_an_error():
-    with pytest.raises(DataError, match="No class is rare"):
-        rare_classes(galaxies_with([30, 20, 25, 25]))
-    with pytest.raises(ConfigurationError, match="found: 0"):
-        rare_classes(galaxies_with([30, 20, 25, 25]), threshold=0)
-
-
-def test_where_no_class_is_rare_others_can_be_named():
-    balanced = galaxies_with([25, 25, 25, 25])
-    np.testing.assert_array_equal(rare_classes(balanced, otherwise=[2, 1]), [1, 2])
-    # Of the paper's three, a data set with four classes has one.
-    np.testing.assert_array_equal(rare_classes(balanced, otherwise=PAPER_2_RARE), [0])
-    # One class may lie under the threshold by chance.
-    np.testing.assert_array_equal(rare_classes(galaxies_with([55, 40, 5]), otherwise=[1]), [1, 2])
-    # They never take the place of classes that are rare.
-    np.testing.assert_array_equal(rare_classes(galaxies_with([90, 5, 5]), otherwise=[0]), [1, 2])
+    for threshold, error in ((1750, DataError), (0, ConfigurationError)):
+        with pytest.raises(error):
+            rare_classes(galaxies_with([30, 20, 25, 25]), threshold=threshold)
 
 
 @pytest.fixture
@@ -80,8 +77,8 @@ def test_oversampling_repeats_training_galaxies_evenly(split):
     np.testing.assert_array_equal(np.bincount(galaxies.labels[fuller.train]), [30, 30, 30])
     np.testing.assert_array_equal(np.unique(fuller.train), parts.train)
     uses = np.bincount(fuller.train, minlength=len(galaxies))
-    assert (uses[parts.train][galaxies.labels[parts.train] == 1] == 3).all()
-    assert set(uses[parts.train][galaxies.labels[parts.train] == 2]) == {1, 2}
+    for label, found in ((1, {3}), (2, {1, 2})):
+        assert set(uses[parts.train][galaxies.labels[parts.train] == label]) == found
     for part in ("validation", "test"):
         np.testing.assert_array_equal(fuller.part(part), parts.part(part))
     assert oversample(galaxies, parts, missing_images(galaxies, parts)).hash == fuller.hash
