@@ -1,6 +1,6 @@
 """Make the page "A network in the page": a trained network of the book, in a form that the reader's browser can run.
 
-The network is the evaluation classifier of chapter 8, because that chapter keeps its weights and reports its test score.
+The network is the evaluation classifier of chapter 8, which keeps its weights and reports its test score.
 It is computed by TensorFlow.js, which lies in `_static/play/tensorflowjs`. Before the browser is asked, Keras is asked
 here: its predictions for the same pixels stand beside the weights, and the page compares.
 """
