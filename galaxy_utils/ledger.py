@@ -125,7 +125,8 @@ class Prediction:
             raise DataError("There is no such prediction.", where=path, remedy="run the chapter that makes it")
         with explain_read_errors("The prediction cannot be read.", path, remedy="delete the file and train again"):
             content = read_arrays(Path(path))
-            return cls(**content, **described(content, "description"))
+            about = described(content, "description")
+            return cls(**content, **about)
 
 
 def measure(model, run, dataset, split, *, part="validation", predict=None):
@@ -188,8 +189,8 @@ class Rule:
        significantly higher. A better round is kept if its cost is within the budget.
 
     The levels add up to `error_rate` over both scores and all rounds (Bonferroni), so that the probability of one or
-    more wrong keeps stays below it. Stopping early only reverts, and so cannot raise it. Ideas taken from looking at the
-    validation galaxies are not covered: hence the test part, once. `book/measured/ledger_simulation.py` compares
+    more wrong keeps stays below it. Stopping early only reverts, and so cannot raise it. Ideas taken from looking
+    at the validation galaxies are not covered: hence the test part, once. `book/measured/ledger_simulation.py` compares
     this design with others.
 
     Attributes:
@@ -263,9 +264,9 @@ class Rule:
     def __str__(self):
         costs = ", ".join(f"{cost.replace('_', ' ')} × {most:g}" for cost, most in self.allowances.items() if most)
         return (
-            f"a round changes at most {self.max_changes} factors; {self.screening} seeds screen it, all seeds judge it; "
-            f"kept when KL is significantly lower (level {self.levels[0]:.2g}), or not significantly higher and accuracy "
-            f"significantly higher (level {self.levels[1]:.2g}); cost budget: {costs or 'any'}; at most "
+            f"a round changes at most {self.max_changes} factors; {self.screening} seeds screen it, all judge it; "
+            f"kept when KL is significantly lower (level {self.levels[0]:.2g}), or not significantly higher and "
+            f"accuracy significantly higher (level {self.levels[1]:.2g}); cost budget: {costs or 'any'}; at most "
             f"{self.max_rounds} trials, with a probability of any wrong keep of at most {self.error_rate:g}"
         )
 
@@ -385,7 +386,7 @@ class Ledger:
 
         Args:
             name: Name of the round, unique in the ledger.
-            train: Function of `(trial, seed)` that returns a `Prediction`; `trial.factors` and `trial.recipe` say of what.
+            train: Function of `(trial, seed)` that returns a `Prediction`; `trial.factors` and `trial.recipe` say what.
             recipe: A `Recipe`; `None` for the best round's.
             reference: Whether it is only measured for comparison, with the screening seeds. It may change any number of
                 factors, counts as no trial and cannot become the best.
