@@ -129,16 +129,18 @@ class Prediction:
             return cls(**content, **about)
 
 
-def measure(model, run, dataset, split, *, part="validation", predict=None):
+def measure(model, run, dataset, split, *, part="validation", predict=None, seed=None, seconds=None):
     """Let a network predict every galaxy of a part, and note what it cost.
 
     Args:
         model: The trained Keras model.
-        run: Its `TrainingRun`, or anything with its `seed`, `recipe` and `seconds`.
+        run: Its `TrainingRun`; or anything with its `recipe`, where `seed` and `seconds` of training are given.
         dataset: The `GalaxyDataset`; its crop and size may differ from round to round.
         split: The `Split` it was trained with.
         part: `"validation"` or `"test"`.
         predict: Function of `(model, dataset, rows)` that returns probabilities; `None` for `gu.predict`.
+        seed: Seed of the training; `None` for the run's.
+        seconds: Seconds of training; `None` for the run's.
 
     Returns:
         A `Prediction`.
@@ -153,9 +155,9 @@ def measure(model, run, dataset, split, *, part="validation", predict=None):
     return Prediction(
         probabilities,
         **about,
-        seed=run.seed,
+        seed=run.seed if seed is None else seed,
         recipe=run.recipe.to_dict(),
-        training_seconds=float(run.seconds),
+        training_seconds=float(run.seconds if seconds is None else seconds),
         parameters=int(model.count_params()),
         inference_seconds=1000 * (time.perf_counter() - start) / len(about["rows"]),
         versions=software_versions(),
