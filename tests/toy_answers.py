@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import softmax
 from toy_galaxies import toy_galaxies
 
-from galaxy_utils.measurement import Measurement, identity_of
+from galaxy_utils.ledger import Prediction, identity_of
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 DEVICE = {"processor": "dice", "cores": 1, "accelerator": None}
@@ -30,22 +30,22 @@ def toy_answers(labels, skill, random, luck=0.1, own_noise=0.3, difficulty_seed=
     return softmax(logits, axis=1).astype(np.float32)
 
 
-def toy_measurement(survey, seed, skill=1.0, *, part="validation", recipe=THREE_BLOCK_CNN, random_seed=None, **changes):
-    """Return a `Measurement` of such a network."""
+def toy_prediction(survey, seed, skill=1.0, *, part="validation", recipe=THREE_BLOCK_CNN, random_seed=None, **changes):
+    """Return a `Prediction` of such a network."""
     galaxies, split = survey
     rows = getattr(split, part)
     # The same skill and seed give the same network, other skills other dice.
     random = np.random.default_rng([seed, round(1000 * skill)] if random_seed is None else random_seed)
     identity = identity_of(galaxies, split, part)
-    measurement = Measurement(
+    prediction = Prediction(
         probabilities=toy_answers(galaxies.labels[rows], skill, random),
         labels=galaxies.labels[rows],
         rows=rows,
         groups=split.groups[rows],
         part=part,
         seed=seed,
-        split_hash=identity["split hash"],
-        fingerprint=identity["data fingerprint"],
+        split_hash=identity["split"],
+        fingerprint=identity["data"],
         recipe=recipe.to_dict(),
         training_seconds=10.0 + seed,
         parameters=1000,
@@ -53,4 +53,4 @@ def toy_measurement(survey, seed, skill=1.0, *, part="validation", recipe=THREE_
         versions={"galaxy_utils": "test"},
         device=DEVICE,
     )
-    return dataclasses.replace(measurement, **changes)
+    return dataclasses.replace(prediction, **changes)

@@ -7,7 +7,7 @@ from play import FOLDER, as_json, check_rows, cut_out, describe_classes, fill_pa
 from play import picture_sheet as make_sheet
 
 from galaxy_utils.evaluation import mean_with_interval
-from galaxy_utils.iteration import Ledger
+from galaxy_utils.ledger import Ledger
 from galaxy_utils.profiles import get_profile
 
 COUNT, COLUMNS, SIZE, MOST_BYTES = 20, 5, 256, 450_000
@@ -61,7 +61,7 @@ def make(settings):
     """
     path = find_artifact(settings, "11_progressive_iteration/ledger/ledger.jsonl")
     galaxies, profile, ledger = load_galaxies(settings), get_profile(settings.profile), Ledger(path)
-    answers = ledger.measurements(ledger.best.name, "test")[0]
+    answers = ledger.predictions(ledger.best.name, "test")[0]
     check_rows(galaxies, answers.fingerprint, path)
     rows = choose(answers.labels, answers.rows, galaxies.num_classes, settings.seed)
     place = {int(row): position for position, row in enumerate(answers.rows)}

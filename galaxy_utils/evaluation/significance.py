@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm, t
 
 from galaxy_utils.errors import ConfigurationError, DataError
 
@@ -79,26 +80,32 @@ class Estimate:
         galaxy_variance: Variance of the mean because other galaxies could have been looked at: the part that all
             networks of a recipe share.
         seed_variance: Variance of the mean because other networks could have come out of the same recipes.
-        degrees_of_freedom: Of `seed_variance`: it comes from a handful of networks and is poorly known.
+        degrees_of_freedom: Of `seed_variance`, which comes from a handful of networks and is poorly known; a fraction
+            where two recipes spread differently (Welch–Satterthwaite).
         shared_spread: Standard deviation over galaxies of what the recipes' networks share.
         own_spread: Standard deviation over galaxies of what one network (or pair of networks) adds of its own.
         seed_spread: Standard deviation over networks (or pairs) of their means over all galaxies there are.
         num_galaxies: Galaxies behind the mean.
-        num_seeds: Seeds behind the mean.
+        num_seeds: Seeds behind the mean; of a difference, those of the recipe that has fewer.
     """
 
     value: float
     galaxy_variance: float
     seed_variance: float
-    degrees_of_freedom: int
+    degrees_of_freedom: float
     shared_spread: float
     own_spread: float
     seed_spread: float
     num_galaxies: int
     num_seeds: int
 
+    @property
+    def standard_error(self):
+        """Square root of both variances' sum."""
+        return math.sqrt(self.galaxy_variance + self.seed_variance)
+
     def half_width(self, level):
-        """Return how far beyond zero the value must lie to be clear at a one-sided level.
+        """Return how far beyond zero the value must lie to be significant at a one-sided level.
 
         It is √(z² · galaxy variance + t² · seed variance), z and t being the quantiles of the normal distribution and
         of Student's t with the seed variance's degrees of freedom. Exact when one of the two parts is all there is; in
@@ -142,48 +149,54 @@ def mean_over_seeds(values, groups=None):
 
 
 def paired_difference(first, second, groups=None, *, same_networks=False):
-    """Return by how much `second` is larger than `first`, on the same galaxies, pooled over the same seeds.
+    """Return by how much `second` is larger than `first`, on the same galaxies.
 
     Galaxies are paired: whether one is easy or hard cancels. Networks of two recipes are independent, even when their
-    seeds have the same number, so the seeds' variance is pooled from both recipes and has 2 (seeds − 1) degrees of
-    freedom; should networks of one seed resemble each other after all, the result errs on the safe side. The same
+    seeds have the same number, so each recipe's seeds have a variance of their own, with the degrees of freedom of
+    Welch and Satterthwaite: a recipe that spreads widely beside a steady one does not lower the threshold. The same
     split into cases and readers is used where doctors read the same images (Obuchowski and Rockette 1995).
 
     Args:
         first: One number per galaxy for each network of the first recipe, shape (seeds, n), at least two seeds.
-        second: The same for the second recipe.
+        second: The same for the second recipe; another number of seeds is allowed.
         groups: As in `mean_over_seeds`.
-        same_networks: Whether both were answered by the very same networks, as when views are averaged. Then networks
-            are paired too, which leaves seeds − 1 degrees of freedom. Right in either case, but for new networks it
-            makes differences harder to see.
+        same_networks: Whether both are predictions of the very same networks, as when views are averaged. Then networks
+            are paired too, which leaves seeds − 1 degrees of freedom. With three seeds these cost more than pairing
+            brings; with eight or more, pairing sees smaller differences.
 
     Returns:
         An `Estimate` of the mean of `second` minus that of `first`.
 
     Raises:
         DataError: Numbers of another shape, or not finite.
+
+    Example:
+        >>> first, second = np.random.default_rng(1).normal(size=(2, 8, 300))
+        >>> paired_difference(first, second + 1).num_galaxies
+        300
     """
     first, second = _checked_values(first, "first"), _checked_values(second, "second")
-    if first.shape != second.shape:
+    if first.shape[1] != second.shape[1] or (same_networks and len(first) != len(second)):
         raise DataError(
-            "Only answers to the same galaxies with the same seeds can be paired.",
+            "Only predictions for the same galaxies can be paired, and the same networks only with the same seeds.",
             where="first, second",
             expected=f"shape {first.shape} for both",
             found=f"shape {second.shape} for the second",
         )
-    seeds = len(first)
     if same_networks:
-        seed_variance, freedom = (second - first).mean(axis=1).var(ddof=1) / seeds, seeds - 1
-    else:
-        seed_variance = (first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1)) / seeds
-        freedom = 2 * (seeds - 1)
-    return _estimate(second - first, groups, seed_variance, freedom)
+        change = second - first
+        return _estimate(change, groups, change.mean(axis=1).var(ddof=1) / len(change), len(change) - 1)
+    parts = [(x.mean(axis=1).var(ddof=1) / len(x), len(x) - 1) for x in (first, second)]
+    total = sum(part for part, _ in parts)
+    squares = sum(part**2 / freedom for part, freedom in parts)
+    freedom = total**2 / squares if squares > 0 else sum(f for _, f in parts)
+    return _estimate(second, groups, total, freedom, against=first)
 
 
 def power_of_comparison(
     difference, *, num_galaxies, num_seeds, level, shared_spread, own_spread=0.0, seed_spread=0.0, same_networks=False
 ):
-    """Return the probability that a true difference of this size turns out clear.
+    """Return the probability that a true difference of this size turns out significant.
 
     The spreads are those of a difference: `paired_difference` of a pilot comparison has them under the same names. For
     accuracy without a pilot, and as if each recipe gave one and the same network every time, the shared spread is
@@ -193,7 +206,7 @@ def power_of_comparison(
         difference: True size of the difference, above 0.
         num_galaxies: Independent galaxies (sky groups).
         num_seeds: Networks per recipe, at least 2.
-        level: One-sided level at which it has to be clear.
+        level: One-sided level at which it has to be significant.
         shared_spread: As in `Estimate`.
         own_spread: As in `Estimate`.
         seed_spread: As in `Estimate`.
@@ -201,101 +214,110 @@ def power_of_comparison(
 
     Returns:
         A probability: that of a normal difference exceeding `Estimate.half_width`, averaged over the chi-squared
-        distribution of the seeds' variance.
+        distribution of the seeds' variance; both recipes are taken to spread equally.
+
+    Raises:
+        ConfigurationError: A number that cannot be.
+
+    Example:
+        >>> power_of_comparison(0.1, num_galaxies=449, num_seeds=8, level=0.005, shared_spread=0.3) > 0.99
+        True
+    """
+    check_count("num_galaxies", num_galaxies, 1)
+    check_count("num_seeds", num_seeds, 2)
+    spreads = {"shared_spread": shared_spread, "own_spread": own_spread, "seed_spread": seed_spread}
+    for name, value in {"difference": difference, **spreads}.items():
+        if not isinstance(value, Real) or not 0 <= value < math.inf or (name == "difference" and value == 0):
+            raise ConfigurationError(f"{name} must be a finite number, not negative.", where=name, found=repr(value))
+    galaxy_variance = shared_spread**2 / num_galaxies
+    seed_variance = (seed_spread**2 + own_spread**2 / num_galaxies) / num_seeds
+    freedom = (num_seeds - 1) * (1 if same_networks else 2)
+    estimated = seed_variance * chi2.ppf((np.arange(2000) + 0.5) / 2000, freedom) / freedom
+    needed = _half_width(level, galaxy_variance, estimated, freedom)
+    total = math.sqrt(galaxy_variance + seed_variance)
+    return float(norm.cdf((difference - needed) / total).mean()) if total > 0 else 1.0
+
+
+def galaxies_needed(difference, pilot, *, num_seeds, level, power=0.8, confidence=0.8, same_networks=False):
+    """Return how many galaxies make a true difference of this size significant with this probability: a range.
+
+    A pilot of a few seeds knows their spread poorly: three seeds a recipe, to a factor of two. The range takes the ends
+    of the interval for that spread; what the pilot says of galaxies is known better and taken as it is.
+
+    Args:
+        difference: As in `power_of_comparison`.
+        pilot: `Estimate` that `paired_difference` gave.
+        num_seeds: Networks per recipe of the planned comparison.
+        level: As in `power_of_comparison`.
+        power: Wanted probability, between 0 and 1.
+        confidence: Of the interval for the spread.
+        same_networks: As in `paired_difference`.
+
+    Returns:
+        `(low, high)`: numbers of galaxies; infinity where none suffices: the seeds' spread does not fall with it.
 
     Raises:
         ConfigurationError: A number that cannot be.
     """
-    check_count("num_galaxies", num_galaxies, 1)
-    check_count("num_seeds", num_seeds, 2)
-    positive = (("difference", difference),)
-    others = (("shared_spread", shared_spread), ("own_spread", own_spread), ("seed_spread", seed_spread))
-    for name, value in (*positive, *others):
-        if not isinstance(value, Real) or not 0 <= value < math.inf or (name == "difference" and value == 0):
-            expected = "a finite number " + ("above 0" if name == "difference" else "of at least 0")
-            raise ConfigurationError(f"This is no {name}.", where=name, expected=expected, found=repr(value))
-    galaxy_variance = shared_spread**2 / num_galaxies
-    seed_variance = (seed_spread**2 + own_spread**2 / num_galaxies) / num_seeds
-    freedom = (num_seeds - 1) * (1 if same_networks else 2)
-    shares = (np.arange(2000) + 0.5) / 2000
-    estimated = seed_variance * gammaincinv(freedom / 2, shares) * 2 / freedom
-    needed = _half_width(level, galaxy_variance, estimated, freedom)
-    total = math.sqrt(galaxy_variance + seed_variance)
-    if total == 0:
-        return 1.0
-    return float(ndtr((difference - needed) / total).mean())
-
-
-def galaxies_needed(difference, *, power=0.8, **settings):
-    """Return how many galaxies make a true difference of this size turn out clear with this probability.
-
-    Args:
-        difference: As in `power_of_comparison`.
-        power: Wanted probability, between 0 and 1.
-        settings: The other arguments of `power_of_comparison`, but for `num_galaxies`.
-
-    Returns:
-        The smallest sufficient number of galaxies.
-
-    Raises:
-        ConfigurationError: A number that cannot be, or no number of galaxies suffices because the seeds' spread does
-            not fall with it.
-    """
     if not isinstance(power, Real) or not 0 < power < 1:
-        raise ConfigurationError("This is no power.", where="power", expected="between 0 and 1", found=repr(power))
+        raise ConfigurationError("The power must lie between 0 and 1.", where="power", found=repr(power))
+    tails, freedom = np.array([1 + confidence, 1 - confidence]) / 2, pilot.degrees_of_freedom
+    factors = np.sqrt(freedom / chi2.ppf(tails, freedom))
+    settings = {"num_seeds": num_seeds, "level": level, "same_networks": same_networks}
 
-    def suffices(num_galaxies):
-        return power_of_comparison(difference, num_galaxies=num_galaxies, **settings) >= power
-
-    enough = 1
-    while not suffices(enough):
-        enough *= 2
-        if enough > 1e12:
-            raise ConfigurationError(
-                f"No number of galaxies shows a difference of {difference:g} with probability {power:g}.",
-                where="num_seeds and seed_spread",
-                found=f"{settings.get('num_seeds')} seeds that spread by {settings.get('seed_spread', 0.0):g}",
-                remedy="use more seeds: their spread does not fall with the number of galaxies",
+    def enough(factor):
+        def missing(log_galaxies):
+            spreads = {name: factor * getattr(pilot, name) for name in ("own_spread", "seed_spread")}
+            number = max(1, math.ceil(math.exp(log_galaxies) - 1e-6))
+            return power - power_of_comparison(
+                difference, num_galaxies=number, shared_spread=pilot.shared_spread, **settings, **spreads
             )
-    too_few = enough // 2
-    while enough - too_few > 1:
-        middle = (enough + too_few) // 2
-        too_few, enough = (too_few, middle) if suffices(middle) else (middle, enough)
-    return enough
+
+        largest = math.log(1e9)
+        if missing(largest) > 0:
+            return math.inf
+        return 1 if missing(0.0) <= 0 else math.ceil(math.exp(brentq(missing, 0.0, largest, xtol=1e-6)) - 1e-3)
+
+    return tuple(enough(factor) for factor in factors)
 
 
-def _estimate(values, groups, seed_variance, freedom):
-    """Return the `Estimate` of the mean of `values`, shape (seeds, n); only the seeds' variance is given."""
-    seeds, galaxies = values.shape
-    deviations = values - values.mean(axis=1, keepdims=True)
+def _estimate(values, groups, seed_variance, freedom, against=None):
+    """Return the `Estimate` of the mean of `values`, shape (seeds, n), minus that of `against`, if any."""
+    recipes = [values] if against is None else [values, against]
+    galaxies = values.shape[1]
     groups = checked_column(groups, galaxies, "groups")
-    summed = deviations.T if groups is None else _sums_by_group(deviations.T, groups)
+    columns = np.concatenate([x - x.mean(axis=1, keepdims=True) for x in recipes]).T
+    summed = columns if groups is None else _sums_by_group(columns, groups)
     if len(summed) < 2:
         raise DataError("A single sky group says nothing of others.", where="groups", expected="at least two groups")
-    # Covariance of the seeds' means, because of the galaxies. Between two seeds only what all networks share is left.
+    # Covariance of the networks' means, because of the galaxies. Between two networks only what they share is left.
     covariance = summed.T @ summed * len(summed) / (len(summed) - 1) / galaxies**2
-    shared = max(0.0, (covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
-    own = max(0.0, np.trace(covariance) / seeds - shared)
+    count, shared, own, seed = len(values), 0.0, 0.0, seed_variance
+    for recipe in (slice(0, count), slice(count, None))[: len(recipes)]:
+        block = covariance[recipe, recipe]
+        between = (block.sum() - np.trace(block)) / (len(block) * (len(block) - 1))
+        shared, own = shared + between, own + np.trace(block) / len(block) - between
+        seed -= (np.trace(block) / len(block) - between) / len(block)
+    if against is not None:
+        shared -= 2 * covariance[:count, count:].mean()
+    shared, own, fewer = max(0.0, shared), max(0.0, own), min(map(len, recipes))
     return Estimate(
-        value=float(values.mean()),
+        value=float(values.mean() - (0.0 if against is None else against.mean())),
         galaxy_variance=float(shared),
         seed_variance=float(seed_variance),
-        degrees_of_freedom=int(freedom),
+        degrees_of_freedom=float(freedom),
         shared_spread=math.sqrt(shared * galaxies),
         own_spread=math.sqrt(own * galaxies),
-        seed_spread=math.sqrt(max(0.0, seed_variance * seeds - own)),
+        seed_spread=math.sqrt(max(0.0, seed) * fewer),
         num_galaxies=galaxies,
-        num_seeds=seeds,
+        num_seeds=fewer,
     )
 
 
 def _half_width(level, galaxy_variance, seed_variance, freedom):
     if not isinstance(level, Real) or not 0 < level <= 0.5:
-        raise ConfigurationError(
-            "This is no one-sided level.", where="level", expected="above 0, up to 0.5", found=repr(level)
-        )
-    normal, student = -ndtri(level), -stdtrit(freedom, level)
-    return np.sqrt(normal**2 * galaxy_variance + student**2 * seed_variance)
+        raise ConfigurationError("A one-sided level lies above 0 and up to 0.5.", where="level", found=repr(level))
+    return np.sqrt(norm.isf(level) ** 2 * galaxy_variance + t.isf(level, freedom) ** 2 * seed_variance)
 
 
 def _sums_by_group(columns, groups):

@@ -5,10 +5,8 @@ COPY_LEDGER = """
 def copied(ledger, name, rounds, reference=None):
     other = gu.Ledger.create(name, galaxies, parts, seeds=ledger.seeds, rule=ledger.rule)
     for one in rounds:
-        proposal = other.propose(one.name, one.recipe, reference=one.name == reference, **one.factors)
-        for measurement in ledger.measurements(one.name):
-            proposal.add(measurement)
-        proposal.decide()
+        stored = dict.fromkeys(ledger.seeds) | {each.seed: each for each in ledger.predictions(one.name)}
+        other.play(one.name, lambda _, seed: stored[seed], one.recipe, reference=one.name == reference, **one.factors)
     return other
 """
 

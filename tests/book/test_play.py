@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
-from toy_answers import toy_measurement
+from toy_answers import toy_prediction
 from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
@@ -53,12 +53,9 @@ def settings(source, tmp_path):
     ledger = gu.Ledger.create(
         chapters / "11_progressive_iteration" / "ledger" / "ledger.jsonl", galaxies, split, seeds=(1, 2)
     )
-    proposal = ledger.propose("the start", THREE_BLOCK_CNN)
-    for seed in proposal.seeds:
-        proposal.add(toy_measurement((galaxies, split), seed))
-    proposal.decide()
+    ledger.play("the start", lambda _, seed: toy_prediction((galaxies, split), seed), THREE_BLOCK_CNN)
     survey = galaxies, split
-    ledger.open_test({"the start": [toy_measurement(survey, seed, part="test") for seed in (1, 2)]})
+    ledger.open_test({"the start": [toy_prediction(survey, seed, part="test") for seed in (1, 2)]})
     random = np.random.default_rng(1)
     vectors = {
         part: random.normal(size=(len(split.part(part)), 30)) * np.linspace(3, 1, 30)
@@ -83,7 +80,7 @@ def test_twenty_test_galaxies_and_the_best_rounds_answers(settings):
     _, data = read_page(files, "play_classify")
     rows = [galaxy["row"] for galaxy in data["galaxies"]]
     assert len(set(rows)) == 20 and set(rows) <= set(split.test.tolist())
-    answers = toy_measurement((galaxies, split), 1, part="test")
+    answers = toy_prediction((galaxies, split), 1, part="test")
     given = dict(zip(answers.rows.tolist(), answers.probabilities.argmax(axis=1).tolist(), strict=True))
     for galaxy in data["galaxies"]:
         assert galaxy["label"] == galaxies.labels[galaxy["row"]]

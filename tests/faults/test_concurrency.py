@@ -7,7 +7,7 @@ import time
 
 import works
 from harness import WHOLE_TABLE, answer, recorded, started
-from toy_answers import toy_measurement, toy_survey
+from toy_answers import toy_prediction, toy_survey
 
 import galaxy_utils as gu
 from galaxy_utils import frozen_features
@@ -95,14 +95,12 @@ def three_rounds(folder, begin, note):
     for number in range(3):
         names.append(f"{os.getpid()} {number}")
         while True:
-            proposal = book.propose(names[-1], gu.recipes.THREE_BLOCK_CNN, reference=bool(book.rounds), label=names[-1])
-            for seed in proposal.seeds:
-                proposal.add(toy_measurement(survey, seed))
+            recipe, options = gu.recipes.THREE_BLOCK_CNN, {"reference": bool(book.rounds), "label": names[-1]}
             try:
-                proposal.decide()
+                book.play(names[-1], lambda one, seed: toy_prediction(survey, seed), recipe, **options)
                 break
             except ConfigurationError:
-                # Another process has recorded the first round in the meantime: propose again, against that one.
+                # Another process has recorded the first round in the meantime: play it again, against that one.
                 book = gu.Ledger(book.path)
         note(names[-1])
     return "done"

@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 from PIL import Image
-from toy_answers import toy_measurement, toy_survey
+from toy_answers import toy_prediction, toy_survey
 from toy_galaxies import toy_galaxies, toy_split
 
 import galaxy_utils as gu
@@ -156,10 +156,12 @@ def ledger(folder, begin, note):
     begin()
     book = gu.Ledger.create(artifacts_folder() / "ledger.jsonl", *survey, seeds=(1, 2))
     for number in range(12):
-        proposal = book.propose(f"round {number}", gu.recipes.THREE_BLOCK_CNN, width=number)
-        for seed in proposal.seeds:
-            proposal.add(toy_measurement(survey, seed, 1.0 + 0.01 * number))
-        proposal.decide()
+        book.play(
+            f"round {number}",
+            lambda one, seed: toy_prediction(survey, seed, 1.0 + 0.01 * one.factors["width"]),
+            gu.recipes.THREE_BLOCK_CNN,
+            width=number,
+        )
         note(number)
     again = gu.Ledger(book.path)
     again.replay()

@@ -1,0 +1,678 @@
+"""Progressive iteration: change little, compare strictly, keep or revert, and write down every trial.
+
+Paper 1 describes the method: modify only a few controllable factors in each iteration, compare strictly with the
+round before, retain the change when the improvement is clear and the cost acceptable, otherwise revert. A `Ledger` is
+that method as a file of JSON lines. The first states the rule; each further one is a round.
+
+    import galaxy_utils as gu
+
+    galaxies = gu.prepare(gu.load("simulated", profile="smoke"), image_size=32)
+    parts = gu.split(galaxies)
+    ledger = gu.Ledger.create("artifacts/ledger.jsonl", galaxies, parts, seeds=(1, 2))
+
+    def train(trial, seed):
+        model = gu.models.four_block_cnn(32, pooling=trial.factors["pooling"], seed=seed)
+        run = gu.fit(model, galaxies, parts, trial.recipe, seed=seed)
+        return gu.measure(model, run, galaxies, parts)
+
+    recipe = gu.recipes.THREE_BLOCK_CNN.replace(epochs=1)
+    print(ledger.play("baseline", train, recipe, pooling="flatten"))
+    print(ledger.play("pooling", train, pooling="average"))
+
+Rounds are judged on the validation part. The test part is evaluated once, by `open_test`; afterwards the ledger takes
+no more rounds, because a round chosen after looking at the test galaxies would be chosen by them.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import re
+import textwrap
+import time
+import warnings
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from galaxy_utils.arrays import described, read_arrays
+from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.evaluation.classification import galaxy_divergences
+from galaxy_utils.evaluation.significance import check_count, mean_over_seeds, paired_difference
+from galaxy_utils.files import explain_read_errors, locked, write_atomically, write_bytes
+from galaxy_utils.recipes import Recipe
+
+FORMAT = 2
+ARRAYS = ("probabilities", "labels", "rows", "groups")
+COSTS = ("training_seconds", "parameters", "inference_seconds")
+START, KEEP, REVERT, REFERENCE = "start", "keep", "revert", "reference"
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one trained network predicts for every galaxy of a part, and what it cost.
+
+    Attributes:
+        probabilities: Shape (n, K), float32.
+        labels: Shape (n,), int64.
+        rows: Rows of the dataset, shape (n,), int64.
+        groups: Sky groups, shape (n,), int64.
+        part: `"validation"` or `"test"`.
+        seed: Seed of the training.
+        split_hash: Hash of the split.
+        fingerprint: Fingerprint of the source data, which copies prepared with other crops or sizes share.
+        recipe: The recipe as a dictionary; `None` for an ensemble.
+        training_seconds: Seconds of training.
+        parameters: Parameters of the network.
+        inference_seconds: Seconds for 1,000 galaxies.
+        versions: Versions of the software, as in a report.
+        device: What computed, as in a report.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+    groups: np.ndarray
+    part: str
+    seed: int
+    split_hash: str
+    fingerprint: str
+    recipe: dict | None
+    training_seconds: float
+    parameters: int
+    inference_seconds: float
+    versions: dict
+    device: dict
+
+    def __post_init__(self):
+        for name in ARRAYS:
+            values = np.array(getattr(self, name), np.float32 if name == "probabilities" else np.int64)
+            object.__setattr__(self, name, values)
+        one_each = all(getattr(self, name).shape == (len(self.probabilities),) for name in ARRAYS[1:])
+        if self.probabilities.ndim != 2 or not one_each or self.part not in ("validation", "test"):
+            raise DataError(
+                "This is no prediction.",
+                expected="probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'",
+                found=", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}",
+            )
+        for name in COSTS:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigurationError(f"{name} must be finite and not negative.", found=getattr(self, name))
+
+    @property
+    def identity(self):
+        """What two predictions must share before they can be compared galaxy by galaxy."""
+        galaxies = hashlib.sha256(b"".join(getattr(self, name).tobytes() for name in ARRAYS[1:])).hexdigest()[:16]
+        return {"split": self.split_hash, "data": self.fingerprint, "part": self.part, "galaxies": galaxies}
+
+    def save(self, path):
+        """Write it into a NumPy `.npz` file, atomically."""
+        others = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ARRAYS}
+        content = io.BytesIO()
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        np.savez(content, description=json.dumps(others, allow_nan=False), **arrays)
+        write_bytes(path, content.getvalue())
+
+    @classmethod
+    def load(cls, path):
+        """Read what `save` wrote; a `DataError` where there is none, or something else."""
+        if not Path(path).is_file():
+            raise DataError("There is no such prediction.", where=path, remedy="run the chapter that makes it")
+        with explain_read_errors("The prediction cannot be read.", path, remedy="delete the file and train again"):
+            content = read_arrays(Path(path))
+            about = described(content, "description")
+            return cls(**content, **about)
+
+
+def measure(model, run, dataset, split, *, part="validation", predict=None, seed=None, seconds=None):
+    """Let a network predict every galaxy of a part, and note what it cost.
+
+    Args:
+        model: The trained Keras model.
+        run: Its `TrainingRun`; or anything with its `recipe`, where `seed` and `seconds` of training are given.
+        dataset: The `GalaxyDataset`; its crop and size may differ from round to round.
+        split: The `Split` it was trained with.
+        part: `"validation"` or `"test"`.
+        predict: Function of `(model, dataset, rows)` that returns probabilities; `None` for `gu.predict`.
+        seed: Seed of the training; `None` for the run's.
+        seconds: Seconds of training; `None` for the run's.
+
+    Returns:
+        A `Prediction`.
+    """
+    from galaxy_utils.report import computing_device, software_versions
+    from galaxy_utils.training import predict as predict_plainly
+
+    about, predict = _about(dataset, split, part), predict or predict_plainly
+    predict(model, dataset, about["rows"][:32])  # The first call compiles, which is no part of inference.
+    start = time.perf_counter()
+    probabilities = predict(model, dataset, about["rows"])
+    return Prediction(
+        probabilities,
+        **about,
+        seed=run.seed if seed is None else seed,
+        recipe=run.recipe.to_dict(),
+        training_seconds=float(run.seconds if seconds is None else seconds),
+        parameters=int(model.count_params()),
+        inference_seconds=1000 * (time.perf_counter() - start) / len(about["rows"]),
+        versions=software_versions(),
+        device=computing_device(),
+    )
+
+
+def ensemble(predictions):
+    """Return several networks' predictions for the same galaxies as one: mean probabilities, summed costs."""
+    first = predictions[0]
+    _check_same(first, predictions)
+    costs = {name: sum(getattr(one, name) for one in predictions) for name in COSTS}
+    mean = np.mean([one.probabilities for one in predictions], axis=0, dtype=float)
+    return dataclasses.replace(first, probabilities=mean, recipe=None, **costs)
+
+
+def compare(first, second, *, label_smoothing=0.1, same_networks=False):
+    """Return `(kl_change, accuracy_change)` of two recipes' `Prediction`s, as `Estimate`s: second minus first."""
+    _check_same(first[0], [*first, *second])
+    pairs = zip(_scores(first, label_smoothing), _scores(second, label_smoothing), strict=True)
+    return tuple(paired_difference(a, b, first[0].groups, same_networks=same_networks) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What decides a round. It is stated when the ledger is created and cannot be changed afterwards.
+
+    1. A round is trained with `screening` seeds. Where neither score is better than the best round's by one standard
+       error, it is reverted. Otherwise it is trained with the ledger's other seeds, and judged with all of them.
+    2. It is better when its KL divergence is significantly lower; or not significantly higher, and its accuracy
+       significantly higher. A better round is kept if its cost is within the budget.
+
+    The levels add up to `error_rate` over both scores and all rounds (Bonferroni), so that the probability of one or
+    more wrong keeps stays below it. Stopping early only reverts, and so cannot raise it. Ideas taken from looking
+    at the validation galaxies are not covered: hence the test part, once. `book/measured/ledger_simulation.py` compares
+    this design with others.
+
+    Attributes:
+        max_changes: How many factors a round may change.
+        max_rounds: How many rounds may be tried against the best one.
+        error_rate: Largest acceptable probability of one or more wrong keeps.
+        kl_share: Share of each round's level that goes to KL divergence; the rest goes to accuracy.
+        screening: Seeds of the first stage.
+        training_allowance: How many times the best round's training seconds are within the budget; `None` for any.
+        parameter_allowance: The same for parameters.
+        inference_allowance: The same for inference. Seconds are compared only on the same kind of device.
+        label_smoothing: ε of the smoothed labels behind KL divergence.
+    """
+
+    max_changes: int = 2
+    max_rounds: int = 12
+    error_rate: float = 0.05
+    kl_share: float = 0.5
+    screening: int = 3
+    training_allowance: float | None = 10.0
+    parameter_allowance: float | None = 10.0
+    inference_allowance: float | None = 10.0
+    label_smoothing: float = 0.1
+
+    def __post_init__(self):
+        for name, least in (("max_changes", 1), ("max_rounds", 1), ("screening", 2)):
+            check_count(name, getattr(self, name), least)
+        ranges = {"error_rate": (0, 0.5), "kl_share": (0, 1), "label_smoothing": (-1e-9, 1)}
+        ranges |= {name: (0, math.inf) for name, value in self.allowances.items() if value is not None}
+        for name, (low, high) in ranges.items():
+            value = self.allowances.get(name, getattr(self, name, None))
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < high:
+                raise ConfigurationError(f"{name} must lie between {low:g} and {high:g}.", found=repr(value))
+
+    @property
+    def allowances(self):
+        """`{cost: allowed ratio}`."""
+        return dict(zip(COSTS, (self.training_allowance, self.parameter_allowance, self.inference_allowance), strict=1))
+
+    @property
+    def levels(self):
+        """One-sided levels of each comparison, `(KL divergence, accuracy)`."""
+        share = self.error_rate / self.max_rounds
+        return share * self.kl_share, share * (1 - self.kl_share)
+
+    def promising(self, kl_change, accuracy_change):
+        """Whether a round is worth the other seeds: one of its scores is better by a standard error."""
+        return -kl_change.value > kl_change.standard_error or accuracy_change.value > accuracy_change.standard_error
+
+    def judge(self, kl_change, accuracy_change, cost_ratios=None):
+        """Return `(verdict, reason)` for two `Estimate`s and `{cost: ratio to the best round's}`."""
+        (kl, accuracy), (kl_needed, accuracy_needed) = (
+            (kl_change.value, accuracy_change.value),
+            (kl_change.half_width(self.levels[0]), accuracy_change.half_width(self.levels[1])),
+        )
+        words = f"KL {kl:+.3f} nats (significant beyond {kl_needed:.3f}), "
+        words += f"accuracy {100 * accuracy:+.1f} points (beyond {100 * accuracy_needed:.1f})"
+        if kl > kl_needed:
+            return REVERT, f"significantly worse: {words}"
+        if -kl <= kl_needed and accuracy <= accuracy_needed:
+            limits = -kl_change.interval()[0], 100 * accuracy_change.interval()[1]
+            possible = (
+                f"a gain of {max(0, limits[0]):.3f} nats or {max(0, limits[1]):.1f} points is not excluded (95 %)"
+            )
+            return REVERT, f"inconclusive: {words}; {possible}"
+        for cost, ratio in (cost_ratios or {}).items():
+            if self.allowances[cost] is not None and ratio > self.allowances[cost]:
+                return REVERT, f"over the cost budget: {cost.replace('_', ' ')} × {ratio:.1f}; {words}"
+        return KEEP, f"significantly better: {words}"
+
+    def __str__(self):
+        costs = ", ".join(f"{cost.replace('_', ' ')} × {most:g}" for cost, most in self.allowances.items() if most)
+        return (
+            f"a round changes at most {self.max_changes} factors; {self.screening} seeds screen it, all judge it; "
+            f"kept when KL is significantly lower (level {self.levels[0]:.2g}), or not significantly higher and "
+            f"accuracy significantly higher (level {self.levels[1]:.2g}); cost budget: {costs or 'any'}; at most "
+            f"{self.max_rounds} trials, with a probability of any wrong keep of at most {self.error_rate:g}"
+        )
+
+
+@dataclass(frozen=True)
+class Round:
+    """One line of the ledger: what was changed against which round, the verdict, and the numbers behind it.
+
+    `kl` and `accuracy` are `[mean, low, high]` with 95 % intervals over galaxies and seeds; `kl_change` and
+    `accuracy_change` are `[difference, low, high, needed]`, `None` for the start; `cost` holds means over the seeds.
+    """
+
+    number: int
+    name: str
+    verdict: str
+    reason: str
+    against: str | None
+    changes: dict
+    kl: list
+    accuracy: list
+    kl_change: list | None
+    accuracy_change: list | None
+    cost: dict
+    factors: dict
+    recipe_fields: dict
+    seeds: list
+    same_networks: bool
+    device: dict
+    recorded: str = ""
+
+    @property
+    def recipe(self):
+        """The `Recipe`."""
+        return Recipe(**self.recipe_fields)
+
+    @property
+    def changed(self):
+        """The changed factors in words, such as `"pooling: flatten → average"`."""
+        return ", ".join(f"{factor}: {old} → {new}" for factor, (old, new) in self.changes.items())
+
+    def __str__(self):
+        head = f"{self.name}{f' ({self.changed})' if self.changes else ''}: {self.verdict}, {len(self.seeds)} seeds"
+        return "\n".join([head, *textwrap.wrap(self.reason, 88, initial_indent="  ", subsequent_indent="  ")])
+
+
+class Ledger:
+    """All rounds of one progressive iteration, in a file; the networks' predictions lie in a folder beside it.
+
+    Several processes may write: a lock lets them take turns, and the file is replaced as a whole, so that a killed
+    process leaves the old one or the new one.
+
+    Args:
+        path: Path of a ledger that exists; `Ledger.create` makes one.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._read()
+
+    @classmethod
+    def create(cls, path, dataset, split, *, seeds=(1, 2, 3), rule=None):
+        """Create a ledger; if it exists and was created with the same arguments, continue it.
+
+        Args:
+            path: Path of the file, by custom `….jsonl`.
+            dataset: The `GalaxyDataset`; rounds may use other crops and sizes of the same data.
+            split: Its `Split`: rounds are judged on `validation`, `test` is evaluated once.
+            seeds: Two or more different integers; the first `rule.screening` screen a round.
+            rule: A `Rule`; `None` for the default.
+        """
+        seeds, rule = [int(seed) for seed in seeds], rule or Rule()
+        if len(seeds) < 2 or len(set(seeds)) < len(seeds):
+            raise ConfigurationError("A ledger needs two or more different seeds.", where="seeds", found=seeds)
+        header = {"kind": "ledger", "format": FORMAT, "rule": dataclasses.asdict(rule), "seeds": seeds}
+        for part in ("validation", "test"):
+            header[part] = identity_of(dataset, split, part)
+        header |= {"provenance": dataset.provenance, "galaxies": len(split.validation)}
+        path = Path(path)
+        with locked(path):
+            if not path.exists():
+                _write(path, [header])
+        ledger = cls(path)
+        if different := [name for name in header if ledger._header[name] != header[name]]:
+            raise ConfigurationError(
+                f"This ledger was created with another {', '.join(different)}.",
+                where=path,
+                expected={name: header[name] for name in different},
+                found={name: ledger._header[name] for name in different},
+                remedy="continue it with what it was created with, or choose another file",
+            )
+        return ledger
+
+    rule = property(lambda self: Rule(**self._header["rule"]), doc="The `Rule`, as stated in the first line.")
+    seeds = property(lambda self: tuple(self._header["seeds"]), doc="The seeds that a round can be trained with.")
+    identity = property(lambda self: self._header["validation"], doc="What a prediction must agree with.")
+    provenance = property(lambda self: self._header["provenance"], doc="Where the data come from.")
+    best = property(lambda self: _best(self.rounds), doc="The last round that was kept, or the start; or `None`.")
+
+    def __getitem__(self, name):
+        for one in self.rounds:
+            if one.name == name:
+                return one
+        raise ConfigurationError(f"The ledger has no round {name!r}.", expected=[one.name for one in self.rounds])
+
+    def __len__(self):
+        return len(self.rounds)
+
+    def predictions(self, name, part="validation"):
+        """Return a round's `Prediction`s, one per seed."""
+        return [Prediction.load(self._file(name, seed, part)) for seed in self[name].seeds]
+
+    def play(self, name, train, recipe=None, *, reference=False, same_networks=False, **factors):
+        """Play a round: train it, compare it with the best one so far, keep or revert it, and write it down.
+
+        Each seed's prediction is stored as soon as it is there, so that an interrupted round goes on where it was; a
+        round that the ledger holds already is returned as it is.
+
+        Args:
+            name: Name of the round, unique in the ledger.
+            train: Function of `(trial, seed)` that returns a `Prediction`; `trial.factors` and `trial.recipe` say what.
+            recipe: A `Recipe`; `None` for the best round's.
+            reference: Whether it is only measured for comparison, with the screening seeds. It may change any number of
+                factors, counts as no trial and cannot become the best.
+            same_networks: Whether the best round's own networks predict again, as when views are averaged: networks are
+                then paired, too.
+            factors: What describes the round beside its recipe. Those not given are the best round's.
+
+        Returns:
+            The `Round`.
+
+        Raises:
+            ConfigurationError: The round changes more factors than allowed, or none; it was tried before; no trial is
+                left; the test part has been evaluated; or another process has recorded a round in the meantime.
+        """
+        trial = self._proposed(name, recipe, reference, same_networks, factors)
+        if trial.recorded:
+            return trial.recorded
+        stages = [self.seeds[: self.rule.screening], self.seeds]
+        stages = stages[1:] if trial.against is None or same_networks else stages[:1] if reference else stages
+        for seeds in stages:
+            several = [self._prediction(trial, train, seed) for seed in seeds]
+            entry, promising = self._judged(self.rounds, trial, several)
+            if not promising:
+                break
+        with locked(self.path):
+            self._read()
+            if (self.best.name if self.best else None) != trial.against or name in [one.name for one in self.rounds]:
+                raise ConfigurationError(
+                    "Another process has recorded a round in the meantime.", remedy="play it again"
+                )
+            self._proposed(name, recipe, reference, same_networks, factors)
+            entry |= {"number": len(self.rounds), "recorded": _now()}
+            _write(self.path, [*self._lines, {"kind": "round", **entry}])
+        self._read()
+        return self[name]
+
+    def open_test(self, predictions):
+        """Evaluate the best round on the test part, once; others may stand beside it. Then the ledger is closed.
+
+        Args:
+            predictions: `{name: list of Prediction}` on the test part, one for each of the round's seeds.
+
+        Returns:
+            `{"best", "opened", "scores": {name: {"kl": [mean, low, high], "accuracy": …}}}`, as `test` gives it.
+        """
+        with locked(self.path):
+            self._read()
+            self._check_open()
+            if self.best is None or self.best.name not in predictions:
+                raise ConfigurationError("The test part is evaluated for the best round.", expected=self.best)
+            scores = {}
+            for name, several in predictions.items():
+                if [one.seed for one in several] != self[name].seeds:
+                    raise ConfigurationError(f"{name!r} needs one prediction for each of its seeds.", where="open_test")
+                _check_same(self._header["test"], several)
+                for one in several:
+                    one.save(self._file(name, one.seed, "test"))
+                scores[name] = self._means(several)
+            entry = {"kind": "test", "best": self.best.name, "opened": _now(), "scores": scores}
+            _write(self.path, [*self._lines, entry])
+        self._read()
+        return self.test
+
+    def replay(self):
+        """Judge every round again from the stored predictions; a `DataError` where one comes out differently."""
+        for number, one in enumerate(self.rounds):
+            trial = SimpleNamespace(**(vars(one) | {"recipe": one.recipe, "reference": one.verdict == REFERENCE}))
+            again, _ = self._judged(self.rounds[:number], trial, self.predictions(one.name))
+            close = np.allclose([*again["kl"], *again["accuracy"]], [*one.kl, *one.accuracy], rtol=1e-5, atol=1e-7)
+            if not close or (again["verdict"], again["against"]) != (one.verdict, one.against):
+                raise DataError(f"Replayed, round {one.name!r} comes out differently.", expected=one, found=again)
+        return self.rounds
+
+    def table(self):
+        """Return one dictionary per round, for a pandas DataFrame."""
+        rows = []
+        for one in self.rounds:
+            row = {"number": one.number, "round": one.name, "changed": one.changed, "against": one.against}
+            row |= {"verdict": one.verdict, "reason": one.reason, "seeds": len(one.seeds)}
+            for score in ("kl", "accuracy"):
+                row |= dict(zip((score, f"{score}_low", f"{score}_high"), getattr(one, score), strict=True))
+                row[f"{score}_change"] = (getattr(one, f"{score}_change") or [None])[0]
+            rows.append(row | one.cost)
+        return rows
+
+    def __str__(self):
+        lines = [f"Ledger of {len(self)} rounds: {self.provenance}", f"Rule: {self.rule}", *map(str, self.rounds)]
+        opened = f"evaluated {self.test['opened']} for {self.test['best']}" if self.test else "not evaluated yet"
+        return "\n".join([*lines, f"Best: {self.best.name if self.best else 'no round yet'}. Test part: {opened}."])
+
+    # The steps behind a verdict
+
+    def _proposed(self, name, recipe, reference, same_networks, factors):
+        self._read()
+        if not isinstance(name, str) or not name.strip() or "\n" in name or len(name) > 60:
+            raise ConfigurationError("A round's name is one line of 1 to 60 characters.", found=repr(name))
+        recorded = next((one for one in self.rounds if one.name == name), None)
+        best = self.best if recorded is None else self[recorded.against] if recorded.against else None
+        recipe = best.recipe if recipe is None and best else recipe
+        if not isinstance(recipe, Recipe) or set(factors) & set(recipe.to_dict()):
+            raise ConfigurationError("A round has a recipe, and factors that the recipe does not hold.", where=name)
+        try:
+            given = json.loads(json.dumps(factors, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError("Factors are texts, numbers or lists of these.", found=error) from error
+        factors = (best.factors if best else {}) | given
+        trial = {"name": name, "recipe": recipe, "factors": factors, "reference": reference, "recorded": recorded}
+        trial |= {"same_networks": same_networks, "against": best.name if best else None}
+        if recorded:
+            if (
+                recorded.factors != factors
+                or recorded.recipe.diff(recipe)
+                or reference != (recorded.verdict == REFERENCE)
+            ):
+                raise ConfigurationError(f"The ledger holds another round called {name!r}.", found=recorded.changed)
+            return SimpleNamespace(**trial)
+        self._check_open()
+        changes = _changes(best, recipe, factors)
+        if best is None and reference:
+            raise ConfigurationError("The first round is the start, not a reference.", where=name)
+        if best is not None and not reference:
+            if not 1 <= len(changes) <= self.rule.max_changes:
+                raise ConfigurationError(
+                    f"Round {name!r} changes {len(changes)} factors against {best.name!r}.",
+                    expected=f"1 to {self.rule.max_changes}, so that it stays clear what made the difference",
+                    found="; ".join(f"{factor}: {old} → {new}" for factor, (old, new) in changes.items()),
+                )
+            # A reference counts too: who measures many and then proposes the luckiest has tried many.
+            if before := [one.name for one in self.rounds if one.factors == factors and not one.recipe.diff(recipe)]:
+                raise ConfigurationError(f"Round {name!r} was tried before, as {before[0]!r}.")
+            if sum(one.verdict in (KEEP, REVERT) for one in self.rounds) >= self.rule.max_rounds:
+                raise ConfigurationError(
+                    f"All {self.rule.max_rounds} trials have been used up.",
+                    remedy="each further trial would make a wrong keep likelier than the rule states",
+                )
+        return SimpleNamespace(**trial)
+
+    def _prediction(self, trial, train, seed):
+        path = self._file(trial.name, seed, "validation")
+        if not path.exists():
+            found = train(trial, seed)
+            _check_same(self.identity, [found])
+            if found.seed != seed or (found.recipe is not None and trial.recipe.diff(Recipe(**found.recipe))):
+                raise ConfigurationError("Trained with another seed or recipe than proposed.", where=trial.name)
+            found.save(path)
+        found = Prediction.load(path)
+        _check_same(self.identity, [found])
+        return found
+
+    def _judged(self, rounds, trial, several):
+        """Return a round's entry and whether it is promising, from the rounds before it and its predictions."""
+        best, verdict, reason, changes = _best(rounds), START, "where the path begins", [None, None]
+        cost, promising = {c: float(np.mean([getattr(one, c) for one in several])) for c in COSTS}, True
+        if best is not None:
+            before, rule = self.predictions(best.name), self.rule
+            options = {"label_smoothing": rule.label_smoothing, "same_networks": trial.same_networks}
+            both = compare(before, several, **options)
+            # Seconds on another device say nothing; parameters are the same everywhere.
+            comparable = COSTS if several[0].device == best.device else ("parameters",)
+            verdict, reason = rule.judge(*both, {c: cost[c] / best.cost[c] for c in comparable if best.cost[c] > 0})
+            promising = rule.promising(*both)
+            if len(several) < len(self.seeds) and not promising:
+                verdict, reason = REVERT, f"not promising after {len(several)} seeds; {reason}"
+            if trial.reference:
+                verdict, reason = REFERENCE, "measured for comparison, decides nothing"
+            changes = [[e.value, *e.interval(), e.half_width(x)] for e, x in zip(both, rule.levels, strict=True)]
+        return {
+            "number": len(rounds),
+            "name": trial.name,
+            "verdict": verdict,
+            "reason": reason,
+            "against": best.name if best else None,
+            "changes": _changes(best, trial.recipe, trial.factors),
+            **self._means(several),
+            **dict(zip(("kl_change", "accuracy_change"), changes, strict=True)),
+            "cost": cost,
+            "factors": trial.factors,
+            "recipe_fields": trial.recipe.to_dict(),
+            "seeds": [one.seed for one in several],
+            "same_networks": bool(trial.same_networks),
+            "device": several[0].device,
+        }, promising
+
+    def _means(self, several):
+        values = zip(("kl", "accuracy"), _scores(several, self.rule.label_smoothing), (math.inf, 1.0), strict=True)
+        means = {score: (mean_over_seeds(each, several[0].groups), most) for score, each, most in values}
+        return {s: [m.value, *map(float, np.clip(m.interval(), 0, most))] for s, (m, most) in means.items()}
+
+    def _check_open(self):
+        if self.test is not None:
+            raise ConfigurationError(
+                "The test part has been evaluated; the ledger is closed.",
+                where=self.path,
+                remedy="for further rounds start another ledger with another split, whose test part nobody has seen",
+            )
+
+    # The file
+
+    def _file(self, name, seed, part):
+        words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") + f"_{zlib.crc32(name.encode()):08x}"
+        return self.path.with_name(f"{self.path.stem}_predictions") / f"{words}_{part}_seed_{seed}.npz"
+
+    def _read(self):
+        if not self.path.exists():
+            raise DataError("There is no ledger.", where=self.path, remedy="Ledger.create makes one")
+        with explain_read_errors("The ledger holds what no ledger writes.", self.path):
+            header, *lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+            if header["kind"] != "ledger" or header["format"] != FORMAT:
+                raise DataError("The ledger has another format.", where=self.path, expected=FORMAT)
+            self._lines, self._header = [header, *lines], header
+            content = [{k: v for k, v in line.items() if k != "kind"} for line in lines if line["kind"] == "round"]
+            self.rounds = tuple(Round(**entry) for entry in content)
+            self.test = next((line for line in lines if line["kind"] == "test"), None)
+            # Everything is shown once, to nobody: what cannot be shown is noticed here and not in a chapter.
+            str(self), self.table(), [float(x) for one in self.rounds for x in (*one.kl, *one.accuracy)]
+            if any(one.recipe is None or one.verdict not in (START, KEEP, REVERT, REFERENCE) for one in self.rounds):
+                raise DataError("A round has no such verdict.", where=self.path)
+
+    # Names of version 0.1, for notebooks in people's hands
+
+    def propose(self, name, recipe=None, *, reference=False, same_networks=False, **factors):
+        """Deprecated: use `play`."""
+        warnings.warn("Ledger.propose is now Ledger.play(name, train, …)", DeprecationWarning, stacklevel=2)
+        trial = self._proposed(name, recipe, reference, same_networks, factors)
+        trial.seeds, given = (() if trial.recorded else self.seeds), {}
+        trial.add = lambda prediction: given.update({prediction.seed: prediction})
+        options = {"reference": reference, "same_networks": same_networks, **factors}
+        trial.decide = lambda: self.play(name, lambda _, seed: given[seed], recipe, **options)
+        return trial
+
+    last_hash = property(lambda self: hashlib.sha256(self.path.read_bytes()).hexdigest(), doc="Deprecated.")
+
+
+def identity_of(dataset, split, part):
+    """Return the `identity` that every prediction on this part of this split of these data has."""
+    about = _about(dataset, split, part)
+    empty = {"seed": 0, "recipe": None, "versions": {}, "device": {}, **dict.fromkeys(COSTS, 0)}
+    return Prediction(np.zeros((len(about["rows"]), 1)), **about, **empty).identity
+
+
+def _about(dataset, split, part):
+    fingerprint = getattr(split, "fingerprint", dataset.source_fingerprint)
+    if fingerprint != dataset.source_fingerprint or part not in ("validation", "test"):
+        raise ConfigurationError("The split belongs to other data, or has no such part.", where=f"split, {part!r}")
+    rows = np.asarray(getattr(split, part))
+    about = {"labels": np.asarray(dataset.labels)[rows], "rows": rows, "groups": np.asarray(split.groups)[rows]}
+    return about | {"part": part, "split_hash": split.hash, "fingerprint": fingerprint}
+
+
+def _check_same(expected, predictions):
+    expected = getattr(expected, "identity", expected)
+    for one in predictions:
+        if different := [what for what in expected if expected[what] != one.identity[what]]:
+            raise ConfigurationError(
+                f"These predictions cannot be compared: they differ in {', '.join(different)}.",
+                expected=expected,
+                found=one.identity,
+                remedy="predict the same part of the same split of the same data",
+            )
+
+
+def _scores(predictions, label_smoothing):
+    """Return KL divergences and hits, each of shape (seeds, n)."""
+    kl = [galaxy_divergences(p.probabilities, p.labels, label_smoothing=label_smoothing) for p in predictions]
+    return np.stack(kl), np.stack([(p.probabilities.argmax(axis=1) == p.labels).astype(float) for p in predictions])
+
+
+def _best(rounds):
+    return next((one for one in reversed(rounds) if one.verdict in (START, KEEP)), None)
+
+
+def _changes(best, recipe, factors):
+    """Return `{factor: [old, new]}`: the recipe's fields and all other factors that differ from the best round's."""
+    if best is None:
+        return {}
+    both = {factor: (best.factors.get(factor), factors.get(factor)) for factor in [*best.factors, *factors]}
+    return {f: list(pair) for f, pair in (best.recipe.diff(recipe) | both).items() if pair[0] != pair[1]}
+
+
+def _write(path, lines):
+    text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode()
+    with write_atomically(path, len(text)) as temporary:
+        temporary.write_bytes(text)
+
+
+def _now():
+    return datetime.now(UTC).isoformat(timespec="seconds")
