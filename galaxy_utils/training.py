@@ -15,7 +15,7 @@ from tqdm.std import tqdm
 
 from galaxy_utils.checkpoint import Checkpoint, describe_compiled
 from galaxy_utils.data.batches import CLASSIFICATION, CONDITION, RECONSTRUCTION, GalaxyBatches
-from galaxy_utils.data.dataset import checked_rows
+from galaxy_utils.data.rows import checked_rows
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import locked
 from galaxy_utils.progress import progress_bar

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from galaxy_utils.data.dataset import checked_rows
+from galaxy_utils.data.rows import checked_rows
 from galaxy_utils.errors import ConfigurationError
 
 # The two outputs that a network can be trained towards. A network with both returns a dictionary with these keys.
