@@ -95,3 +95,14 @@ def test_what_is_built_is_also_a_formula(chapter):
 @pytest.mark.parametrize("chapter", WITH_A_DIAGRAM)
 def test_networks_are_drawn(chapter):
     assert "gu.plots.diagram(" in cells(chapter, "code") or "plots.diagram(" in cells(chapter, "code")
+
+
+def test_the_map_of_topics_leads_to_sections_that_exist():
+    """`Where do I learn …` on the landing page: each topic is a link to a section of a chapter."""
+    page = (NOTEBOOKS.parent / "book" / "index.md").read_text(encoding="utf-8")
+    links = re.findall(r'<a href="notebooks/(\d\d)_[^"#]*\.html#([a-z0-9-]+)">[^<]+</a> \((\d+)\)', page)
+    assert len(links) > 35 and {int(chapter) for chapter, _, _ in links} == set(range(1, 13))
+    for chapter, section, named in links:
+        assert int(chapter) == int(named)
+        headings = re.findall(r"^#+ (.*)$", cells(int(chapter), "markdown"), re.MULTILINE)
+        assert section in [re.sub("[^a-z0-9]+", "-", heading.lower()).strip("-") for heading in headings]
