@@ -133,7 +133,7 @@ def test_the_parts_are_students_t_and_the_bootstrap():
     random = np.random.default_rng(1)
     first, second = simulated_losses(random, 0.05, shared=0.0, own=0.3, seed=0.05)
     estimate = paired_difference(first, second)
-    only_seeds = ttest_ind(second.mean(axis=1), first.mean(axis=1)).confidence_interval()
+    only_seeds = ttest_ind(second.mean(axis=1), first.mean(axis=1), equal_var=False).confidence_interval()
     half = estimate.half_width(0.025)
     assert half**2 == pytest.approx(
         ((only_seeds.high - only_seeds.low) / 2) ** 2 + 1.959964**2 * estimate.galaxy_variance
@@ -157,7 +157,7 @@ def test_the_spreads_come_back():
     estimate = paired_difference(first, second)
     found = (estimate.shared_spread, estimate.own_spread, estimate.seed_spread)
     assert found == pytest.approx((0.5, 0.3, 0.1), rel=0.2)
-    assert (estimate.num_galaxies, estimate.num_seeds, estimate.degrees_of_freedom) == (20_000, 60, 118)
+    assert (estimate.num_galaxies, estimate.num_seeds) == (20_000, 60) and 59 < estimate.degrees_of_freedom <= 118
 
 
 def test_mean_over_seeds_covers_the_recipes_mean():
