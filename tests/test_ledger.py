@@ -42,12 +42,8 @@ def test_the_better_is_kept_the_worse_reverted_after_screening_and_all_is_judged
     assert ledger.best.name == "better" and ledger["worse"].against == "better"
     assert ledger["worse"].changes == {"width": [2, 3]} and "not excluded" in ledger["same"].reason
     again = gu.Ledger(ledger.path)
-    assert again.replay() == ledger.rounds and [row["seeds"] for row in again.table()] == [
-        8,
-        8,
-        3,
-        len(ledger["same"].seeds),
-    ]
+    assert again.replay() == ledger.rounds
+    assert [row["seeds"] for row in again.table()] == [len(one.seeds) for one in ledger.rounds]
 
 
 def test_what_was_trained_is_not_trained_again(ledger):

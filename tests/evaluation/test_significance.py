@@ -1,10 +1,11 @@
 """Keep rates and powers by simulation: what is claimed of a level and of a power is what happens."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm, ttest_1samp, ttest_ind
+from scipy.stats import binom, ttest_1samp, ttest_ind
 
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import (
@@ -57,7 +58,8 @@ def test_without_a_difference_no_more_than_the_level_is_clear(num_seeds, spreads
     level, trials = 0.05, 2500
     share = clear_share(level, trials, num_seeds=num_seeds, num_galaxies=200, **spreads)
     assert share <= binom.ppf(0.999, trials, level) / trials
-    if 0 in (spreads["shared"], spreads["seed"] + spreads["own"]):  # One part is all there is: the level is exact.
+    exact = 0 in (spreads["shared"], spreads["seed"] + spreads["own"])  # One part is all there is.
+    if exact and num_seeds > 3:  # With a few seeds, Welch's degrees of freedom are on the safe side.
         assert share >= binom.ppf(0.001, trials, level) / trials
 
 
@@ -131,7 +133,7 @@ def test_the_parts_are_students_t_and_the_bootstrap():
     random = np.random.default_rng(1)
     first, second = simulated_losses(random, 0.05, shared=0.0, own=0.3, seed=0.05)
     estimate = paired_difference(first, second)
-    only_seeds = ttest_ind(second.mean(axis=1), first.mean(axis=1)).confidence_interval()
+    only_seeds = ttest_ind(second.mean(axis=1), first.mean(axis=1), equal_var=False).confidence_interval()
     half = estimate.half_width(0.025)
     assert half**2 == pytest.approx(
         ((only_seeds.high - only_seeds.low) / 2) ** 2 + 1.959964**2 * estimate.galaxy_variance
@@ -155,7 +157,7 @@ def test_the_spreads_come_back():
     estimate = paired_difference(first, second)
     found = (estimate.shared_spread, estimate.own_spread, estimate.seed_spread)
     assert found == pytest.approx((0.5, 0.3, 0.1), rel=0.2)
-    assert (estimate.num_galaxies, estimate.num_seeds, estimate.degrees_of_freedom) == (20_000, 60, 118)
+    assert (estimate.num_galaxies, estimate.num_seeds) == (20_000, 60) and 59 < estimate.degrees_of_freedom <= 118
 
 
 def test_mean_over_seeds_covers_the_recipes_mean():
@@ -168,26 +170,32 @@ def test_mean_over_seeds_covers_the_recipes_mean():
     assert "100 galaxies, 3 seeds" in str(mean_over_seeds(values))
 
 
-def test_galaxies_needed_agree_with_mcnemar():
-    """One of two networks right on 12 % of galaxies, three points apart: Miettinen's formula for McNemar's test."""
-    difference, discordant, level = 0.03, 0.12, 0.025
-    spread = math.sqrt(discordant - difference**2)
-    needed = galaxies_needed(difference, level=level, num_seeds=2, shared_spread=spread)
-    formula = ((norm.isf(level) * math.sqrt(discordant) + norm.isf(0.2) * spread) / difference) ** 2
-    assert needed == pytest.approx(formula, rel=0.02)
+def test_a_shaky_recipe_beside_a_steady_one_keeps_the_level():
+    """Equal spreads assumed, the rate was more than twice the level; ten galaxies' worth of noise is not the cause."""
+    random, level, trials, wrong = np.random.default_rng(1), 0.005, 20_000, {"Welch": 0, "pooled": 0}
+    for _ in range(trials):
+        steady, shaky = 0.01 * random.normal(size=(8, 1)), 0.15 * random.normal(size=(3, 1))
+        estimate = paired_difference(steady + np.zeros(2), shaky + np.zeros(2))
+        wrong["Welch"] += estimate.value > estimate.half_width(level)
+        pooled = ttest_ind(shaky[:, 0], steady[:, 0], alternative="greater")
+        wrong["pooled"] += pooled.pvalue < level
+    assert wrong["Welch"] <= binom.ppf(0.999, trials, level) < wrong["pooled"] / 2
 
 
-def test_galaxies_needed_is_the_smallest_number_that_suffices():
-    settings = {"level": 0.01, "num_seeds": 3, "shared_spread": 0.4, "own_spread": 0.3, "seed_spread": 0.01}
-    needed = galaxies_needed(0.08, power=0.9, **settings)
-    assert power_of_comparison(0.08, num_galaxies=needed, **settings) >= 0.9
-    assert power_of_comparison(0.08, num_galaxies=needed - 1, **settings) < 0.9
-
-
-def test_more_galaxies_do_not_replace_seeds():
-    with pytest.raises(ConfigurationError, match="use more seeds"):
-        galaxies_needed(0.02, level=0.01, num_seeds=2, shared_spread=0.4, seed_spread=0.05)
-    assert galaxies_needed(0.02, level=0.01, num_seeds=60, shared_spread=0.4, seed_spread=0.02) > 1000
+def test_galaxies_needed_is_a_range_around_the_truth():
+    random, settings = np.random.default_rng(1), {"level": 0.01, "num_seeds": 8}
+    truth = {"shared_spread": 0.4, "own_spread": 0.3, "seed_spread": 0.03}
+    held = 0
+    for _ in range(40):
+        spreads = {name.removesuffix("_spread"): value for name, value in truth.items()}
+        pilot = paired_difference(*simulated_losses(random, num_galaxies=400, **spreads))
+        low, high = galaxies_needed(0.08, pilot, **settings)
+        power_at = [power_of_comparison(0.08, num_galaxies=int(min(n, 1e9)), **settings, **truth) for n in (low, high)]
+        assert low < high
+        held += power_at[0] <= 0.84 and power_at[1] >= 0.76
+    assert held >= 26
+    noisy = dataclasses.replace(pilot, seed_spread=0.5)
+    assert galaxies_needed(0.02, noisy, level=0.01, num_seeds=2) == (math.inf, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +203,7 @@ def test_more_galaxies_do_not_replace_seeds():
     [
         (lambda v: paired_difference(v[:1], v[:1]), DataError, r"\(1, 40\)"),
         (lambda v: paired_difference(v, v[:, 1:]), DataError, r"\(3, 39\)"),
-        (lambda v: paired_difference(v, v[:2]), DataError, r"\(2, 40\)"),
+        (lambda v: paired_difference(v, v[:2], same_networks=True), DataError, r"\(2, 40\)"),
         (lambda v: mean_over_seeds(v[0]), DataError, r"\(40,\)"),
         (lambda v: mean_over_seeds(np.where(v == v[1, 7], np.nan, v)), DataError, "seed 1, galaxy 7"),
         (lambda v: mean_over_seeds(v, np.zeros(40)), DataError, "two groups"),
@@ -208,7 +216,7 @@ def test_more_galaxies_do_not_replace_seeds():
         (lambda v: power(num_galaxies=2.5), ConfigurationError, "2.5"),
         (lambda v: power(shared_spread=-1), ConfigurationError, "shared_spread"),
         (lambda v: power(level=0), ConfigurationError, "level"),
-        (lambda v: galaxies_needed(0.1, power=1, level=0.1, num_seeds=3, shared_spread=1), ConfigurationError, "power"),
+        (lambda v: galaxies_needed(0.1, None, power=1, level=0.1, num_seeds=3), ConfigurationError, "power"),
     ],
 )
 def test_what_cannot_be_is_refused(call, error, named):
