@@ -25,12 +25,10 @@ no more rounds, because a round chosen after looking at the test galaxies would 
 
 import dataclasses
 import hashlib
-import io
 import json
 import math
 import re
 import textwrap
-import time
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -40,145 +38,21 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from galaxy_utils.arrays import described, read_arrays
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation.classification import galaxy_divergences
-from galaxy_utils.evaluation.significance import check_count, mean_over_seeds, paired_difference
-from galaxy_utils.files import explain_read_errors, locked, write_atomically, write_bytes
+from galaxy_utils.evaluation.significance import check_count, mean_over_seeds
+from galaxy_utils.files import explain_read_errors, locked, write_atomically
+from galaxy_utils.prediction import (
+    COSTS,
+    Prediction,
+    check_same,
+    compare,
+    identity_of,
+    scores_of,
+)
 from galaxy_utils.recipes import Recipe
 
 FORMAT = 2
-ARRAYS = ("probabilities", "labels", "rows", "groups")
-COSTS = ("training_seconds", "parameters", "inference_seconds")
 START, KEEP, REVERT, REFERENCE = "start", "keep", "revert", "reference"
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What one trained network predicts for every galaxy of a part, and what it cost.
-
-    Attributes:
-        probabilities: Shape (n, K), float32.
-        labels: Shape (n,), int64.
-        rows: Rows of the dataset, shape (n,), int64.
-        groups: Sky groups, shape (n,), int64.
-        part: `"validation"` or `"test"`.
-        seed: Seed of the training.
-        split_hash: Hash of the split.
-        fingerprint: Fingerprint of the source data, which copies prepared with other crops or sizes share.
-        recipe: The recipe as a dictionary; `None` for an ensemble.
-        training_seconds: Seconds of training.
-        parameters: Parameters of the network.
-        inference_seconds: Seconds for 1,000 galaxies.
-        versions: Versions of the software, as in a report.
-        device: What computed, as in a report.
-    """
-
-    probabilities: np.ndarray
-    labels: np.ndarray
-    rows: np.ndarray
-    groups: np.ndarray
-    part: str
-    seed: int
-    split_hash: str
-    fingerprint: str
-    recipe: dict | None
-    training_seconds: float
-    parameters: int
-    inference_seconds: float
-    versions: dict
-    device: dict
-
-    def __post_init__(self):
-        for name in ARRAYS:
-            values = np.array(getattr(self, name), np.float32 if name == "probabilities" else np.int64)
-            object.__setattr__(self, name, values)
-        one_each = all(getattr(self, name).shape == (len(self.probabilities),) for name in ARRAYS[1:])
-        if self.probabilities.ndim != 2 or not one_each or self.part not in ("validation", "test"):
-            raise DataError(
-                "This is no prediction.",
-                expected="probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'",
-                found=", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}",
-            )
-        for name in COSTS:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigurationError(f"{name} must be finite and not negative.", found=getattr(self, name))
-
-    @property
-    def identity(self):
-        """What two predictions must share before they can be compared galaxy by galaxy."""
-        galaxies = hashlib.sha256(b"".join(getattr(self, name).tobytes() for name in ARRAYS[1:])).hexdigest()[:16]
-        return {"split": self.split_hash, "data": self.fingerprint, "part": self.part, "galaxies": galaxies}
-
-    def save(self, path):
-        """Write it into a NumPy `.npz` file, atomically."""
-        others = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ARRAYS}
-        content = io.BytesIO()
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        np.savez(content, description=json.dumps(others, allow_nan=False), **arrays)
-        write_bytes(path, content.getvalue())
-
-    @classmethod
-    def load(cls, path):
-        """Read what `save` wrote; a `DataError` where there is none, or something else."""
-        if not Path(path).is_file():
-            raise DataError("There is no such prediction.", where=path, remedy="run the chapter that makes it")
-        with explain_read_errors("The prediction cannot be read.", path, remedy="delete the file and train again"):
-            content = read_arrays(Path(path))
-            about = described(content, "description")
-            return cls(**content, **about)
-
-
-def measure(model, run, dataset, split, *, part="validation", predict=None, seed=None, seconds=None):
-    """Let a network predict every galaxy of a part, and note what it cost.
-
-    Args:
-        model: The trained Keras model.
-        run: Its `TrainingRun`; or anything with its `recipe`, where `seed` and `seconds` of training are given.
-        dataset: The `GalaxyDataset`; its crop and size may differ from round to round.
-        split: The `Split` it was trained with.
-        part: `"validation"` or `"test"`.
-        predict: Function of `(model, dataset, rows)` that returns probabilities; `None` for `gu.predict`.
-        seed: Seed of the training; `None` for the run's.
-        seconds: Seconds of training; `None` for the run's.
-
-    Returns:
-        A `Prediction`.
-    """
-    from galaxy_utils.report import computing_device, software_versions
-    from galaxy_utils.training import predict as predict_plainly
-
-    about, predict = _about(dataset, split, part), predict or predict_plainly
-    predict(model, dataset, about["rows"][:32])  # The first call compiles, which is no part of inference.
-    start = time.perf_counter()
-    probabilities = predict(model, dataset, about["rows"])
-    return Prediction(
-        probabilities,
-        **about,
-        seed=run.seed if seed is None else seed,
-        recipe=run.recipe.to_dict(),
-        training_seconds=float(run.seconds if seconds is None else seconds),
-        parameters=int(model.count_params()),
-        inference_seconds=1000 * (time.perf_counter() - start) / len(about["rows"]),
-        versions=software_versions(),
-        device=computing_device(),
-    )
-
-
-def ensemble(predictions):
-    """Return several networks' predictions for the same galaxies as one: mean probabilities, summed costs."""
-    first = predictions[0]
-    _check_same(first, predictions)
-    costs = {name: sum(getattr(one, name) for one in predictions) for name in COSTS}
-    mean = np.mean([one.probabilities for one in predictions], axis=0, dtype=float)
-    return dataclasses.replace(first, probabilities=mean, recipe=None, **costs)
-
-
-def compare(first, second, *, label_smoothing=0.1, same_networks=False):
-    """Return `(kl_change, accuracy_change)` of two recipes' `Prediction`s, as `Estimate`s: second minus first."""
-    _check_same(first[0], [*first, *second])
-    pairs = zip(_scores(first, label_smoothing), _scores(second, label_smoothing), strict=True)
-    return tuple(paired_difference(a, b, first[0].groups, same_networks=same_networks) for a, b in pairs)
 
 
 @dataclass(frozen=True)
@@ -443,7 +317,7 @@ class Ledger:
             for name, several in predictions.items():
                 if [one.seed for one in several] != self[name].seeds:
                     raise ConfigurationError(f"{name!r} needs one prediction for each of its seeds.", where="open_test")
-                _check_same(self._header["test"], several)
+                check_same(self._header["test"], several)
                 for one in several:
                     one.save(self._file(name, one.seed, "test"))
                 scores[name] = self._means(several)
@@ -530,12 +404,12 @@ class Ledger:
         path = self._file(trial.name, seed, "validation")
         if not path.exists():
             found = train(trial, seed)
-            _check_same(self.identity, [found])
+            check_same(self.identity, [found])
             if found.seed != seed or (found.recipe is not None and trial.recipe.diff(Recipe(**found.recipe))):
                 raise ConfigurationError("Trained with another seed or recipe than proposed.", where=trial.name)
             found.save(path)
         found = Prediction.load(path)
-        _check_same(self.identity, [found])
+        check_same(self.identity, [found])
         return found
 
     def _judged(self, rounds, trial, several):
@@ -573,7 +447,7 @@ class Ledger:
         }, promising
 
     def _means(self, several):
-        values = zip(("kl", "accuracy"), _scores(several, self.rule.label_smoothing), (math.inf, 1.0), strict=True)
+        values = zip(("kl", "accuracy"), scores_of(several, self.rule.label_smoothing), (math.inf, 1.0), strict=True)
         means = {score: (mean_over_seeds(each, several[0].groups), most) for score, each, most in values}
         return {s: [m.value, *map(float, np.clip(m.interval(), 0, most))] for s, (m, most) in means.items()}
 
@@ -620,40 +494,6 @@ class Ledger:
         return trial
 
     last_hash = property(lambda self: hashlib.sha256(self.path.read_bytes()).hexdigest(), doc="Deprecated.")
-
-
-def identity_of(dataset, split, part):
-    """Return the `identity` that every prediction on this part of this split of these data has."""
-    about = _about(dataset, split, part)
-    empty = {"seed": 0, "recipe": None, "versions": {}, "device": {}, **dict.fromkeys(COSTS, 0)}
-    return Prediction(np.zeros((len(about["rows"]), 1)), **about, **empty).identity
-
-
-def _about(dataset, split, part):
-    fingerprint = getattr(split, "fingerprint", dataset.source_fingerprint)
-    if fingerprint != dataset.source_fingerprint or part not in ("validation", "test"):
-        raise ConfigurationError("The split belongs to other data, or has no such part.", where=f"split, {part!r}")
-    rows = np.asarray(getattr(split, part))
-    about = {"labels": np.asarray(dataset.labels)[rows], "rows": rows, "groups": np.asarray(split.groups)[rows]}
-    return about | {"part": part, "split_hash": split.hash, "fingerprint": fingerprint}
-
-
-def _check_same(expected, predictions):
-    expected = getattr(expected, "identity", expected)
-    for one in predictions:
-        if different := [what for what in expected if expected[what] != one.identity[what]]:
-            raise ConfigurationError(
-                f"These predictions cannot be compared: they differ in {', '.join(different)}.",
-                expected=expected,
-                found=one.identity,
-                remedy="predict the same part of the same split of the same data",
-            )
-
-
-def _scores(predictions, label_smoothing):
-    """Return KL divergences and hits, each of shape (seeds, n)."""
-    kl = [galaxy_divergences(p.probabilities, p.labels, label_smoothing=label_smoothing) for p in predictions]
-    return np.stack(kl), np.stack([(p.probabilities.argmax(axis=1) == p.labels).astype(float) for p in predictions])
 
 
 def _best(rounds):

@@ -8,7 +8,7 @@ from toy_answers import toy_prediction, toy_survey
 
 import galaxy_utils as gu
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.ledger import compare, ensemble
+from galaxy_utils.prediction import compare, ensemble
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 RULE = gu.Rule(error_rate=0.1, max_rounds=4)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import softmax
 from toy_galaxies import toy_galaxies
 
-from galaxy_utils.ledger import Prediction, identity_of
+from galaxy_utils.prediction import Prediction, identity_of
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 DEVICE = {"processor": "dice", "cores": 1, "accelerator": None}
