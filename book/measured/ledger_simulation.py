@@ -1,6 +1,6 @@
 """How often a ledger keeps what it should not, and what it should: designs compared before one is chosen.
 
-    python book/measured/ledger_simulation.py          # writes the JSON file beside itself, in about 90 s
+    python book/measured/ledger_simulation.py          # writes ledger_simulation.json: minutes
 
 A round is a difference of two scores, each a mean over galaxies and networks. What scatters is drawn directly: what all
 networks share about the galaxies, what each network adds, how good it happens to be, and whether it collapsed. The

@@ -214,7 +214,7 @@ def power_of_comparison(
 
     Returns:
         A probability: that of a normal difference exceeding `Estimate.half_width`, averaged over the chi-squared
-        distribution of the seeds' variance; both recipes are taken to spread equally.
+        distributions of the seeds' variances; both recipes are taken to spread equally.
 
     Raises:
         ConfigurationError: A number that cannot be.
@@ -231,8 +231,12 @@ def power_of_comparison(
             raise ConfigurationError(f"{name} must be a finite number, not negative.", where=name, found=repr(value))
     galaxy_variance = shared_spread**2 / num_galaxies
     seed_variance = (seed_spread**2 + own_spread**2 / num_galaxies) / num_seeds
-    freedom = (num_seeds - 1) * (1 if same_networks else 2)
-    estimated = seed_variance * chi2.ppf((np.arange(2000) + 0.5) / 2000, freedom) / freedom
+    freedom, shares = num_seeds - 1, (np.arange(60) + 0.5) / 60
+    first = second = chi2.ppf(shares, freedom) / freedom
+    if not same_networks:  # Two recipes' variances, each estimated from its own seeds.
+        first, second = np.meshgrid(first, first)
+        freedom = freedom * (first + second) ** 2 / (first**2 + second**2)
+    estimated = seed_variance * (first + second) / 2
     needed = _half_width(level, galaxy_variance, estimated, freedom)
     total = math.sqrt(galaxy_variance + seed_variance)
     return float(norm.cdf((difference - needed) / total).mean()) if total > 0 else 1.0
