@@ -270,7 +270,7 @@ def imagenet_weights(backbone="resnet50", image_size=224):
     if path.exists() and (mismatch := checksum_mismatch(path, about.checksum)):
         remedy = f"Delete it; it is then downloaded again from {address}."
         raise DataError(f"The file with {about.title}'s weights is damaged.", where=path, found=mismatch, remedy=remedy)
-    options = {"size": about.weights_bytes, "attempts": 2, "timeout": 20.0, "folder_variable": "KERAS_HOME"}
+    options = {"size": about.weights_bytes, "attempts": 2, "timeout": 20.0}
     return download([(address, about.checksum)], path, alternative=WITHOUT_DOWNLOAD, **options)
 
 
