@@ -299,11 +299,12 @@ def _as_stream(output):
 def stage(chapters, settings, seconds):
     """Copy pages and executed notebooks into one source folder. Unchanged files keep their times, for Sphinx."""
     # These need what is installed only now.
-    import play_classify
-    import play_map
-    import play_network
-    from scores import score_page
-
+    with _native_messages_to(settings.output / "imports.log"):
+        import play_classify
+        import play_map
+        import play_network
+        from scores import score_page
+    (settings.output / "imports.log").unlink()
     source = settings.output / "source"
     wanted = {}
     for path in (REPOSITORY / "book").rglob("*"):
