@@ -34,7 +34,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     It also stops a training whose loss is no finite number any more, and gives the network its last good weights.
 
-    Two lines make any training of Keras go on, `resume` and the last callback:
+    Two lines make any training of Keras go on, `resume` and the last callback::
 
         stopping = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
         checkpoint = gu.Checkpoint("training.npz", callbacks=[stopping])

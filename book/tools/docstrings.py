@@ -8,8 +8,13 @@ CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 def as_restructured_text(app, what, name, obj, options, lines):
     """Change the lines of a docstring in place, before napoleon has seen its sections."""
-    text = "\n".join(lines).replace("|", "\\|")
-    text = CODE.sub(lambda match: "\\ ``" + " ".join(match[1].split()).replace("\\|", "|") + "``\\ ", text)
+    pieces = CODE.split("\n".join(lines))
+    for number, piece in enumerate(pieces):
+        if number % 2:  # what stood between backticks
+            pieces[number] = "\\ ``" + " ".join(piece.split()) + "``\\ "
+        else:
+            pieces[number] = re.sub(r"([|*])(?=\w)", r"\\\1", piece)
+    text = "".join(pieces)
     lines[:] = text.split("\n")
 
 
