@@ -25,7 +25,7 @@ from harness import REPOSITORY
 from PIL import Image
 from toy_answers import toy_prediction, toy_survey
 from toy_galaxies import toy_galaxies, toy_split
-from works import SHORT_RESNET, SIDE, digest
+from works import SIDE, digest, toy_backbone
 
 import galaxy_utils as gu
 from galaxy_utils.errors import GalaxyUtilsError
@@ -424,21 +424,20 @@ def open_checkpoint(path):
 
 
 def backbone(weights):
-    transfer._resnet18 = SHORT_RESNET
-    return gu.models.backbone_classifier("resnet18", 32, 4, trainable_layers=0, weights=weights, seed=1)
+    with toy_backbone():
+        return gu.models.backbone_classifier("toy", 32, 4, trainable_layers=0, weights=weights, seed=1)
 
 
 def write_weights(folder):
-    path = folder / "resnet18.weights.h5"
-    SHORT_RESNET(32).save_weights(path)
+    path = folder / "toy.weights.h5"
+    _template().save_weights(path)
     return path
 
 
 def open_weights(path):
     # The weights alone: building the whole network takes seconds each time.
-    transfer._resnet18 = SHORT_RESNET
     template = _template()
-    transfer._load_backbone(template, path, "ResNet18")
+    transfer._load_weights(template, path, "Toy")
     return digest(*template.get_weights())
 
 
@@ -449,7 +448,8 @@ def open_weights_of(value):
 
 @functools.cache
 def _template():
-    return SHORT_RESNET(32)
+    with toy_backbone():
+        return transfer._build_backbone("toy", 32)
 
 
 def write_report(folder):
@@ -539,7 +539,7 @@ def write_features(folder):
 
 
 def open_features(path):
-    return digest(np.asarray(gu.cache_frozen_features(short_backbone(), toy_galaxies(16, 32), progress=False).array))
+    return digest(np.asarray(gu.cache_frozen_features(short_backbone(), toy_galaxies(16, 32), progress=False).images))
 
 
 def write_features_record(folder):

@@ -10,13 +10,13 @@ from harness import WHOLE_TABLE, answer, recorded, started
 from toy_answers import toy_prediction, toy_survey
 
 import galaxy_utils as gu
-from galaxy_utils import frozen_features
 from galaxy_utils.data import folder as folder_module
 from galaxy_utils.data import prepare as prepare_module
 from galaxy_utils.data import simulated
 from galaxy_utils.data.galaxy_recipes import RECIPE_VERSION
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import artifacts_folder
+from galaxy_utils.models import stored_features
 
 PROCESSES = 8
 ROUNDS = 5 if WHOLE_TABLE else 1
@@ -25,7 +25,7 @@ WORKERS = {
     works.simulate: (simulated, "_write_survey"),
     works.prepare: (prepare_module, "_write_prepared"),
     works.image_folder: (folder_module, "_decode_all"),
-    works.features: (frozen_features, "_compute"),
+    works.features: (stored_features, "write_json"),
 }
 
 

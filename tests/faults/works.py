@@ -5,26 +5,27 @@ and returns a text that is equal for equal results. `note(text)` writes a line t
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from toy_answers import toy_prediction, toy_survey
 from toy_galaxies import toy_galaxies, toy_split
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
+from toy_backbone import toy_backbone
+
 import galaxy_utils as gu
 from galaxy_utils.data.download import download
 from galaxy_utils.data.simulated import load_simulated
 from galaxy_utils.files import artifacts_folder, cache_folder, write_json
-from galaxy_utils.models import transfer
 from galaxy_utils.profiles import PROFILES
 
 SIDE, GALAXIES = 16, 96
 RECIPE = gu.Recipe("killed", epochs=8, batch_size=16, learning_rate=1e-3, beta_1=0.5, restore_best_weights=True)
-# Two narrow stages in place of ResNet18's four: the same building blocks, built in less time.
-SHORT_RESNET = functools.partial(transfer._resnet18, widths=(8, 16))
 DOWNLOAD_BYTES, DOWNLOAD_NAME = 6_000_000, "download.bin"
 
 
@@ -69,12 +70,12 @@ def image_folder(folder, begin, note):
 
 def features(folder, begin, note):
     """Compute what a frozen backbone makes of every galaxy."""
-    transfer._resnet18 = SHORT_RESNET
-    model = gu.models.backbone_classifier("resnet18", 32, 4, trainable_layers=0, weights=None, seed=1)
+    with toy_backbone():
+        model = gu.models.backbone_classifier("toy", 32, 4, trainable_layers=0, weights=None, seed=1)
     galaxies = toy_galaxies(320, side=32)
     begin()
     stored = gu.cache_frozen_features(model, galaxies, batch_size=4, progress=False)
-    return digest(np.asarray(stored.array))
+    return digest(np.asarray(stored.images))
 
 
 def _train(model, targets, folder, begin, note, galaxies=None, callbacks=()):
@@ -132,8 +133,8 @@ def variational_autoencoder(folder, begin, note):
 
 def fine_tuning(folder, begin, note):
     """Train the upper layers of a backbone."""
-    transfer._resnet18 = SHORT_RESNET
-    model = gu.models.backbone_classifier("resnet18", 32, 4, trainable_layers=4, weights=None, seed=1)
+    with toy_backbone():
+        model = gu.models.backbone_classifier("toy", 32, 4, trainable_layers=4, weights=None, seed=1)
     return _train(model, "labels", folder, begin, note, toy_galaxies(GALAXIES, side=32))
 
 
