@@ -94,8 +94,16 @@ def cache_frozen_features(model, dataset, *, dtype="float16", batch_size=32, pro
         class_names=dataset.class_names,
         vote_fractions=dataset.vote_fractions,
         fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
-        computing_seconds=json.loads(note.read_text())["seconds"] if note.is_file() else 0.0,
+        computing_seconds=_seconds(note),
     )
+
+
+def _seconds(note):
+    """Return what the note beside stored features says; 0 where there is none, or one that is damaged."""
+    try:
+        return float(json.loads(note.read_bytes())["seconds"])
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return 0.0
 
 
 def fit_on_frozen_features(model, dataset, split, recipe, *, dtype="float16", progress=True, **options):
