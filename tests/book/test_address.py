@@ -159,6 +159,9 @@ def test_the_site_is_named_where_the_book_is_cited(checkout):
 def test_the_rendered_book_has_the_buttons(checkout, tmp_path):
     """Jupyter Book takes them from the settings as they are written; other keys of the same name do nothing."""
     set_address(checkout, GITHUB)
+    # The settings name an extension of the book's own.
+    (checkout / "book" / "tools").mkdir(parents=True, exist_ok=True)
+    shutil.copy(REPOSITORY / "book" / "tools" / "docstrings.py", checkout / "book" / "tools")
     source = tmp_path / "source"
     (source / "notebooks").mkdir(parents=True)
     (source / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters: [{file: notebooks/01_small}]\n")
