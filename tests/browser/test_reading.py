@@ -223,7 +223,7 @@ def test_the_keyboard_opens_and_closes_an_answer(open_page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to main content"
     page.keyboard.press("Enter")
-    for _ in range(100):
+    for _ in range(300):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.matches('article details > summary')"):
             break
