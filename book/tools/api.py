@@ -19,7 +19,7 @@ HEAD = """# What the package offers
 
 Every chapter builds in its cells what it is about; `galaxy_utils` holds the rest, and what several chapters need. This
 page is made from the docstrings. In the examples, `gu` is `galaxy_utils`, `np` is NumPy, `galaxies` a small simulated
-survey, prepared to 32 pixels, and `parts` its split; a test runs them.
+survey, prepared to 32 pixels, and `parts` its split.
 """
 
 

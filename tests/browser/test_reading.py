@@ -225,9 +225,9 @@ def test_the_keyboard_opens_and_closes_an_answer(open_page):
     page.keyboard.press("Enter")
     for _ in range(300):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('article details > summary')"):
+        if page.evaluate("document.activeElement.matches('article details:not([class]) > summary')"):
             break
-    answer = page.locator("article details", has=page.locator("summary:focus"))
+    answer = page.locator("article details:not([class])", has=page.locator("summary:focus"))
     assert answer.get_attribute("open") is None
     page.keyboard.press("Enter")
     assert answer.get_attribute("open") is not None
