@@ -45,7 +45,7 @@ class Classifier:
         """Return class probabilities, shape (n, classes), of images, shape (n, side, side, 3), values 0–255.
 
         Raises:
-            DataError: Images of another shape, or a network whose answer is not a number.
+            DataError: Images of another shape, or a network whose output is not a number.
         """
         images, wanted = np.asarray(images), (self.image_size, self.image_size, 3)
         if images.shape[1:] != wanted:
@@ -54,7 +54,7 @@ class Classifier:
                 where=self.model.name,
                 expected=f"shape (n, {', '.join(map(str, wanted))})",
                 found=f"shape {images.shape}",
-                remedy=f"gu.prepare(galaxies, {self.image_size}, crop={self.crop or 1})",
+                remedy=f"gu.prepare(galaxies, image_size={self.image_size}, crop_fraction={self.crop or 1})",
             )
         outputs = self.model.predict(images, batch_size=batch_size, verbose=0)
         return finite(self.model, outputs[CLASSIFICATION] if isinstance(outputs, dict) else outputs)

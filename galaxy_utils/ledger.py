@@ -41,14 +41,7 @@ import numpy as np
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.significance import check_count, mean_over_seeds
 from galaxy_utils.files import explain_read_errors, locked, write_atomically
-from galaxy_utils.prediction import (
-    COSTS,
-    Prediction,
-    check_same,
-    compare,
-    identity_of,
-    scores_of,
-)
+from galaxy_utils.prediction import COSTS, Prediction, check_same, compare, identity_of, scores_of
 from galaxy_utils.recipes import Recipe
 
 FORMAT = 2

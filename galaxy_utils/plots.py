@@ -23,7 +23,6 @@ from galaxy_utils.wording import counted
 WIDTH = 7.0  # inches
 PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
 SKY, STARLIGHT = "#0D1017", "#F1EFE9"
-PART_COLOURS = {"train": "#4477AA", "validation": "#EEBB44", "test": "#BB5566"}  # Paul Tol's "high contrast" hues
 LOWER, HIGHER = "#EE7733", "#33BBEE"  # Paul Tol's "vibrant" hues: what a change does to a probability
 SERIES_COLOURS = ("#4477AA", "#BB5566", "#228833", "#AA7700", "#66308A", "#555555")
 

@@ -16,6 +16,8 @@ from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.classification import galaxy_divergences
 from galaxy_utils.evaluation.significance import paired_difference
 from galaxy_utils.files import explain_read_errors, write_bytes
+from galaxy_utils.report import computing_device, software_versions
+from galaxy_utils.training import predict as predict_plainly
 
 ARRAYS = ("probabilities", "labels", "rows", "groups")
 COSTS = ("training_seconds", "parameters", "inference_seconds")
@@ -113,9 +115,6 @@ def measure(model, run, dataset, split, *, part="validation", predict=None, seed
     Returns:
         A `Prediction`.
     """
-    from galaxy_utils.report import computing_device, software_versions
-    from galaxy_utils.training import predict as predict_plainly
-
     about, predict = about_part(dataset, split, part), predict or predict_plainly
     predict(model, dataset, about["rows"][:32])  # The first call compiles, which is no part of inference.
     start = time.perf_counter()
@@ -157,6 +156,7 @@ def identity_of(dataset, split, part):
 
 
 def about_part(dataset, split, part):
+    """Return what a `Prediction` on a part of a split says about its galaxies; refuse a split of other data."""
     fingerprint = getattr(split, "fingerprint", dataset.source_fingerprint)
     if fingerprint != dataset.source_fingerprint or part not in ("validation", "test"):
         raise ConfigurationError("The split belongs to other data, or has no such part.", where=f"split, {part!r}")
@@ -166,6 +166,7 @@ def about_part(dataset, split, part):
 
 
 def check_same(expected, predictions):
+    """Refuse predictions for other galaxies than those of a `Prediction`, or of its `identity`."""
     expected = getattr(expected, "identity", expected)
     for one in predictions:
         if different := [what for what in expected if expected[what] != one.identity[what]]:

@@ -21,12 +21,6 @@ class PublishedScore:
     kl_divergence: float | None = None
     cross_entropy: float | None = None
 
-    @property
-    def by_score(self):
-        """`{"kl": value, "accuracy": value}`, as a ledger names its scores, without what the paper does not state."""
-        values = {"kl": self.kl_divergence, "accuracy": self.accuracy}
-        return {name: value for name, value in values.items() if value is not None}
-
 
 # The keys are short names for a chapter's code.
 PUBLISHED = {

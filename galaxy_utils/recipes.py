@@ -139,7 +139,7 @@ class Recipe:
         """Return the recipe with no more epochs than a profile allows.
 
         Args:
-            profile: `"smoke"`, `"demo"`, `"full"` or a `Profile`.
+            profile: the name of a profile, or a `Profile`.
         """
         limit = get_profile(profile).maximum_epochs
         return self if limit is None or self.epochs <= limit else self.replace(epochs=limit)
@@ -258,17 +258,6 @@ RELATIVISTIC_GAN = Recipe(
     beta_2=0.99,
     learning_rate_schedule="cosine",
     source="this book, chapter 9",
-)
-
-# The papers' denoising and variational autoencoders for augmentation come without any hyper-parameters.
-AUGMENTATION_AUTOENCODER = Recipe(
-    "augmentation_autoencoder",
-    epochs=20,
-    batch_size=32,
-    learning_rate=3e-3,
-    learning_rate_schedule="cosine",
-    inferred=("epochs", "optimizer", "batch_size", "learning_rate", "learning_rate_schedule", "beta_1", "beta_2"),
-    source="paper 1, section 3.1",
 )
 
 # Not from a paper: what a small network needs to do well on few images, measured by

@@ -48,7 +48,7 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
         run: Its `TrainingRun`, which also knows the recipe and the seed.
         split: The `Split` it was trained with.
         dataset: The `GalaxyDataset` it was trained on.
-        profile: `"smoke"`, `"demo"`, `"full"` or a `Profile`.
+        profile: the name of a profile, or a `Profile`.
         part: Part of the split that was scored: `"test"` or `"validation"`.
         controls: `{name: Evaluation}` from `baselines`, or `None`.
 

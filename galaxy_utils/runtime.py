@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 import galaxy_utils
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import artifacts_folder, cache_folder
+from galaxy_utils.report import computing_device, software_versions
 
 # Where Colab shows a user's Drive, and the folder in it that belongs to the book.
 DRIVE = Path("/content/drive")
@@ -85,8 +86,6 @@ def describe_machine():
         >>> gu.describe_machine().startswith("galaxy_utils")
         True
     """
-    from galaxy_utils.report import computing_device, software_versions
-
     versions, device = software_versions(), computing_device()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (

@@ -70,7 +70,7 @@ class TrainingRun:
         return len(self.history["loss"])
 
     def __str__(self):
-        names = [name for name in ("accuracy", "discriminator_loss", "generator_loss", "ranking_accuracy", "loss")]
+        names = ("accuracy", "discriminator_loss", "generator_loss", "ranking_accuracy", "loss")
         names = [name for name in names if name in self.history]
         # Two networks that train against each other have no lowest loss that would mean anything.
         names, epochs = (names[:-1], [self.epochs]) if len(names) > 2 else (names[:1], [self.epochs, self.best_epoch])
@@ -112,7 +112,7 @@ def fit(
     - `"images and labels"`: both, each times its weight in the recipe. The network returns a dictionary with the keys
       `"reconstruction"` and `"classification"`.
     - `"conditions"`: whatever the network's own `compute_loss` says, which is given the images as the network returns
-      them and the one-hot labels: a generator that draws galaxies of a class.
+      them and the one-hot labels: a generator that makes galaxies of a class.
 
     What a network adds by itself counts too: losses of its layers (`add_loss`), such as the divergence of a variational
     autoencoder, or a `compute_loss` of its own. A class of networks or layers whose settings change the training names
@@ -443,7 +443,7 @@ def _run(network, dataset, rows, batch_size, as_images=False):
 
 
 def finite(network, values):
-    """Refuse what is not a number: no answer must not look like one."""
+    """Refuse what is not a number: it must not pass for a prediction."""
     values = np.asarray(values, dtype=np.float32)
     if (wrong := ~np.isfinite(values).reshape(len(values), -1).all(axis=1)).any():
         raise DataError(

@@ -187,7 +187,7 @@ def test_accuracies_over_seeds_show_each_seed_and_the_interval():
 
 def test_long_names_and_labels_of_differences_stay_in_the_figure():
     names = (
-        "without free rotation (flips and quarter turns stay)",
+        "without free rotation (dihedral group stays)",
         "without the crop (whole cut-outs, as many pixels)",
     )
     figure = plots.paired_differences(dict.fromkeys(names, (-0.05, -0.31, 0.02)), "gain over the whole recipe", "real")

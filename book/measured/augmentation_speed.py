@@ -44,7 +44,7 @@ def main():
     images = random.integers(0, 256, (options.batch_size, side, side, 3), dtype=np.uint8)
     labels = np.eye(10, dtype=np.float32)[random.integers(0, 10, options.batch_size)]
     augmentations = {
-        "flips and quarter turns": gu.augmentation.RandomDihedral(),
+        "random dihedral": gu.augmentation.RandomDihedral(),
         "rotation, zoom and shift": gu.augmentation.RandomRotationZoomShift(),
         "the same with Keras' three layers": [
             keras.layers.RandomRotation(0.5, fill_mode="reflect"),

@@ -78,7 +78,7 @@ def build_network():
 
 
 def train(images, labels, seed):
-    """Train on simulated images with random flips and quarter turns; Adam, cosine decay, label smoothing 0.1."""
+    """Train on simulated images with random dihedral augmentation; Adam, cosine decay, label smoothing 0.1."""
     import keras
 
     keras.utils.set_random_seed(seed)

@@ -32,8 +32,8 @@ FULL = "the whole recipe"
 VARIANTS = {
     FULL: {},
     "without any augmentation": {"flips": False, "rotation": 0, "zoom": 0, "shift": 0, "light": False},
-    "without free rotation (flips and quarter turns stay)": {"rotation": 0},
-    "without flips and quarter turns (rotation stays)": {"flips": False},
+    "without free rotation (dihedral group stays)": {"rotation": 0},
+    "without the dihedral group (rotation stays)": {"flips": False},
     "without zoom and shift": {"zoom": 0, "shift": 0},
     "without changes of brightness and contrast": {"light": False},
     "without average pooling (flattened)": {"pooling": "flatten"},

@@ -7,15 +7,16 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from galaxy_utils.augmentation.adversarial import frozen_scores
 from galaxy_utils.augmentation.geometric import RandomShiftAndBrightness
 from galaxy_utils.augmentation.synthetic import SyntheticImages
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.models.autoencoder import SKY
 from galaxy_utils.models.cnn import check_integer, layer_seeds
 
-SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
 # Scatter of the sky in images of 64 px, as a share of the full brightness range. Learned weights of 1 multiply it: were
 # it the beginning of the weights themselves, forty steps of the optimiser could make it zero.
 SKY_NOISE = 0.03
@@ -184,12 +185,6 @@ class ConditionalGAN(keras.Model):
         """The generator from which galaxies are sampled: the averaged one where there is one."""
         return self.generator if self.ema_generator is None else self.ema_generator
 
-    def frozen_scores(self, images, classes, training):
-        """Return the discriminator's scores, shape (n,), through weights that no gradient reaches."""
-        weights = [ops.stop_gradient(variable.value) for variable in self.discriminator.trainable_variables]
-        others = [variable.value for variable in self.discriminator.non_trainable_variables]
-        return self.discriminator.stateless_call(weights, others, [images, classes], training=training)[0][:, 0]
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         number = ops.shape(y)[0]
         latent = keras.random.normal((number, self.latent_dim), seed=self.random)
@@ -205,7 +200,7 @@ class ConditionalGAN(keras.Model):
         shown, classes = ops.concatenate([real, ops.stop_gradient(fake)]), ops.concatenate([y, y])
         scores = self.discriminator([shown, classes], training=training)[:, 0]
         of_real, of_fake = scores[:number], scores[number:]
-        fooled = self.frozen_scores(fake, y, training)
+        fooled = frozen_scores(self.discriminator, [fake, y], training)[:, 0]
         discriminator_loss, generator_loss = LOSSES[self.options["loss"]](of_real, of_fake, fooled)
         if gamma := self.options["gradient_penalty"]:
             # The mean square of a score's change under small noise is its squared gradient times the noise's variance:

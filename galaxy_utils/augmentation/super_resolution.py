@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from galaxy_utils.augmentation.adversarial import frozen_scores
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.models.cnn import check_integer, layer_seeds
 
@@ -181,8 +182,7 @@ class SuperResolutionGAN(keras.Model):
             y = ops.cast(y, "float32")
             real = self.discriminator(y, training=training)
             fake = self.discriminator(ops.stop_gradient(y_pred), training=training)
-            fixed = [ops.stop_gradient(weight.value) for weight in self.discriminator.trainable_variables]
-            score, _ = self.discriminator.stateless_call(fixed, [], y_pred, training=training)
+            score = frozen_scores(self.discriminator, y_pred, training)
             values["generator_loss"] = ops.mean(ops.softplus(-score))
             values["discriminator_loss"] = ops.mean(ops.softplus(-real) + ops.softplus(fake))
             values["ranking_accuracy"] = ops.mean(ops.cast(real > fake, "float32"))

@@ -27,7 +27,7 @@ class GalaxyBatches(keras.utils.PyDataset):
     """Batches of a dataset's images, uint8, with the targets of their galaxies, float32.
 
     `GalaxyDataset.keras_dataset` makes them. The order of an epoch follows from the seed and the epoch's number alone.
-    Frozen features can stand in for images; where they were stored in several views, each epoch draws one a galaxy.
+    Stored features can stand in for images.
 
     Args:
         dataset: A `GalaxyDataset`, or what takes its place.
@@ -74,23 +74,17 @@ class GalaxyBatches(keras.utils.PyDataset):
         self.epoch += 1
 
     def _order(self):
-        """Return the order of the epoch, and the views where there are several."""
-        epoch, order, views = max(self.epoch, 0), np.arange(len(self.rows)), None
+        epoch = max(self.epoch, 0)
         if not self.shuffle:
-            return order, views
+            return np.arange(len(self.rows))
         if self._drawn is None or self._drawn[0] != epoch:
-            random = np.random.default_rng([self.seed, epoch])
-            order = random.permutation(len(self.rows))
-            if (num_views := getattr(self.images, "num_views", 1)) > 1:
-                views = random.integers(num_views, size=len(self.rows))
-            self._drawn = epoch, order, views
-        return self._drawn[1:]
+            self._drawn = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+        return self._drawn[1]
 
     def __getitem__(self, index):
-        order, views = self._order()
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        chosen = self._order()[index * self.batch_size : (index + 1) * self.batch_size]
         rows = self.rows[chosen]
-        images = np.asarray(self.images[rows] if views is None else self.images.in_views(rows, views[chosen]))
+        images = np.asarray(self.images[rows])
         targets, weights = {}, {}
         for output in self.outputs:
             is_image = output == RECONSTRUCTION

@@ -277,17 +277,6 @@ def conflicting_rows(dataset):
     return conflicting
 
 
-def count_straddling_pairs(pairs, rows):
-    """Count the pairs of which one galaxy is among `rows` and the other is not.
-
-    Args:
-        pairs: Row pairs, shape (k, 2), as from `exact_pairs`.
-        rows: Row indices of one part, e.g. a test set.
-    """
-    inside = np.isin(pairs, rows)
-    return int(np.sum(inside[:, 0] != inside[:, 1]))
-
-
 def data_fingerprint(dataset):
     """Return the fingerprint that ties a split to its data: the source's, or a hash of labels and coordinates."""
     if fingerprint := getattr(dataset, "source_fingerprint", ""):

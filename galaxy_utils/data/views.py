@@ -1,4 +1,4 @@
-"""The eight exact views of a square image: four quarter turns, mirrored or not. A galaxy has no up and no left."""
+"""The dihedral group D4: a square image rotated by 0, 90, 180 and 270 degrees, mirrored or not; no pixel changes."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ def dihedral_view(images, number):
 
     Args:
         images: Shape (n, side, side, channels).
-        number: 0 to 7; 0 is the image as it is, 1 to 3 its quarter turns, 4 to 7 those of its mirror image. The views
-            of `augmentation.RandomDihedral`, in the same order.
+        number: 0 to 7; 0 is the image as it is, 1 to 3 rotated by 90, 180 and 270 degrees, 4 to 7 the same of its
+            mirror image: the views of `augmentation.RandomDihedral`, in the same order.
 
     Returns:
         Images of the same shape and type; no pixel changes its value.

@@ -7,7 +7,7 @@ from galaxy_utils.training import predict
 
 
 def predict_with_tta(model, dataset, rows, batch_size=32):
-    """Return class probabilities, averaged over four quarter turns of each image and of its mirror image.
+    """Return class probabilities, averaged over the eight dihedral views of each image: test-time augmentation (TTA).
 
     What a network has learnt about turned galaxies is never quite the same for all eight; the mean is better than one
     (Dieleman et al. 2015, arXiv:1503.07077). It costs eight predictions.

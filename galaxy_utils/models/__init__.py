@@ -5,7 +5,6 @@ from galaxy_utils.models.cnn import compact_cnn, four_block_cnn, three_block_cnn
 from galaxy_utils.models.transfer import (
     BACKBONES,
     backbone_classifier,
-    backbone_features,
     find_weights,
     imagenet_weights,
     random_weights,
@@ -15,7 +14,6 @@ from galaxy_utils.renamed import forward
 __all__ = [
     "BACKBONES",
     "backbone_classifier",
-    "backbone_features",
     "encoder_classifier",
     "find_weights",
     "imagenet_weights",

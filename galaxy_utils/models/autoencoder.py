@@ -2,6 +2,10 @@
 
 import math
 
+import keras
+from keras import layers
+from keras.initializers import Constant, GlorotUniform, HeNormal, VarianceScaling
+
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.models.cnn import check_dropout, check_integer, layer_seeds
@@ -78,10 +82,6 @@ def encoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, 
 
 
 def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decoder):
-    import keras
-    from keras import layers
-    from keras.initializers import Constant, GlorotUniform, HeNormal, VarianceScaling
-
     shrinks_by = 2 ** len(ENCODER_FILTERS)
     check_integer("image_size", image_size, shrinks_by, f"each of {len(ENCODER_FILTERS)} stages halves the image")
     check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")

@@ -229,24 +229,6 @@ def backbone_classifier(
     return model
 
 
-def backbone_features(backbone="resnet50", image_size=224, weights="imagenet", seed=1):
-    """Build the network that sees an image as a backbone does, without a classifier on top.
-
-    Args:
-        backbone: As in `backbone_classifier`.
-        image_size: Likewise.
-        weights: Likewise, but no network.
-        seed: Seed of random weights.
-
-    Returns:
-        A `keras.Model` from RGB images, shape (n, image_size, image_size, 3), values 0–255, to the backbone's pooled
-        features, shape (n, numbers).
-    """
-    network = backbone_classifier(backbone, image_size, weights=weights, trainable_layers=0, head_units=0, seed=seed)
-    pooled = network.get_layer(FROZEN_PART)(network.get_layer(INPUT_SCALING).output)
-    return keras.Model(network.input, pooled, name=f"{backbone}_features")
-
-
 def imagenet_weights(backbone="resnet50", image_size=224):
     """Return the file with a backbone's ImageNet weights, downloading it first where it is not there yet.
 
