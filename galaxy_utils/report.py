@@ -17,7 +17,7 @@ from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import artifacts_folder, explain_read_errors, write_json
 from galaxy_utils.profiles import get_profile
 
-REPORT_FORMAT = 1
+REPORT_FORMAT = 2
 SCORES = ("accuracy", "cross_entropy", "kl_divergence")
 
 # What every report holds, and what each part of it holds at least.
@@ -29,14 +29,14 @@ REQUIRED_FIELDS = {
     "recipe": ("name", "inferred"),
     "training": ("history", "epochs", "best_epoch", "stopped_early"),
     "evaluation": ("accuracy", "cross_entropy", "kl_divergence", "intervals"),
-    "controls": None,
+    "baselines": None,
     "versions": ("galaxy_utils", "python", "numpy", "keras", "backend"),
     "device": ("processor", "cores", "accelerator"),
     "timing": ("training_seconds", "resumed_from_epoch"),
 }
 
 
-def write_report(chapter, model_name, evaluation, *, run, split, dataset, profile, part="test", controls=None):
+def write_report(chapter, model_name, evaluation, *, run, split, dataset, profile, part="test", baselines=None):
     """Write the report of one trained network.
 
     The same seed, data, versions and device give the same bytes, except for the block `timing`.
@@ -50,7 +50,7 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
         dataset: The `GalaxyDataset` it was trained on.
         profile: the name of a profile, or a `Profile`.
         part: Part of the split that was scored: `"test"` or `"validation"`.
-        controls: `{name: Evaluation}` from `baselines`, or `None`.
+        baselines: `{name: Evaluation}` from `gu.baselines`, or `None`.
 
     Returns:
         Path of the file: `report_path` says where.
@@ -93,7 +93,7 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
             "compiled_with": run.compiled_with,
         },
         "evaluation": evaluation.to_dict(),
-        "controls": {name: control.to_dict() for name, control in (controls or {}).items()},
+        "baselines": {name: one.to_dict() for name, one in (baselines or {}).items()},
         "versions": software_versions(),
         "device": computing_device(),
         "timing": {"training_seconds": run.seconds, "resumed_from_epoch": run.resumed_from},

@@ -23,8 +23,8 @@ def trained():
     run = fit(model, galaxies, split, THREE_BLOCK_CNN.replace(epochs=2))
     probabilities = predict(model, galaxies, split.test)
     evaluation = evaluate(probabilities, galaxies.labels[split.test], galaxies.class_names, bootstrap_samples=50)
-    controls = baselines(galaxies, split, bootstrap_samples=50)
-    return SimpleNamespace(galaxies=galaxies, split=split, run=run, evaluation=evaluation, controls=controls)
+    its_baselines = baselines(galaxies, split, bootstrap_samples=50)
+    return SimpleNamespace(galaxies=galaxies, split=split, run=run, evaluation=evaluation, baselines=its_baselines)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def result():
 
 def write(result, model_name="paper 2 / CNN", **changes):
     options = {"run": result.run, "split": result.split, "dataset": result.galaxies, "profile": "smoke"}
-    options = {**options, "controls": result.controls, **changes}
+    options = {**options, "baselines": result.baselines, **changes}
     return write_report("03_a_baseline_cnn", model_name, result.evaluation, **options)
 
 
@@ -45,7 +45,7 @@ def test_a_report_holds_what_was_measured_and_how(result):
     assert report["evaluation"]["accuracy"] == result.evaluation.accuracy
     assert report["evaluation"]["intervals"]["accuracy"] == list(result.evaluation.intervals["accuracy"])
     assert report["evaluation"]["confusion_matrix"] == result.evaluation.confusion_matrix.tolist()
-    assert report["controls"]["majority class"]["accuracy"] == result.controls["majority class"].accuracy
+    assert report["baselines"]["majority class"]["accuracy"] == result.baselines["majority class"].accuracy
     assert report["recipe"]["epochs"] == 2 and "learning_rate" in report["recipe"]["inferred"]
     assert report["training"]["history"] == result.run.history
     assert report["split"] == {"hash": "0123456789abcdef", "sizes": {"train": 96, "validation": 32, "test": 32}}

@@ -454,7 +454,7 @@ def _template():
 
 def write_report(folder):
     content = {name: {field: 0.5 for field in fields or ()} or "text" for name, fields in REQUIRED_FIELDS.items()}
-    content |= {"format": REPORT_FORMAT, "controls": {}}
+    content |= {"format": REPORT_FORMAT, "baselines": {}}
     content["training"]["history"] = {"loss": [2.0, 1.5], "val_loss": [2.1, 1.9]}
     path = folder / "artifacts" / "report.json"
     path.write_text(json.dumps(content))
