@@ -268,7 +268,7 @@ def image_grid(images, titles, columns=4, provenance=None, alt_text=None, pixel_
         "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, characters)) for title in titles
     ]
     most_lines = max(title.count("\n") + 1 for title in titles)
-    figure = Figure(figsize=(WIDTH, rows * (WIDTH / columns + 0.19 * most_lines) + 0.35))
+    figure = Figure(figsize=(WIDTH, rows * (WIDTH / columns + 0.21 * most_lines) + 0.4))
     for position, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(rows, columns, position + 1)
         _show_image(axes, image)
