@@ -48,6 +48,15 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    path = tmp_path / "page.txt"
+    path.write_text("old")
+    with open(path) as reader:
+        with write_atomically(path) as temporary:
+            temporary.write_text("new")
+        assert (reader.read(), path.read_text()) == ("old", "new")
+
+
 def test_a_killed_writer_leaves_the_old_file_and_its_lock_is_free(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")

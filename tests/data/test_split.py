@@ -107,6 +107,15 @@ def test_pixel_identical_images_share_a_group_where_coordinates_lack():
     check_partition(split(bare), groups)
 
 
+def test_twins_of_one_class_do_not_conflict():
+    galaxies = made_up((10, 10))
+    for twin in (1, 10):
+        galaxies.ra[twin], galaxies.dec[twin] = galaxies.ra[0], galaxies.dec[0]
+    assert exact_pairs(galaxies).tolist() == [[0, 1], [0, 10], [1, 10]]
+    galaxies.labels[10] = galaxies.labels[0]
+    assert not conflicting_rows(galaxies).any()
+
+
 def test_equal_pixels_at_different_known_places_are_not_twins():
     dataset = made_up((10, 10))
     images = dataset.images.copy()
