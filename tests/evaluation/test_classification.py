@@ -128,6 +128,11 @@ def test_calibration_error_agrees_with_a_loop_over_bins():
     assert scores.calibration_error == pytest.approx(expected)
 
 
+def test_a_confidence_of_one_shares_a_bin_with_those_just_below():
+    scores = evaluate([[1.0, 0.0], [0.95, 0.05]], [1, 0], "AB", bootstrap_samples=0)
+    assert scores.calibration_error == pytest.approx((1 - 0.05) / 2)
+
+
 @pytest.mark.parametrize("num_galaxies", [200, 3000])
 def test_the_reference_is_the_calibration_error_of_a_perfectly_calibrated_network(num_galaxies):
     random, (probabilities, _) = np.random.default_rng(5), predictions(num_galaxies)
