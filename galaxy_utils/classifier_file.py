@@ -83,9 +83,10 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
             some of your own.
 
     Example:
-        >>> gu.save_classifier("galaxies.keras", model, galaxies, recipe=run.recipe)
+        >>> path = gu.save_classifier("galaxies.keras", model, galaxies, recipe=run.recipe)
         >>> classifier = gu.load_classifier("galaxies.keras")  # next week, elsewhere
-        >>> classifier.predict(images).argmax(axis=1)
+        >>> classifier.predict(images).shape  # of five images
+        (5, 10)
     """
     path, names = Path(path), [str(name) for name in getattr(classes, "class_names", classes)]
     entry, output = ends(model)

@@ -74,6 +74,20 @@ def test_training_learns_and_its_loss_is_the_evaluation_s_cross_entropy():
     assert "1 epoch in" in str(fit(model, galaxies, split, QUICK.replace(epochs=1), progress=False))
 
 
+@pytest.mark.parametrize("restore", [False, True])
+def test_a_network_ends_with_its_last_weights_or_on_request_with_its_best(restore):
+    galaxies, split, model = hard_galaxies(), toy_split(96), three_block_cnn(16, 4)
+    recipe = QUICK.replace(epochs=8, learning_rate=1e-2, restore_best_weights=restore)
+    run = fit(model, galaxies, split, recipe, progress=False)
+    assert run.best_epoch < 8
+    probabilities = predict(model, galaxies, split.validation)
+    scores = evaluate(
+        probabilities, galaxies.labels[split.validation], galaxies.class_names, label_smoothing=0.1, bootstrap_samples=0
+    )
+    epoch = run.best_epoch if restore else 8
+    assert scores.cross_entropy == pytest.approx(run.history["val_loss"][epoch - 1], rel=1e-4)
+
+
 def test_each_epoch_reads_every_training_row_once_in_an_order_of_its_own():
     galaxies, split = toy_galaxies(), toy_split()
 

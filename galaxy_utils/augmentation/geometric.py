@@ -68,7 +68,7 @@ class RandomDihedral(_RandomLayer):
     Input and output: images, shape (n, side, side, channels), of any type.
 
     Example:
-        >>> np.shape(RandomDihedral(seed=1)(np.zeros((2, 8, 8, 3), np.uint8), training=True))
+        >>> tuple(RandomDihedral(seed=1)(np.zeros((2, 8, 8, 3), np.uint8), training=True).shape)
         (2, 8, 8, 3)
     """
 
