@@ -129,6 +129,11 @@ def test_galaxies_that_stand_twice_count_once():
     assert shares["single"] > 0.09  # Counted twice, galaxies promise more than they know.
 
 
+def test_the_variance_over_seeds_is_the_unbiased_one():
+    estimate = mean_over_seeds([[0.0, 0.0], [1.0, 1.0]])
+    assert (estimate.value, estimate.seed_variance, estimate.galaxy_variance) == (0.5, 0.25, 0.0)
+
+
 def test_the_parts_are_students_t_and_the_bootstrap():
     random = np.random.default_rng(1)
     first, second = simulated_losses(random, 0.05, shared=0.0, own=0.3, seed=0.05)
