@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 from filelock import FileLock
+from toy_galaxies import galaxy10_columns
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -29,23 +29,6 @@ def shared_folder():
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} does not exist (GALAXY_UTILS_SHARED can name another folder)")
     return folder
-
-
-def galaxy10_columns(num_galaxies=60, side=32, seed=1):
-    """Columns of a small, valid file in the format of Galaxy10 DECaLS: noise, all ten classes, one repeated galaxy."""
-    random = np.random.default_rng(seed)
-    columns = {
-        "images": random.integers(0, 256, (num_galaxies, side, side, 3), dtype=np.uint8),
-        "ans": np.sort(np.arange(num_galaxies) % 10).astype(np.uint8),
-        "ra": random.uniform(0, 360, num_galaxies),
-        "dec": random.uniform(-20, 80, num_galaxies),
-        "redshift": random.uniform(0, 0.3, num_galaxies),
-        "pxscale": np.full(num_galaxies, 0.262),
-    }
-    columns["redshift"][::7] = np.nan
-    for key in ("images", "ra", "dec"):
-        columns[key][-1] = columns[key][0]
-    return columns
 
 
 @pytest.fixture

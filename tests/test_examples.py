@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import galaxy10_columns
+from toy_galaxies import galaxy10_columns
 
 import galaxy_utils as gu
 from galaxy_utils.data.dataset import GalaxyDataset

@@ -3,10 +3,10 @@
 import contextlib
 import io
 import shutil
+from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPOSITORY
 from IPython.core.inputtransformer2 import TransformerManager
 
 pytest.importorskip("otter")
@@ -15,6 +15,7 @@ from make import make_assignment
 from masters import find_masters, read_checks, read_written_questions
 from wrong_answers import WRONG_ANSWERS
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 KEYS = list(find_masters(REPOSITORY / "notebooks" / "assignments"))
 
 

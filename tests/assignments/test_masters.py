@@ -2,11 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 MASTERS = sorted((REPOSITORY / "notebooks" / "assignments").glob("*.ipynb"))
 NUMBER = r"(\d+(?:\.\d+)?)"
 
