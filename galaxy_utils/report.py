@@ -80,6 +80,7 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
         },
         "split": {
             "hash": split.hash,
+            "radius_arcsec": split.radius,
             "sizes": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
         },
         "profile": dataclasses.asdict(profile),

@@ -48,7 +48,8 @@ def test_a_report_holds_what_was_measured_and_how(result):
     assert report["baselines"]["majority class"]["accuracy"] == result.baselines["majority class"].accuracy
     assert report["recipe"]["epochs"] == 2 and "learning_rate" in report["recipe"]["inferred"]
     assert report["training"]["history"] == result.run.history
-    assert report["split"] == {"hash": "0123456789abcdef", "sizes": {"train": 96, "validation": 32, "test": 32}}
+    sizes = {"train": 96, "validation": 32, "test": 32}
+    assert report["split"] == {"hash": "0123456789abcdef", "radius_arcsec": 95.0, "sizes": sizes}
     assert report["data"]["fingerprint"] == result.galaxies.fingerprint and report["data"]["is_simulated"] is True
     assert (report["seed"], report["part"], report["profile"]["name"]) == (1, "test", "smoke")
     assert report["versions"]["backend"] == "tensorflow" and report["versions"]["numpy"] == np.__version__

@@ -39,6 +39,7 @@ def toy_split(num_galaxies=160):
         validation=rows[train:validation],
         test=rows[validation:],
         groups=rows // 2,
+        radius=95.0,
         hash="0123456789abcdef",
     )
 

@@ -20,6 +20,7 @@ import numpy as np
 from cross_validation import accuracy, compare, describe_machine, make_folds, summarise
 
 import galaxy_utils as gu
+from galaxy_utils.data.split import OVERLAP_RADIUS
 from galaxy_utils.evaluation import predict_with_tta
 from galaxy_utils.files import artifacts_folder, write_json
 
@@ -144,7 +145,12 @@ def main():
         content = {
             "command": f"python book/measured/small_recipe_cross_validation.py REAL_FOLDER --epochs {options.epochs} "
             f"--ablation-folds {options.ablation_folds} --ablation-epochs {options.ablation_epochs}",
-            "data": {"name": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint},
+            "data": {
+                "name": galaxies.name,
+                "galaxies": len(galaxies),
+                "fingerprint": galaxies.fingerprint,
+                "radius_arcsec": OVERLAP_RADIUS,
+            },
             "settings": settings | {"seed": options.seed},
             "recipe": gu.recipes.COMPACT_CNN.replace(epochs=options.epochs).to_dict(),
             "whole_recipe": whole,

@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import galaxy_utils as gu
+from galaxy_utils.data.split import OVERLAP_RADIUS
 from galaxy_utils.data.views import NUM_VIEWS, ViewedImages
 from galaxy_utils.evaluation import predict_with_tta
 from galaxy_utils.evaluation.baselines import neighbour_probabilities
@@ -330,6 +331,7 @@ def main():
                 "name": experiment.galaxies.name,
                 "galaxies": len(experiment.galaxies),
                 "fingerprint": experiment.galaxies.fingerprint,
+                "radius_arcsec": OVERLAP_RADIUS,
             },
             "recipes": {recipe.name: recipe.to_dict() for recipe in recipes},
             "results": results,
