@@ -3,8 +3,8 @@
 import keras
 from keras import layers, ops
 
-from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_integer, layer_seeds
+from galaxy_utils.errors import check_integer, check_number
+from galaxy_utils.models.cnn import layer_seeds
 
 # Three convolutions with stride 2 in the encoder, three transposed ones in the decoder.
 FILTERS = (32, 64, 64)
@@ -71,7 +71,10 @@ def denoising_autoencoder(image_size=64, latent_channels=16, noise=0.1, seed=1):
         >>> denoising_autoencoder(32).output.shape
         (None, 32, 32, 3)
     """
-    seeds = _checked(image_size, "latent_channels", latent_channels, "noise", noise, seed)
+    check_integer("image_size", image_size, SHRINKING, "each of three stages halves the image", multiple_of=SHRINKING)
+    check_integer("latent_channels", latent_channels, 1)
+    check_number("noise", noise, "(0, 1]")
+    seeds = layer_seeds(seed)
     images = keras.Input((image_size, image_size, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
     x = layers.GaussianNoise(noise, seed=next(seeds), name="added_noise")(x)
@@ -109,7 +112,10 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
         >>> variational_autoencoder(32, latent_dim=8).get_layer("encoder").output.shape
         (None, 16)
     """
-    seeds = _checked(image_size, "latent_dim", latent_dim, "pixel_noise", pixel_noise, seed)
+    check_integer("image_size", image_size, SHRINKING, "each of three stages halves the image", multiple_of=SHRINKING)
+    check_integer("latent_dim", latent_dim, 1)
+    check_number("pixel_noise", pixel_noise, "(0, 1]")
+    seeds = layer_seeds(seed)
     images = keras.Input((image_size, image_size, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
     x = layers.Flatten(name="flatten")(_shrink(x, seeds))
@@ -156,20 +162,3 @@ def _stage(x, convolution, channels, kernel, seeds, name):
     # because a sigmoid near 0 lets no gradient through.
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_batch_normalisation")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _checked(image_size, latent_name, latent_size, noise_name, noise, seed):
-    """Refuse arguments that cannot work, and return the seeds of the layers."""
-    check_integer("image_size", image_size, SHRINKING, "each of three stages halves the image")
-    check_integer(latent_name, latent_size, 1, "an image cannot be described by fewer numbers than one")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    if image_size % SHRINKING:
-        raise ConfigurationError(
-            "The decoder cannot give back images of this size.",
-            where="image_size", expected=f"a multiple of {SHRINKING}", found=repr(image_size),
-        )  # fmt: skip
-    if isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0 < noise <= 1:
-        raise ConfigurationError(
-            "Brightness cannot scatter by this.", where=noise_name, expected="above 0, at most 1", found=repr(noise)
-        )
-    return layer_seeds(seed)

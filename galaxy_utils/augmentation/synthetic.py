@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galaxy_utils.data.split import data_fingerprint
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, check_number
 from galaxy_utils.files import cache_folder, explain_write_errors
 from galaxy_utils.training import encode, reconstruct
 
@@ -66,8 +66,7 @@ def make_synthetic(model, dataset, split, share=0.5, seed=1):
         >>> copies = make_synthetic(vae, galaxies, split, share=0.5)  # doctest: +SKIP
         >>> more_galaxies, longer_split = add_synthetic(galaxies, split, copies)  # doctest: +SKIP
     """
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-        raise ConfigurationError("Not a share.", where="share", expected="a number from 0 to 1", found=repr(share))
+    check_number("share", share, "[0, 1]")
     train = np.asarray(split.train)
     count = len(train) if share == 1 else round(share / (1 - share) * len(train))
     random = np.random.default_rng(seed)
@@ -129,30 +128,6 @@ def add_synthetic(dataset, split, synthetic):
         groups=extended(split.groups, 1 + split.groups.max() + rows),
         fingerprint=data_fingerprint(longer),
     )
-
-
-def interpolate_latent(model, dataset, first, second, steps=7):
-    """Decode evenly spaced points on the straight line between two galaxies in a variational autoencoder's space.
-
-    Args:
-        model: A trained network like that of `variational_autoencoder`.
-        dataset: A `GalaxyDataset`.
-        first: Row of the galaxy where the line begins.
-        second: Row of the galaxy where it ends.
-        steps: How many images, both ends included; at least 2.
-
-    Returns:
-        Images, shape (steps, height, width, 3), uint8.
-
-    Raises:
-        ConfigurationError: A network without an encoder.
-
-    Example:
-        >>> images = interpolate_latent(vae, galaxies, 0, 1, steps=5)  # doctest: +SKIP
-    """
-    start, end = np.split(encode(model, dataset, [first, second]), 2, axis=1)[0]
-    line = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-    return _decode(model, (1 - line) * start + line * end)
 
 
 class _ImagesOnEnd:

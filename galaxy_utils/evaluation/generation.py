@@ -107,9 +107,8 @@ def features_and_predictions(classifier, images, batch_size=64):
     import keras  # Chapters that only evaluate predictions do without it.
 
     network = keras.Model(classifier.input, [classifier.layers[-1].input, classifier.output])
-    parts = [network.predict_on_batch(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-    features, predictions = (np.concatenate(each).astype(np.float64) for each in zip(*parts, strict=True))
-    return features.reshape(len(features), -1), predictions
+    features, predictions = network.predict(images, batch_size, verbose=0)
+    return features.reshape(len(features), -1).astype(np.float64), predictions.astype(np.float64)
 
 
 def _checked_features(first, second):

@@ -8,13 +8,12 @@ the networks at hand. `mean_over_seeds` and `paired_difference` count both parts
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm, t
 
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import DataError, check_integer, check_number
 
 CONFIDENCE = 0.95
 
@@ -38,7 +37,7 @@ def mean_with_interval(values, *, bootstrap_samples=1000, seed=1, groups=None):
         DataError: Groups that do not fit the values.
         ConfigurationError: No resamplings.
     """
-    check_count("bootstrap_samples", bootstrap_samples, 1)
+    check_integer("bootstrap_samples", bootstrap_samples, 1)
     columns = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
     sums = bootstrap_sums(columns, checked_column(groups, len(columns), "groups"), bootstrap_samples, seed)
     low, high = percentile_interval(sums[:, 0] / sums[:, 1])
@@ -223,12 +222,11 @@ def power_of_comparison(
         >>> power_of_comparison(0.1, num_galaxies=449, num_seeds=8, level=0.005, shared_spread=0.3) > 0.99
         True
     """
-    check_count("num_galaxies", num_galaxies, 1)
-    check_count("num_seeds", num_seeds, 2)
-    spreads = {"shared_spread": shared_spread, "own_spread": own_spread, "seed_spread": seed_spread}
-    for name, value in {"difference": difference, **spreads}.items():
-        if not isinstance(value, Real) or not 0 <= value < math.inf or (name == "difference" and value == 0):
-            raise ConfigurationError(f"{name} must be a finite number, not negative.", where=name, found=repr(value))
+    check_integer("num_galaxies", num_galaxies, 1)
+    check_integer("num_seeds", num_seeds, 2)
+    check_number("difference", difference, "(0, inf)")
+    for name, value in (("shared", shared_spread), ("own", own_spread), ("seed", seed_spread)):
+        check_number(f"{name}_spread", value, "[0, inf)")
     galaxy_variance = shared_spread**2 / num_galaxies
     seed_variance = (seed_spread**2 + own_spread**2 / num_galaxies) / num_seeds
     freedom, shares = num_seeds - 1, (np.arange(60) + 0.5) / 60
@@ -263,8 +261,7 @@ def galaxies_needed(difference, pilot, *, num_seeds, level, power=0.8, confidenc
     Raises:
         ConfigurationError: A number that cannot be.
     """
-    if not isinstance(power, Real) or not 0 < power < 1:
-        raise ConfigurationError("The power must lie between 0 and 1.", where="power", found=repr(power))
+    check_number("power", power, "(0, 1)")
     tails, freedom = np.array([1 + confidence, 1 - confidence]) / 2, pilot.degrees_of_freedom
     factors = np.sqrt(freedom / chi2.ppf(tails, freedom))
     settings = {"num_seeds": num_seeds, "level": level, "same_networks": same_networks}
@@ -319,8 +316,7 @@ def _estimate(values, groups, seed_variance, freedom, against=None):
 
 
 def _half_width(level, galaxy_variance, seed_variance, freedom):
-    if not isinstance(level, Real) or not 0 < level <= 0.5:
-        raise ConfigurationError("A one-sided level lies above 0 and up to 0.5.", where="level", found=repr(level))
+    check_number("level", level, "(0, 0.5]")
     return np.sqrt(norm.isf(level) ** 2 * galaxy_variance + t.isf(level, freedom) ** 2 * seed_variance)
 
 
@@ -348,9 +344,6 @@ def _checked_values(values, name):
     return values
 
 
-# --- Checks that the scores share -------------------------------------------------------------------------------------
-
-
 def checked_column(values, length, name):
     """Return one entry per galaxy as an array of shape (length,), or `None` as it is."""
     if values is None:
@@ -359,11 +352,3 @@ def checked_column(values, length, name):
     if values.shape != (length,):
         raise DataError(f"{name} must have one entry per galaxy.", expected=f"shape ({length},)", found=values.shape)
     return values
-
-
-def check_count(name, value, smallest):
-    """Raise a `ConfigurationError` for anything but an integer of at least `smallest`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest:
-        raise ConfigurationError(
-            f"This is no valid {name}.", where=name, expected=f"an integer, at least {smallest}", found=repr(value)
-        )

@@ -7,8 +7,8 @@ from keras import layers
 from keras.initializers import Constant, GlorotUniform, HeNormal, VarianceScaling
 
 from galaxy_utils.classes import NUM_CLASSES
-from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_dropout, check_integer, layer_seeds
+from galaxy_utils.errors import check_integer, check_number
+from galaxy_utils.models.cnn import layer_seeds
 
 ENCODER_FILTERS = (32, 64, 128, 256)
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
@@ -83,16 +83,10 @@ def encoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, 
 
 def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decoder):
     shrinks_by = 2 ** len(ENCODER_FILTERS)
-    check_integer("image_size", image_size, shrinks_by, f"each of {len(ENCODER_FILTERS)} stages halves the image")
-    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    check_integer("latent_dim", latent_dim, 1, "an image cannot be described by fewer numbers than one")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    check_dropout("dropout", dropout)
-    if image_size % shrinks_by:
-        raise ConfigurationError(
-            "The decoder cannot give back images of this size.", where="image_size", found=repr(image_size),
-            expected=f"a multiple of {shrinks_by}, for example {image_size // shrinks_by * shrinks_by}",
-        )  # fmt: skip
+    check_integer("image_size", image_size, shrinks_by, "four stages halve the image", multiple_of=shrinks_by)
+    check_integer("num_classes", num_classes, 2)
+    check_integer("latent_dim", latent_dim, 1)
+    check_number("dropout", dropout, "[0, 1)")
 
     # One seed for every layer, the decoder's last: the other parts start alike with and without it.
     seeds = layer_seeds(seed)
@@ -106,9 +100,8 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
         )(x)  # fmt: skip
     smallest = tuple(x.shape[1:])
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(latent_dim, kernel_initializer=GlorotUniform(next(seeds)), dtype="float32", name="latent_vector")(
-        x
-    )
+    to_latent = {"kernel_initializer": GlorotUniform(next(seeds)), "dtype": "float32", "name": "latent_vector"}
+    x = layers.Dense(latent_dim, **to_latent)(x)
     encoder = keras.Model(pixels, x, name="encoder")
 
     images = keras.Input((image_size, image_size, 3), name="images")
@@ -125,9 +118,8 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
         return keras.Model(images, probabilities, name=name)
 
     latent = keras.Input((latent_dim,), name="latent")
-    x = layers.Dense(math.prod(smallest), activation="relu", kernel_initializer=HeNormal(next(seeds)), name="dense")(
-        latent
-    )
+    start = HeNormal(next(seeds))
+    x = layers.Dense(math.prod(smallest), activation="relu", kernel_initializer=start, name="dense")(latent)
     x = layers.Reshape(smallest, name="reshape")(x)
     for number, filters in enumerate(ENCODER_FILTERS[-2::-1], start=1):
         # A stride of 2 leaves each output pixel a quarter of the kernel, and Keras counts a transposed kernel's inputs

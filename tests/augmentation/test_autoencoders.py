@@ -8,7 +8,6 @@ import galaxy_utils as gu
 from galaxy_utils.augmentation import (
     add_synthetic,
     denoising_autoencoder,
-    interpolate_latent,
     make_synthetic,
     variational_autoencoder,
 )
@@ -126,15 +125,6 @@ def test_resampled_copies_differ_from_each_other_and_follow_the_seed(trained, ga
     assert not np.array_equal(first.images, other.images)
     copies = first.images[first.source_rows == split.train[0]]
     assert len(copies) == 3 and not np.array_equal(copies[0], copies[1])
-
-
-def test_an_interpolation_begins_and_ends_at_its_galaxies(trained, galaxies):
-    model = trained[variational_autoencoder]
-    line = interpolate_latent(model, galaxies, 3, 8, steps=5)
-    assert line.shape == (5, 16, 16, 3) and not np.array_equal(line[2], line[0])
-    assert np.abs(line[[0, -1]].astype(int) - gu.reconstruct(model, galaxies, [3, 8])).max() <= 1
-    with pytest.raises(ConfigurationError, match="no encoder"):
-        interpolate_latent(trained[denoising_autoencoder], galaxies, 3, 8)
 
 
 def test_images_from_another_split_or_of_another_size_are_refused(trained, galaxies, split):
