@@ -12,7 +12,7 @@ from galaxy_utils.augmentation.gan import (
 )
 from galaxy_utils.augmentation.geometric import RandomDihedral, RandomRotationZoomShift, RandomShiftAndBrightness
 from galaxy_utils.augmentation.super_resolution import super_resolution_gan, upscale
-from galaxy_utils.augmentation.synthetic import SyntheticImages, add_synthetic, make_synthetic
+from galaxy_utils.augmentation.synthetic import SyntheticImages, add_synthetic
 
 
 def __getattr__(name):
