@@ -1,5 +1,7 @@
 """Denoising and variational autoencoders, with which paper 1 made more training images. Importing this loads Keras."""
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -124,10 +126,9 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
 
     vectors = keras.Input((latent_dim,), name="latent_vectors")
     shape = (image_size // SHRINKING, image_size // SHRINKING, FILTERS[-1])
-    dense = layers.Dense(
-        shape[0] * shape[1] * shape[2], activation="relu", kernel_initializer=_glorot(seeds), name="from_latent"
-    )
-    x = layers.Reshape(shape, name="to_feature_maps")(dense(vectors))
+    options = {"activation": "relu", "kernel_initializer": _glorot(seeds), "name": "from_latent"}
+    x = layers.Dense(math.prod(shape), **options)(vectors)
+    x = layers.Reshape(shape, name="to_feature_maps")(x)
     decoder = keras.Model(vectors, _grow(x, seeds), name="decoder")
 
     sample = SampleLatent(2 * pixel_noise**2 / (image_size**2 * 3), seed=next(seeds), name="sample_latent")
@@ -149,10 +150,8 @@ def _grow(x, seeds):
     for number, channels in enumerate((FILTERS[1], FILTERS[0]), start=1):
         x = _stage(x, layers.Conv2DTranspose, channels, 4, seeds, f"grow_{number}")
     # float32 also under mixed precision, like every output of this package.
-    return layers.Conv2DTranspose(
-        3, 4, strides=2, padding="same", activation="sigmoid", dtype="float32", kernel_initializer=_glorot(seeds),
-        name="reconstruction",
-    )(x)  # fmt: skip
+    options = {"activation": "sigmoid", "dtype": "float32", "kernel_initializer": _glorot(seeds)}
+    return layers.Conv2DTranspose(3, 4, strides=2, padding="same", name="reconstruction", **options)(x)
 
 
 def _stage(x, convolution, channels, kernel, seeds, name):

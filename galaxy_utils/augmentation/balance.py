@@ -35,13 +35,9 @@ def rare_classes(dataset, otherwise=None):
     if len(rare) < 2 and otherwise is not None:
         rare = np.union1d(rare, np.intersect1d(np.asarray(otherwise, np.int64), np.flatnonzero(counts)))
     if not len(rare):
-        raise DataError(
-            "No class is rare.",
-            where=dataset.name,
-            expected=f"a class with fewer than {limit:,.1f} of {len(dataset):,} galaxies",
-            found=f"a smallest class with {counts[counts > 0].min():,}",
-            remedy="name the classes to take otherwise",
-        )
+        expected = f"a class with fewer than {limit:,.1f} of {len(dataset):,} galaxies"
+        found, remedy = f"a smallest class with {counts[counts > 0].min():,}", "name the classes to take otherwise"
+        raise DataError("No class is rare.", where=dataset.name, expected=expected, found=found, remedy=remedy)
     return rare
 
 
@@ -63,12 +59,8 @@ def with_classes(dataset, split, classes, at_least=20):
     labels = np.asarray(dataset.labels)
     found = np.bincount(labels[split.train], minlength=dataset.num_classes)
     if too_few := [f"{dataset.class_names[label]} {found[label]}" for label in classes if found[label] < at_least]:
-        raise DataError(
-            "There are too few training images to learn a class from.",
-            where=f"training part of {dataset.name}",
-            expected=f"at least {at_least} of each class",
-            found=", ".join(too_few),
-            remedy="leave the class out, add galaxies to it, or lower at_least and look for copies",
-        )
+        problem, expected = "Too few training images to learn a class from.", f"at least {at_least} of each class"
+        remedy = "leave the class out, add galaxies to it, or lower at_least and look for copies"
+        raise DataError(problem, where=dataset.name, expected=expected, found=", ".join(too_few), remedy=remedy)
     train, validation = (rows[np.isin(labels[rows], classes)] for rows in (split.train, split.validation))
     return dataclasses.replace(split, train=train, validation=validation)

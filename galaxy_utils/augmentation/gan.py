@@ -6,6 +6,7 @@ Chapter 9 builds the same network in its cells, piece by piece.
 import keras
 import numpy as np
 from keras import layers, ops
+from keras.initializers import Constant, GlorotUniform, HeNormal
 
 from galaxy_utils.augmentation.adversarial import frozen_scores
 from galaxy_utils.augmentation.geometric import RandomShiftAndBrightness
@@ -153,11 +154,6 @@ class ConditionalGAN(keras.Model):
         layer = self.augmentation and keras.saving.serialize_keras_object(self.augmentation)
         return {**self.options, "augmentation": layer, "seed": self.seed}
 
-    @property
-    def best_generator(self):
-        """The generator from which galaxies are sampled: the averaged one where there is one."""
-        return self.generator if self.ema_generator is None else self.ema_generator
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         number = ops.shape(y)[0]
         latent = keras.random.normal((number, self.latent_dim), seed=self.random)
@@ -220,24 +216,18 @@ def build_generator(image_size, num_classes, latent_dim=64, seed=1):
     latent, label = keras.Input((latent_dim,), name="latent"), keras.Input((num_classes,), name="label")
     noise = keras.Input((image_size, image_size, 3), name="noise")
     x = layers.Concatenate(name="latent_and_label")([latent, label])
-    x = layers.Dense(
-        side**2 * filters(side), use_bias=False, kernel_initializer=keras.initializers.HeNormal(next(seeds)),
-        name="to_pixels",
-    )(x)  # fmt: skip
+    options = {"use_bias": False, "kernel_initializer": HeNormal(next(seeds))}
+    x = layers.Dense(side**2 * filters(side), name="to_pixels", **options)(x)
     x = normalised(layers.Reshape((side, side, filters(side)), name="reshape")(x))
     while side < image_size:
-        x = layers.Conv2D(
-            filters(2 * side), 3, padding="same", use_bias=False, name=f"at_{side}_pixels",
-            kernel_initializer=keras.initializers.HeNormal(next(seeds)),
-        )(x)  # fmt: skip
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": HeNormal(next(seeds))}
+        x = layers.Conv2D(filters(2 * side), 3, name=f"at_{side}_pixels", **options)(x)
         side *= 2
         # Transposed convolutions, the usual way, weave a chequered pattern into the dark sky.
         x = normalised(layers.UpSampling2D(2, interpolation="bilinear", name=f"to_{side}_pixels")(x))
     # float32 also under mixed precision, like every output of this package.
-    image = layers.Conv2D(
-        3, 5, padding="same", activation="sigmoid", bias_initializer=keras.initializers.Constant(SKY),
-        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), dtype="float32", name="smooth_image",
-    )(x)  # fmt: skip
+    options = {"kernel_initializer": GlorotUniform(next(seeds)), "bias_initializer": Constant(SKY), "dtype": "float32"}
+    image = layers.Conv2D(3, 5, padding="same", activation="sigmoid", name="smooth_image", **options)(x)
     sky = layers.Rescaling(SKY_NOISE, dtype="float32", name="rescale_to_noise_of_sky")(noise)
     sky = layers.Dense(3, use_bias=False, kernel_initializer="identity", dtype="float32", name="noise_of_sky")(sky)
     image = layers.Add(dtype="float32", name="image")([image, sky])
@@ -254,12 +244,11 @@ def build_discriminator(image_size, num_classes, seed=1):
     x = layers.Concatenate(name="image_and_label_maps")([layers.Rescaling(2, -1, name="rescale")(image), maps])
     while side > 7:
         kernel, side = 5 if side == image_size else 4, -(-side // 2)
-        x = layers.Conv2D(
-            int(np.clip(512 // side, 16, 128)), kernel, strides=2, padding="same", name=f"to_{side}_pixels",
-            kernel_initializer=keras.initializers.HeNormal(next(seeds)),
-        )(x)  # fmt: skip
+        filters, options = int(np.clip(512 // side, 16, 128)), {"strides": 2, "padding": "same"}
+        start = HeNormal(next(seeds))
+        x = layers.Conv2D(filters, kernel, kernel_initializer=start, name=f"to_{side}_pixels", **options)(x)
         x = layers.LeakyReLU(0.2, name=f"leaky_relu_{side}")(x)
-    last = keras.initializers.GlorotUniform(next(seeds))
+    last = GlorotUniform(next(seeds))
     score = layers.Dense(1, kernel_initializer=last, dtype="float32", name="score")(layers.Flatten(name="flatten")(x))
     return keras.Model([image, label], score, name="discriminator")
 
@@ -318,11 +307,12 @@ def generate_images(gan, labels, seed=1):
     latent = random.standard_normal((len(labels), gan.latent_dim), dtype=np.float32)
     orientations = random.integers(NUM_VIEWS, size=len(labels))
     one_hot = np.eye(gan.num_classes, dtype=np.float32)[labels.astype(int)]
+    generator = gan.ema_generator or gan.generator
     images = np.empty((len(labels), *gan.output.shape[1:]), np.uint8)
     for start in range(0, len(labels), IMAGES_AT_ONCE):
         few = slice(start, start + IMAGES_AT_ONCE)
         noise = random.standard_normal(images[few].shape, dtype=np.float32)
-        generated = np.asarray(gan.best_generator([latent[few], one_hot[few], noise], training=False))
+        generated = np.asarray(generator([latent[few], one_hot[few], noise], training=False))
         images[few] = np.rint(255 * np.clip(generated, 0, 1))
     for number in range(NUM_VIEWS):
         images[orientations == number] = dihedral_view(images[orientations == number], number)

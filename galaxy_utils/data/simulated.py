@@ -184,11 +184,6 @@ def _render_row(catalogue, seed, row, image_size):
     return picture, votes, morphology.draw_redshift(true, rng)
 
 
-def _render_rows(catalogue, seed, rows, image_size):
-    pictures, votes, redshifts = zip(*(_render_row(catalogue, seed, row, image_size) for row in rows), strict=True)
-    return rows, np.stack(pictures), np.stack(votes), np.array(redshifts)
-
-
 def _end_with(parent):
     """Let this worker end when the process that started it, whose number is given, is killed.
 
@@ -284,13 +279,13 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_worker
 def _write_survey(path, settings, num_workers):
     num_galaxies, seed, image_size = settings["num_galaxies"], settings["seed"], settings["image_size"]
     catalogue = build_catalogue(num_galaxies, seed)
-    rows = range(num_galaxies)
-    tasks = [rows[first : first + GALAXIES_PER_TASK] for first in rows[::GALAXIES_PER_TASK]]
-    num_workers = min(num_workers or joblib.cpu_count(), len(tasks))
     # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
-    options = {"batch_size": 1, "initializer": _end_with, "initargs": (os.getpid(),)}
-    pool = joblib.Parallel(num_workers, backend="loky", return_as="generator", **options)
-    results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
+    num_workers = min(num_workers or joblib.cpu_count(), num_galaxies)
+    options = {"batch_size": GALAXIES_PER_TASK, "pre_dispatch": 2 * num_workers * GALAXIES_PER_TASK}
+    pool = joblib.Parallel(
+        num_workers, backend="loky", return_as="generator", initializer=_end_with, initargs=(os.getpid(),), **options
+    )
+    results = pool(joblib.delayed(_render_row)(catalogue, seed, row, image_size) for row in range(num_galaxies))
     with h5py.File(path, "w") as file:
         file.attrs.update(settings, simulated=True, num_volunteers=morphology.NUM_VOLUNTEERS)
         file.attrs["galsim_version"] = galsim.__version__
@@ -305,12 +300,12 @@ def _write_survey(path, settings, num_workers):
     # What is rendered is written past HDF5, to the places that it has set aside: the library ends the whole process
     # (seen with h5py 3.14, HDF5 1.14) when it has to close a file on a disk that became full.
     with open(path, "r+b") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
-        for done, *columns in results:
-            for key, values in zip(rendered, columns, strict=True):
-                values = np.ascontiguousarray(values, rendered[key][1])
-                file.seek(starts[key] + done[0] * values[0].nbytes)
-                file.write(values.data)
-            bar.update(len(done))
+        for row, columns in enumerate(results):
+            for (key, (_, dtype)), values in zip(rendered.items(), columns, strict=True):
+                values = np.asarray(values, dtype)
+                file.seek(starts[key] + row * values.nbytes)
+                file.write(values.tobytes())
+            bar.update(1)
 
 
 def _place(file, key, shape, dtype):

@@ -115,10 +115,7 @@ def _checked_features(first, second):
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     sound = all(f.ndim == 2 and len(f) >= 2 and np.isfinite(f).all() for f in (first, second))
     if not sound or first.shape[1] != second.shape[1]:
-        raise DataError(
-            "These two sets of features cannot be compared.",
-            where="first, second",
-            expected="finite numbers, shapes (n, d) and (m, d), at least two vectors in each",
-            found=f"shapes {first.shape} and {second.shape}",
-        )
+        expected = "finite numbers, shapes (n, d) and (m, d), at least two vectors in each"
+        found = f"shapes {first.shape} and {second.shape}"
+        raise DataError("These cannot be compared.", where="first, second", expected=expected, found=found)
     return first, second

@@ -90,18 +90,17 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
 
     # One seed for every layer, the decoder's last: the other parts start alike with and without it.
     seeds = layer_seeds(seed)
+    halve_or_double = {"strides": 2, "padding": "same"}
 
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(pixels)
     for number, filters in enumerate(ENCODER_FILTERS, start=1):
-        x = layers.Conv2D(
-            filters, 3, strides=2, padding="same", activation="relu", kernel_initializer=HeNormal(next(seeds)),
-            name=f"convolution_{number}",
-        )(x)  # fmt: skip
+        options = {**halve_or_double, "activation": "relu", "kernel_initializer": HeNormal(next(seeds))}
+        x = layers.Conv2D(filters, 3, name=f"convolution_{number}", **options)(x)
     smallest = tuple(x.shape[1:])
     x = layers.Flatten(name="flatten")(x)
-    to_latent = {"kernel_initializer": GlorotUniform(next(seeds)), "dtype": "float32", "name": "latent_vector"}
-    x = layers.Dense(latent_dim, **to_latent)(x)
+    start = GlorotUniform(next(seeds))
+    x = layers.Dense(latent_dim, kernel_initializer=start, dtype="float32", name="latent_vector")(x)
     encoder = keras.Model(pixels, x, name="encoder")
 
     images = keras.Input((image_size, image_size, 3), name="images")
@@ -110,10 +109,8 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
     x = layers.BatchNormalization(momentum=0.9, name="dense_batch_normalisation")(x)
     x = layers.Dropout(dropout, seed=next(seeds), name="dense_dropout")(x)
     # float32 also under mixed precision, as for the reconstruction below.
-    probabilities = layers.Dense(
-        num_classes, activation="softmax", kernel_initializer=GlorotUniform(next(seeds)), dtype="float32",
-        name="class_probabilities",
-    )(x)  # fmt: skip
+    options = {"activation": "softmax", "kernel_initializer": GlorotUniform(next(seeds)), "dtype": "float32"}
+    probabilities = layers.Dense(num_classes, name="class_probabilities", **options)(x)
     if not with_decoder:
         return keras.Model(images, probabilities, name=name)
 
@@ -124,13 +121,11 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
     for number, filters in enumerate(ENCODER_FILTERS[-2::-1], start=1):
         # A stride of 2 leaves each output pixel a quarter of the kernel, and Keras counts a transposed kernel's inputs
         # as its outputs: 8 by "fan_out" is He's 2 by the inputs that really arrive.
-        x = layers.Conv2DTranspose(
-            filters, 4, strides=2, padding="same", activation="relu", name=f"transposed_convolution_{number}",
-            kernel_initializer=VarianceScaling(8.0, "fan_out", seed=next(seeds)),
-        )(x)  # fmt: skip
-    x = layers.Conv2DTranspose(
-        3, 4, strides=2, padding="same", activation="sigmoid", kernel_initializer=GlorotUniform(next(seeds)),
-        bias_initializer=Constant(SKY), dtype="float32", name=f"transposed_convolution_{len(ENCODER_FILTERS)}",
-    )(x)  # fmt: skip
+        start = VarianceScaling(8.0, "fan_out", seed=next(seeds))
+        options = {**halve_or_double, "activation": "relu", "kernel_initializer": start}
+        x = layers.Conv2DTranspose(filters, 4, name=f"transposed_convolution_{number}", **options)(x)
+    options = {**halve_or_double, "activation": "sigmoid", "kernel_initializer": GlorotUniform(next(seeds))}
+    options |= {"bias_initializer": Constant(SKY), "dtype": "float32"}
+    x = layers.Conv2DTranspose(3, 4, name=f"transposed_convolution_{len(ENCODER_FILTERS)}", **options)(x)
     decoder = keras.Model(latent, x, name="decoder")
     return keras.Model(images, {"reconstruction": decoder(vectors), "classification": probabilities}, name=name)

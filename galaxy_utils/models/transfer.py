@@ -85,11 +85,10 @@ class ScaleCheck(layers.Layer):
         wrong = ops.logical_or(ops.logical_and(largest > 0, largest <= 1), smallest < -1)
         with contextlib.suppress(TypeError):  # No backend says whether something is true while it still compiles.
             if bool(wrong):
-                raise DataError(
-                    "The images are on the wrong scale for this network, which scales them itself.",
-                    expected="RGB values from 0 to 255, neither divided by 255 nor preprocessed",
-                    found=f"values from {float(smallest):.3g} to {float(largest):.3g}",
-                )
+                problem = "The images are on the wrong scale for this network, which scales them itself."
+                expected = "RGB values from 0 to 255, neither divided by 255 nor preprocessed"
+                found = f"values from {float(smallest):.3g} to {float(largest):.3g}"
+                raise DataError(problem, expected=expected, found=found)
         return ops.where(wrong, float("nan"), scores)
 
 
@@ -346,8 +345,6 @@ def _randomise(network, seed):
 
 def _cut(network, boundary):
     """Return the last tensor below a boundary, counted in layers, that alone leads from below it to above it."""
-    if boundary == 0:
-        return network.inputs[0]
     operations = network.operations  # Additions of some backbones are no layers.
     first_above = operations.index(network.layers[boundary])
     inputs = [keras.tree.flatten(operation.input) for operation in operations]

@@ -7,7 +7,8 @@ from toy_galaxies import toy_galaxies
 import galaxy_utils as gu
 from galaxy_utils.augmentation import super_resolution_gan, upscale
 from galaxy_utils.augmentation.super_resolution import DepthToSpace
-from galaxy_utils.evaluation.resolution import enlarge_bicubic, halve
+from galaxy_utils.data.prepare import area_average
+from galaxy_utils.evaluation.resolution import enlarge_bicubic
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -48,7 +49,7 @@ def test_four_channels_of_a_pixel_become_two_by_two_pixels():
 
 
 def test_untrained_it_is_the_bicubic_image(galaxies, split, classifier):
-    small = halve(galaxies.images[split.test])
+    small = area_average(galaxies.images[split.test], 16)
     difference = upscale(build(classifier, **PIXELS), small).astype(int) - enlarge_bicubic(small)
     assert np.abs(difference).mean() < 3
 
@@ -78,10 +79,9 @@ def test_it_learns_to_beat_the_bicubic_image_and_goes_on_from_a_checkpoint(galax
         gu.fit(model, galaxies, split, RECIPE, targets="images", checkpoint=tmp_path / "sr.npz", progress=False)
         return gu.reconstruct(model, galaxies, split.test)
 
-    restored, originals = trained(), galaxies.images[split.test].astype(float)
-    errors = [
-        np.mean((images - originals) ** 2) for images in (enlarge_bicubic(halve(galaxies.images[split.test])), restored)
-    ]
+    restored, originals = trained(), galaxies.images[split.test]
+    bicubic = enlarge_bicubic(area_average(originals, 16))
+    errors = [np.mean((images - originals.astype(float)) ** 2) for images in (bicubic, restored)]
     assert errors[1] < 0.95 * errors[0]
     np.testing.assert_array_equal(trained(), restored)
 
