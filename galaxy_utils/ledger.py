@@ -38,8 +38,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation.significance import check_count, mean_over_seeds
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer
+from galaxy_utils.evaluation.significance import mean_over_seeds
 from galaxy_utils.files import explain_read_errors, locked, write_atomically
 from galaxy_utils.prediction import COSTS, Prediction, check_same, compare, identity_of, scores_of
 from galaxy_utils.recipes import Recipe
@@ -86,7 +86,7 @@ class Rule:
 
     def __post_init__(self):
         for name, least in (("max_changes", 1), ("max_rounds", 1), ("screening", 2)):
-            check_count(name, getattr(self, name), least)
+            check_integer(name, getattr(self, name), least)
         ranges = {"error_rate": (0, 0.5), "kl_share": (0, 1), "label_smoothing": (-1e-9, 1)}
         ranges |= {name: (0, math.inf) for name, value in self.allowances.items() if value is not None}
         for name, (low, high) in ranges.items():

@@ -14,7 +14,6 @@ RENAMED = {
         "draw_galaxies": "galaxy_utils.augmentation.generate_images",
         "draw_synthetic": "galaxy_utils.augmentation.add_generated",
         "steady_gan": "galaxy_utils.augmentation.relativistic_gan",
-        "walk_between": "galaxy_utils.augmentation.interpolate_latent",
     },
     "galaxy_utils.data.views": {"view_images": "galaxy_utils.data.views.dihedral_view"},
     "galaxy_utils.models": {

@@ -17,7 +17,6 @@ from toy_galaxies import toy_galaxies
 import galaxy_utils as gu
 from galaxy_utils import plots
 from galaxy_utils.errors import DataError
-from galaxy_utils.evaluation import latent
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -61,7 +60,9 @@ def settings(source, tmp_path):
         part: random.normal(size=(len(split.part(part)), 30)) * np.linspace(3, 1, 30)
         for part in ("train", "validation")
     }
-    latent.save_vectors(chapters / "05_autoencoder_and_classifier" / "joint" / "seed_1.vectors.npz", vectors, split)
+    folder = chapters / "05_autoencoder_and_classifier" / "joint"
+    folder.mkdir(parents=True)
+    np.savez(folder / "seed_1.vectors.npz", **vectors, rows=split.validation, fingerprint=split.fingerprint)
     return settings
 
 
@@ -127,9 +128,9 @@ def test_a_map_of_validation_galaxies_with_the_neighbours_of_both_kinds(settings
     assert data["labels"] == galaxies.labels[data["rows"]].tolist()
     positions = np.array(data["positions"], float)
     assert positions.min() == 0 and positions.max() == play_map.GRID
-    vectors, rows, _ = latent.load_vectors(next(settings.artifacts.rglob("*.vectors.npz")))
-    place = {row: position for position, row in enumerate(rows["validation"].tolist())}
-    whole = vectors["validation"][[place[row] for row in data["rows"]]]
+    kept = np.load(next(settings.artifacts.rglob("*.vectors.npz")))
+    place = {row: position for position, row in enumerate(kept["rows"].tolist())}
+    whole = kept["validation"][[place[row] for row in data["rows"]]]
     for points, found in ((whole, data["inSpace"]), (positions, data["onMap"])):
         distances = np.linalg.norm(points[:, None] - points[None], axis=2)
         np.fill_diagonal(distances, np.inf)
