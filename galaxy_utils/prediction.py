@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import math
 import time
@@ -11,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxy_utils.arrays import described, read_arrays
+from galaxy_utils.arrays import described, read_arrays, write_arrays
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.classification import galaxy_divergences
 from galaxy_utils.evaluation.significance import paired_difference
-from galaxy_utils.files import explain_read_errors, write_bytes
+from galaxy_utils.files import explain_read_errors, locked
 from galaxy_utils.report import computing_device, software_versions
 from galaxy_utils.training import predict as predict_plainly
 
@@ -83,10 +82,9 @@ class Prediction:
     def save(self, path):
         """Write it into a NumPy `.npz` file, atomically."""
         others = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ARRAYS}
-        content = io.BytesIO()
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        np.savez(content, description=json.dumps(others, allow_nan=False), **arrays)
-        write_bytes(path, content.getvalue())
+        description = np.array(json.dumps(others, allow_nan=False))
+        with locked(path):
+            write_arrays(path, {"description": description} | {name: getattr(self, name) for name in ARRAYS})
 
     @classmethod
     def load(cls, path):
