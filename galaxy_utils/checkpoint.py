@@ -167,7 +167,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _load(self, model):
         # No pickle: a checkpoint from elsewhere cannot run code.
-        sound = {"expected": "a checkpoint that training wrote", "remedy": "delete the file to start the training again"}
+        sound = {
+            "expected": "a checkpoint that training wrote",
+            "remedy": "delete the file to start the training again",
+        }
         with explain_read_errors("The checkpoint cannot be read.", self.path, **sound):
             arrays = read_arrays(self.path)
             content = described(arrays, "content")

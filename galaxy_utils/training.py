@@ -11,10 +11,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm.std import tqdm
 
 from galaxy_utils.checkpoint import Checkpoint, describe_compiled
-from galaxy_utils.data.batches import CLASSIFICATION, CONDITION, RECONSTRUCTION, GalaxyBatches
+from galaxy_utils.data.batches import CLASSIFICATION, RECONSTRUCTION, GalaxyBatches
 from galaxy_utils.data.rows import checked_rows
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import locked
@@ -70,22 +69,21 @@ class TrainingRun:
         return len(self.history["loss"])
 
     def __str__(self):
-        names = ("accuracy", "discriminator_loss", "generator_loss", "ranking_accuracy", "loss")
-        names = [name for name in names if name in self.history]
-        # Two networks that train against each other have no lowest loss that would mean anything.
-        names, epochs = (names[:-1], [self.epochs]) if len(names) > 2 else (names[:1], [self.epochs, self.best_epoch])
         lines = [
             f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {counted(self.epochs, 'epochs')} in "
             f"{self.seconds:.0f} s{', stopped early' if self.stopped_early else ''}"
         ]
         lines += [f"  not as the recipe says: {self.compiled_with}"] * bool(self.compiled_with)
-        for epoch, title in zip(epochs, ("last epoch", f"lowest val loss, epoch {self.best_epoch}"), strict=False):
+        # Other than Keras, whose logs begin with the loss: accuracies are what people look for.
+        names = [name for name in sorted(self.history) if f"val_{name}" in self.history]
+        for title, epoch in (
+            ("last epoch", self.epochs),
+            (f"lowest val loss, epoch {self.best_epoch}", self.best_epoch),
+        ):
             for name in names:
                 training, validation = self.history[name][epoch - 1], self.history[f"val_{name}"][epoch - 1]
-                digits = 5 if name == "loss" else 3
                 lines.append(
-                    f"  {title}: training {name.replace('_', ' ')} {training:.{digits}f}, "
-                    f"validation {validation:.{digits}f}"
+                    f"  {title}: training {name.replace('_', ' ')} {training:.4g}, validation {validation:.4g}"
                 )
         lines[-1] += " (these weights were restored)" * self.restored_best
         return "\n".join(lines)
@@ -190,14 +188,13 @@ def fit(
             keeper.on_train_end()
         else:
             total = (recipe.epochs - resumed_from) * len(batches)
-            bar = progress_bar(total, f"Training {model.name}", show_count=False) if progress else tqdm(disable=True)
-            with bar:
+            with progress_bar(total, f"Training {model.name}", "batches", disable=not progress or None) as bar:
                 model.fit(
                     batches,
                     validation_data=validation,
                     initial_epoch=resumed_from,
                     epochs=recipe.epochs,
-                    callbacks=[_Names(), *watched, _Bar(bar, recipe.epochs, len(rows[0])), saved],
+                    callbacks=[_Names(), *watched, _Bar(bar), saved],
                     shuffle=False,
                     verbose=0,
                 )
@@ -227,13 +224,6 @@ def _compile(model, recipe, outputs, given):
                 remedy="give them to compile, or hand over a network that is not compiled",
             )
         return True
-    if CONDITION in outputs and type(model).compute_loss is keras.Model.compute_loss and "loss" not in given:
-        raise ConfigurationError(
-            "With targets='conditions' a network has to bring its own loss.",
-            where=model.name,
-            expected="a class of networks with a method compute_loss, such as those of conditional_gan",
-            found=type(model).__name__,
-        )
     model.compile(**{"optimizer": make_optimizer(recipe), **_losses(recipe, outputs, "loss" in given), **given})
     _FROM_RECIPES.add(model.optimizer)
     return bool({"optimizer", "loss"} & given.keys())
@@ -311,12 +301,12 @@ class _Names(keras.callbacks.Callback):
 class _Bar(keras.callbacks.Callback):
     """Moves a progress bar on."""
 
-    def __init__(self, bar, epochs, num_images):
+    def __init__(self, bar):
         super().__init__()
-        self.bar, self.epochs, self.num_images = bar, epochs, num_images
+        self.bar = bar
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.bar.set_description_str(f"Training {self.model.name}, epoch {epoch + 1}/{self.epochs}")
+        self.bar.set_description_str(f"Training {self.model.name}, epoch {epoch + 1}/{self.params['epochs']}")
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update(1)
@@ -324,11 +314,6 @@ class _Bar(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         shown, form = ("val_accuracy", ".3f") if "val_accuracy" in logs else ("val_loss", ".5f")
         self.bar.set_postfix_str(f"validation {shown[4:]} {logs[shown]:{form}}")
-
-    def on_train_end(self, logs=None):
-        # The loop may have gone on from a checkpoint, or stopped early.
-        epochs = counted(round(self.bar.n / self.params["steps"]), "epochs")
-        self.bar.set_description_str(f"Training {self.model.name}: {epochs} of {counted(self.num_images, 'images')}")
 
 
 def predict(model, dataset, rows, batch_size=32):
@@ -364,19 +349,12 @@ def encode(model, dataset, rows, batch_size=32):
         Vectors, shape (n, latent dimensions), float32, in the order of `rows`.
 
     Raises:
-        ConfigurationError: The network has no encoder or does not fit the images.
+        ConfigurationError: The network does not fit the images.
+        ValueError: The network has no layer called `"encoder"`; Keras names those that it has.
         DataError: Rows that the dataset does not have.
     """
     _check_fits(model, dataset, ())
-    encoders = [layer for layer in model.layers if layer.name == "encoder"]
-    if not encoders:
-        raise ConfigurationError(
-            "The network has no encoder.",
-            where=model.name,
-            expected="a layer called 'encoder'",
-            found=", ".join(layer.name for layer in model.layers),
-        )
-    return _run(encoders[0], dataset, rows, batch_size)
+    return _run(model.get_layer("encoder"), dataset, rows, batch_size)
 
 
 def reconstruct(model, dataset, rows, batch_size=32):

@@ -133,7 +133,7 @@ def test_an_interpolation_begins_and_ends_at_its_galaxies(trained, galaxies):
     line = interpolate_latent(model, galaxies, 3, 8, steps=5)
     assert line.shape == (5, 16, 16, 3) and not np.array_equal(line[2], line[0])
     assert np.abs(line[[0, -1]].astype(int) - gu.reconstruct(model, galaxies, [3, 8])).max() <= 1
-    with pytest.raises(ConfigurationError, match="no encoder"):
+    with pytest.raises(ValueError, match="No such layer: encoder"):
         interpolate_latent(trained[denoising_autoencoder], galaxies, 3, 8)
 
 
