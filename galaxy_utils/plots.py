@@ -9,7 +9,6 @@ solid background, so that they look the same on a light and on a dark page.
 """
 
 import base64
-import functools
 import io
 import textwrap
 
@@ -50,20 +49,6 @@ def _colours(background, foreground):
 
 CHART_STYLE = _BASE_STYLE | _colours(PAPER, INK)
 SKY_STYLE = _BASE_STYLE | _colours(SKY, STARLIGHT) | {"axes.spines.left": False, "axes.spines.bottom": False}
-
-
-def _styled(style):
-    """Decorate a function so that everything it draws has `style`, and nothing outside it has."""
-
-    def decorate(function):
-        @functools.wraps(function)
-        def draw(*arguments, **options):
-            with matplotlib.rc_context(style):
-                return function(*arguments, **options)
-
-        return draw
-
-    return decorate
 
 
 def figure(rows=1, columns=1, height=3.0, style=CHART_STYLE, **options):
@@ -176,7 +161,7 @@ def _finish(figure, alt_text, provenance=None):
     return figure
 
 
-@_styled(CHART_STYLE)
+@matplotlib.rc_context(CHART_STYLE)
 def diagram(boxes, arrows, alt_text, height=0.9):
     """Draw boxes on a grid with arrows between them: a network, or a flow of data.
 
@@ -234,7 +219,7 @@ def _show_image(axes, image):
 # --- Galaxies on dark sky ---------------------------------------------------------------------------------------------
 
 
-@_styled(SKY_STYLE)
+@matplotlib.rc_context(SKY_STYLE)
 def image_grid(images, titles, columns=4, provenance=None):
     """Draw images side by side, each under its own title.
 
@@ -259,7 +244,7 @@ def image_grid(images, titles, columns=4, provenance=None):
     return _finish(figure, f"{len(images)} galaxy images: {spoken}.", provenance)
 
 
-@_styled(CHART_STYLE)
+@matplotlib.rc_context(CHART_STYLE)
 def accuracy_intervals(evaluations, published=None, provenance=None):
     """Draw accuracies with their 95 % intervals and, apart from them, published ones.
 
@@ -297,7 +282,7 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
     return _finish(figure, alt_text, provenance)
 
 
-@_styled(SKY_STYLE)
+@matplotlib.rc_context(SKY_STYLE)
 def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     """Draw rows of images that belong together: originals over reconstructions, steps of a walk, neighbours.
 
@@ -325,7 +310,7 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     return _finish(figure, alt_text or default, provenance)
 
 
-@_styled(CHART_STYLE)
+@matplotlib.rc_context(CHART_STYLE)
 def paired_differences(differences, label, provenance=None):
     """Draw differences with their 95 % intervals around a line at zero.
 

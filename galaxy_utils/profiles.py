@@ -98,9 +98,7 @@ def get_profile(name):
         near = difflib.get_close_matches(str(name).lower(), PROFILES, n=1)
         raise ConfigurationError(
             f"There is no profile {name!r}.",
-            where="profile",
             expected=f"one of {', '.join(PROFILES)}",
-            found=repr(name),
             remedy=f"Did you mean {near[0]!r}?" if near else None,
         )
     return PROFILES[name]
