@@ -134,23 +134,6 @@ def show_table(table, caption="", decimals=2):
     display({"text/html": html, "text/plain": f"{caption}\n{table.to_string(**options)}".strip()}, raw=True)
 
 
-def show_warning(title, text):
-    """Display a banner in a notebook.
-
-    Args:
-        title: What to be warned of.
-        text: What follows from it.
-    """
-    from html import escape
-
-    from IPython.display import display
-
-    # Colours of its own: themes give HTML output a background of their choice, in dark mode a light one.
-    style = f"background: {PAPER}; color: {INK}; border-left: 0.3rem solid #BB5566; padding: 0.6rem 1rem"
-    box = f'<div role="note" style="{style}"><strong>{escape(title)}</strong><br>{escape(text)}</div>'
-    display({"text/html": box, "text/plain": f"WARNING. {title}. {text}"}, raw=True)
-
-
 def _finish(figure, alt_text, provenance=None):
     """Give a figure its alternative text and, in a corner, the line that says where its data are from."""
     figure.alt_text = " ".join(alt_text.split())

@@ -158,14 +158,7 @@ def fit(
     options = {"batch_size": recipe.batch_size, "seed": int(seed), "targets": targets}
     batches = GalaxyBatches(dataset, rows[0], shuffle=True, balanced_classes=recipe.balanced_classes, **options)
     validation = GalaxyBatches(dataset, rows[1], **options)
-    _check_fits(model, dataset, batches.outputs)
-    if isinstance(output := ends(model)[1], dict) and set(output) != set(batches.outputs):
-        raise ConfigurationError(
-            f"The network has outputs that targets={targets!r} do not train.",
-            where=model.name,
-            expected=" and ".join(map(repr, batches.outputs)),
-            found=" and ".join(map(repr, output)),
-        )
+    _check_fits(model, dataset, batches.outputs, no_others=True)
     by_hand = _compile(model, recipe, batches.outputs, {"optimizer": optimizer, "loss": loss, "metrics": metrics})
     keeper, *others = _recipe_callbacks(recipe)
     watched = [*others, keeper, *callbacks]
@@ -434,8 +427,8 @@ def finite(network, values):
     return values
 
 
-def _check_fits(model, dataset, outputs):
-    """Check that a network takes the dataset's images and gives at least the outputs named."""
+def _check_fits(model, dataset, outputs, no_others=False):
+    """Check that a network takes the dataset's images and gives the outputs named, or these and `no_others`."""
     entry, output = ends(model)
     images, takes = tuple(dataset.images.shape[1:]), tuple(entry.shape[1:])
     where = f"{model.name} on {dataset.name}"
@@ -449,15 +442,14 @@ def _check_fits(model, dataset, outputs):
             "into a whole network, frozen features into its trained part",
         )
     # A network with a single output does not name it; its shape has to tell whether it is the one that is wanted.
-    found = output if isinstance(output, dict) else dict.fromkeys(outputs[:1], output)
-    for name in outputs:
-        wanted = (dataset.num_classes,) if name == CLASSIFICATION else images
-        gives = tuple(found[name].shape[1:]) if name in found else None
-        if gives != wanted:
-            raise ConfigurationError(
-                f"The network has no output {name!r} that fits this dataset.",
-                where=where,
-                expected=f"output of shape {wanted}" + f" in a dictionary, under {name!r}" * (len(outputs) > 1),
-                found=f"output of shape {gives}" if gives else "no such output",
-                remedy=f"build the network with num_classes={wanted[0]}" if name == CLASSIFICATION else None,
-            )
+    named = output if isinstance(output, dict) else dict.fromkeys(outputs[:1], output)
+    gives = {name: tuple(tensor.shape[1:]) for name, tensor in named.items() if no_others or name in outputs}
+    wanted = {name: (dataset.num_classes,) if name == CLASSIFICATION else images for name in outputs}
+    if gives != wanted:
+        raise ConfigurationError(
+            "The network's outputs are not those that this needs.",
+            where=where,
+            expected=f"outputs and their shapes {wanted}",
+            found=gives,
+            remedy=f"build the network with num_classes={dataset.num_classes}, or choose other targets",
+        )

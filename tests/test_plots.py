@@ -95,18 +95,6 @@ def test_tables_are_rounded_and_can_be_read_without_html(displayed):
     assert "Small &amp; large." in content["text/html"] and "<td>71.3</td>" in content["text/html"]
 
 
-def test_a_warning_is_readable_with_and_without_html(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda content, raw: shown.append(content))
-    plots.show_warning("Two < three", "Nothing & nobody.")
-    assert shown[0]["text/plain"] == "WARNING. Two < three. Nothing & nobody."
-    # Background and text colour come together, or the banner cannot be read in one of the themes.
-    assert "background: #FBF9F4; color: #22252B" in shown[0]["text/html"]
-    assert (
-        "<strong>Two &lt; three</strong>" in shown[0]["text/html"] and "Nothing &amp; nobody." in shown[0]["text/html"]
-    )
-
-
 def test_drawing_changes_nothing_outside_the_figure():
     import matplotlib.pyplot
 

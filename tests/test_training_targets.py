@@ -278,9 +278,9 @@ class Wordless(keras.Model):
 @pytest.mark.parametrize(
     "use, named",
     [
-        (lambda n: fit(n["alone"], toy_galaxies(), toy_split(), QUICK), r"expected: output of shape \(4,\)"),
-        (lambda n: fit(n["joint"], toy_galaxies(), toy_split(), QUICK), "'reconstruction' and 'classification'"),
-        (lambda n: fit(n["joint"], toy_galaxies(), toy_split(), QUICK, targets="images"), "outputs that"),
+        (lambda n: fit(n["alone"], toy_galaxies(), toy_split(), QUICK), r"expected: .*\(4,\)"),
+        (lambda n: fit(n["joint"], toy_galaxies(), toy_split(), QUICK), "'reconstruction': .*'classification': "),
+        (lambda n: fit(n["joint"], toy_galaxies(), toy_split(), QUICK, targets="images"), "other targets"),
         (
             lambda n: fit(n["alone"], toy_galaxies(), toy_split(), QUICK, targets="images and labels"),
             "'classification'",
