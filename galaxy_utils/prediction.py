@@ -3,10 +3,8 @@
 import dataclasses
 import hashlib
 import json
-import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -69,9 +67,6 @@ class Prediction:
                 expected="probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'",
                 found=", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}",
             )
-        for name in COSTS:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigurationError(f"{name} must be finite and not negative.", found=getattr(self, name))
 
     @property
     def identity(self):
@@ -89,10 +84,9 @@ class Prediction:
     @classmethod
     def load(cls, path):
         """Read what `save` wrote; a `DataError` where there is none, or something else."""
-        if not Path(path).is_file():
-            raise DataError("There is no such prediction.", where=path, remedy="run the chapter that makes it")
-        with explain_read_errors("The prediction cannot be read.", path, remedy="delete the file and train again"):
-            content = read_arrays(Path(path))
+        remedy = "delete the file, if it is there, and run the chapter that makes it"
+        with explain_read_errors("The prediction cannot be read.", path, remedy=remedy):
+            content = read_arrays(path)
             about = described(content, "description")
             return cls(**content, **about)
 

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import galaxy_utils
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import artifacts_folder, explain_read_errors, write_json
 from galaxy_utils.profiles import get_profile
 
@@ -88,14 +88,9 @@ def read_report(path):
     Raises:
         DataError: The file is missing, no JSON, of another format, or lacks what `reports` shows.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(
-            "There is no such report.", where=path, remedy="run the chapter that writes it, with the same profile"
-        )
-    remedy = "delete the file and run its chapter again"
+    remedy = "delete the file, if it is there, and run the chapter that writes it, with the same profile"
     with explain_read_errors("The report cannot be read.", path, expected=f"format {REPORT_FORMAT}", remedy=remedy):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["format"] != REPORT_FORMAT:
             raise ValueError(f"format {content['format']}")
         _row(path, content)
