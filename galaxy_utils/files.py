@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from galaxy_utils.errors import DataError, GalaxyUtilsError, StorageError
 
@@ -127,7 +127,7 @@ def _full(path, needed, alternative=""):
 
 
 @contextlib.contextmanager
-def locked(path, waiting=None):
+def locked(path):
     """Hold the lock that belongs to `path`, across processes: one works, the others wait.
 
     Whoever holds the lock is the only one to write `path`. So what lies beside it under a temporary name was left by a
@@ -136,7 +136,6 @@ def locked(path, waiting=None):
     Args:
         path: What is locked; the lock itself is a hidden file beside it, or one in the folder that the environment
             variable `GALAXY_UTILS_LOCKS` names, where files lie on a disk that knows no locks.
-        waiting: Line to print when another process holds the lock; `None` waits in silence.
 
     Raises:
         StorageError: The folder cannot be written to.
@@ -145,12 +144,7 @@ def locked(path, waiting=None):
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_lock_file(path))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            if waiting is not None:
-                print(waiting, flush=True)
-            lock.acquire()
+        lock.acquire()
     try:
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
             leftover.unlink(missing_ok=True)
