@@ -6,7 +6,6 @@ import math
 import re
 import time
 import weakref
-from collections import Counter
 from pathlib import Path
 
 import keras
@@ -58,12 +57,11 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, path, callbacks=(), identity=None):
         super().__init__()
         self.path, self.identity = None if path is None else Path(path), identity
-        counts = Counter()
         self.watched = {}
         for callback in callbacks:
             name = type(callback).__name__
-            self.watched[f"{name} {counts[name]}"] = callback
-            counts[name] += 1
+            of_that_name = sum(type(other).__name__ == name for other in self.watched.values())
+            self.watched[f"{name} {of_that_name}"] = callback
         self._about = None
 
     def resume(self, model, data=None):
@@ -147,7 +145,8 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self):
         content = {"format": CHECKPOINT_FORMAT, "identity": self._about, "callbacks": {}}
         content |= {name: getattr(self, name) for name in ("history", "seconds", "stopped", "complete")}
-        arrays = {f"{group}_{number}": _numpy(value) for group, number, value in self._variables(self.model)}
+        to_numpy = keras.ops.convert_to_numpy
+        arrays = {f"{group}_{number}": to_numpy(value) for group, number, value in self._variables(self.model)}
         for name, callback in self.watched.items():
             fresh, content["callbacks"][name] = self._fresh[name], {}
             for attribute, value in _remembered(callback).items():
@@ -196,24 +195,17 @@ class Checkpoint(keras.callbacks.Callback):
                 variable.assign(arrays[f"{group}_{number}"])
 
 
-def _numpy(value):
-    return keras.ops.convert_to_numpy(value)
-
-
 def _remembered(callback):
     """Return the numbers and weights that a callback holds now."""
-
-    def is_memory(name, value):
-        if isinstance(value, list):
-            return bool(value) and all(isinstance(member, np.ndarray) for member in value)
+    memory = {}
+    for name, value in vars(callback).items():
+        value = value.item() if isinstance(value, np.generic) else value
+        is_weights = isinstance(value, list) and value and all(isinstance(member, np.ndarray) for member in value)
         # Keras turns the sign of `min_delta` when it first needs it, and would turn it once more.
-        return name != "min_delta" and (value is None or isinstance(value, (int, float, np.generic)))
-
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in vars(callback).items()
-        if not name.startswith("_") and is_memory(name, value)
-    }
+        is_setting = name.startswith("_") or name == "min_delta"
+        if not is_setting and (is_weights or value is None or isinstance(value, (int, float))):
+            memory[name] = value
+    return memory
 
 
 def _differences(theirs, mine, prefix=""):

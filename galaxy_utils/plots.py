@@ -21,7 +21,6 @@ from galaxy_utils.classes import CLASS_COLOURS, CLASS_MARKERS, CLASS_NAMES, SHOR
 WIDTH = 7.0  # inches
 PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
 SKY, STARLIGHT = "#0D1017", "#F1EFE9"
-LOWER, HIGHER = "#EE7733", "#33BBEE"  # Paul Tol's "vibrant" hues: what a change does to a probability
 SERIES_COLOURS = ("#4477AA", "#BB5566", "#228833", "#AA7700", "#66308A", "#555555")
 
 _BASE_STYLE = {
@@ -95,10 +94,7 @@ def show(figure, caption="", alt=None):
 
     alt = " ".join((alt or getattr(figure, "alt_text", None) or "").split())
     if not alt:
-        raise ValueError(
-            "The figure has no alternative text. Hand it to show as third argument: one or two sentences that say what "
-            "the figure shows, with its numbers."
-        )
+        raise ValueError("The figure has no alternative text: give show alt=, what it shows, in words and numbers.")
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=130)
     pyplot.close(figure)
@@ -139,8 +135,7 @@ def _finish(figure, alt_text, provenance=None):
     figure.alt_text = " ".join(alt_text.split())
     if provenance:
         # A label of the figure, not a free text: the layout then keeps room for it.
-        label = figure.supxlabel(provenance, x=0.99, ha="right", fontsize=9, style="italic")
-        label.set_alpha(0.75)
+        figure.supxlabel(provenance, x=0.99, ha="right", fontsize=9, style="italic").set_alpha(0.75)
     return figure
 
 
@@ -214,9 +209,7 @@ def image_grid(images, titles, columns=4, provenance=None):
     """
     rows = -(-len(images) // columns)
     characters = int(72 / columns)
-    titles = [
-        "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, characters)) for title in titles
-    ]
+    titles = ["\n".join(textwrap.fill(line, characters) for line in title.splitlines()) for title in titles]
     most_lines = max(title.count("\n") + 1 for title in titles)
     figure = Figure(figsize=(WIDTH, rows * (WIDTH / columns + 0.21 * most_lines) + 0.4))
     for position, (image, title) in enumerate(zip(images, titles, strict=True)):
@@ -256,8 +249,7 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
     num_classes = len(next(iter(evaluations.values())).class_names)
     axes.axvline(1 / num_classes, color=FAINT, linestyle=":", linewidth=1.5)
     axes.set(xlim=(0, 1.0), xlabel=f"accuracy (dotted: one in {num_classes})")
-    axes.set(yticks=range(len(names)), yticklabels=names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     alt_text = f"Accuracies with 95 % intervals: {'; '.join(spoken)}."
     if published:
         others = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published.items())
@@ -284,8 +276,7 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for panel, image in zip(line, images, strict=True):
             _show_image(panel, image)
-        wrapped = "\n".join(textwrap.wrap(name, 12))
-        line[0].set_ylabel(wrapped, rotation=0, ha="right", va="center", fontsize=11, color=STARLIGHT)
+        line[0].set_ylabel(textwrap.fill(name, 12), rotation=0, ha="right", va="center", fontsize=11, color=STARLIGHT)
     for panel, title in zip(axes[0], column_titles, strict=True):
         panel.set_title(title, fontsize=10)
     titled = f", columns: {', '.join(title.replace(chr(10), ' ') for title in column_titles)}" if lines else ""

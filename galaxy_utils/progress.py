@@ -26,14 +26,12 @@ class _NotebookBar(tqdm):
 
     def close(self):
         if not self.disable:
-            self._handle.update({"text/plain": _summary(self)}, raw=True)
+            done = (
+                f"{self.desc.removesuffix(': ')}: {counted(self.n, self.unit)} in {self.format_dict['elapsed']:.1f} s"
+            )
+            self._handle.update({"text/plain": f"{done}, {self.postfix}" if self.postfix else done}, raw=True)
             self._closing = True
         super().close()
-
-
-def _summary(bar):
-    done = f"{bar.desc.removesuffix(': ')}: {counted(bar.n, bar.unit)} in {bar.format_dict['elapsed']:.1f} s"
-    return f"{done}, {bar.postfix}" if bar.postfix else done
 
 
 def _in_notebook():

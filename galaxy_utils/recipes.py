@@ -22,12 +22,7 @@ _NUMBERS = (
     ("reduce_learning_rate_factor", Real, _ABOVE_ZERO, 1, "a number between 0 and 1"),
     ("reconstruction_weight classification_weight", Real, 0, math.inf, "a finite number, at least 0"),
 )
-_CHOICES = {
-    "optimizer": ("adam", "adamw", "sgd"),
-    "learning_rate_schedule": ("constant", "cosine"),
-    "restore_best_weights": (True, False),
-    "balanced_classes": (True, False),
-}
+_CHOICES = {"optimizer": ("adam", "adamw", "sgd"), "learning_rate_schedule": ("constant", "cosine")}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import math
 import weakref
 from dataclasses import dataclass
 from numbers import Integral
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -159,7 +158,7 @@ def fit(
     batches = GalaxyBatches(dataset, rows[0], shuffle=True, balanced_classes=recipe.balanced_classes, **options)
     validation = GalaxyBatches(dataset, rows[1], **options)
     _check_fits(model, dataset, batches.outputs, no_others=True)
-    by_hand = _compile(model, recipe, batches.outputs, {"optimizer": optimizer, "loss": loss, "metrics": metrics})
+    compiled_with = _compile(model, recipe, batches.outputs, {"optimizer": optimizer, "loss": loss, "metrics": metrics})
     keeper, *others = _recipe_callbacks(recipe)
     watched = [*others, keeper, *callbacks]
     identity = {
@@ -169,10 +168,9 @@ def fit(
         "data fingerprint": dataset.fingerprint,
         "training and validation rows": hashlib.sha256(repr([part.tolist() for part in rows]).encode()).hexdigest(),
     }
-    path = None if checkpoint is None else Path(checkpoint)
     # A second process that asks for the same training waits for the first and then finds it done.
-    with locked(path) if path else contextlib.nullcontext():
-        saved = Checkpoint(path, watched, identity)
+    with locked(checkpoint) if checkpoint else contextlib.nullcontext():
+        saved = Checkpoint(checkpoint, watched, identity)
         saved.resume(model, batches)
         resumed_from = saved.epochs
         if saved.complete:
@@ -201,12 +199,12 @@ def fit(
         restored_best=recipe.restore_best_weights,
         resumed_from=resumed_from,
         seconds=saved.seconds,
-        compiled_with=_describe_hand(model) if by_hand else "",
+        compiled_with=compiled_with,
     )
 
 
 def _compile(model, recipe, outputs, given):
-    """Compile a network as a recipe says, with what was given in its place; return whether anything differs."""
+    """Compile a network as a recipe says, with what was given in its place; describe what differs."""
     given = {name: value for name, value in given.items() if value is not None}
     if model.compiled and model.optimizer not in _FROM_RECIPES:
         if given:
@@ -216,21 +214,18 @@ def _compile(model, recipe, outputs, given):
                 found=f"also {', '.join(given)} in the call of fit",
                 remedy="give them to compile, or hand over a network that is not compiled",
             )
-        return True
+        return _describe_hand(model)
     model.compile(**{"optimizer": make_optimizer(recipe), **_losses(recipe, outputs, "loss" in given), **given})
     _FROM_RECIPES.add(model.optimizer)
-    return bool({"optimizer", "loss"} & given.keys())
+    return _describe_hand(model) if {"optimizer", "loss"} & given.keys() else ""
 
 
 def _describe_hand(model):
-    about = describe_compiled(model)
     # Under mixed precision Keras wraps the optimiser in another one.
-    optimizer = about["optimizer"].get("inner_optimizer") or {"config": about["optimizer"]}
-    name = optimizer.get("class_name", about["optimizer"]["name"])
-    rate, loss = optimizer["config"].get("learning_rate"), about["loss"]
-    rate = f"{rate:.4g}" if isinstance(rate, float) else "scheduled"
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    rate, loss = float(keras.ops.convert_to_numpy(optimizer.learning_rate)), describe_compiled(model)["loss"]
     loss = loss.get("class_name", "one for each output") if isinstance(loss, dict) else loss
-    return f"{name}, learning rate {rate}, loss {loss or 'of its own'}"
+    return f"{type(optimizer).__name__}, learning rate {rate:.4g}, loss {loss or 'of its own'}"
 
 
 def make_optimizer(recipe):
@@ -238,10 +233,9 @@ def make_optimizer(recipe):
     options = {"learning_rate": recipe.learning_rate, "global_clipnorm": recipe.clip_norm}
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(momentum=recipe.beta_1, **options)
-    options |= {"beta_1": recipe.beta_1, "beta_2": recipe.beta_2}
-    if recipe.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **options)
-    return keras.optimizers.Adam(**options)
+    kind = keras.optimizers.AdamW if recipe.optimizer == "adamw" else keras.optimizers.Adam
+    options |= {"weight_decay": recipe.weight_decay, "beta_1": recipe.beta_1, "beta_2": recipe.beta_2}
+    return kind(**options)
 
 
 def _recipe_callbacks(recipe):

@@ -100,7 +100,6 @@ def test_a_printed_recipe_marks_every_inferred_field(recipe):
         ("reduce_learning_rate_patience", 0),
         ("reduce_learning_rate_factor", 1.0),
         ("early_stopping_patience", -3),
-        ("restore_best_weights", "yes"),
     ],
 )
 def test_impossible_values_are_refused_by_name(field, value):
