@@ -15,7 +15,7 @@ from galaxy_utils.arrays import described, read_arrays, write_arrays
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import explain_read_errors
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 # Epochs that no training has: where one that stopped early goes on.
 NEVER = 2**31
 # Optimiser → what a network was compiled with when its training began: schedules change the learning rate later.
@@ -245,4 +245,5 @@ def describe_network(model):
 def _unnumbered(value):
     """Return what Keras serialised as JSON, in which `"dense_7"` is `"dense"`."""
     text = json.dumps(value, sort_keys=True, default=lambda other: type(other).__name__)
-    return re.sub(r'"([a-z0-9_]+?)_[0-9]+"', r'"\1"', text)
+    # Not where a colon follows: `"beta_1": 0.9` is a setting.
+    return re.sub(r'"([a-z0-9_]+?)_[0-9]+"(?!:)', r'"\1"', text)
