@@ -73,12 +73,12 @@ class TrainingRun:
             f"{self.seconds:.0f} s{', stopped early' if self.stopped_early else ''}"
         ]
         lines += [f"  not as the recipe says: {self.compiled_with}"] * bool(self.compiled_with)
-        # Other than Keras, whose logs begin with the loss: accuracies are what people look for.
         names = [name for name in sorted(self.history) if f"val_{name}" in self.history]
-        for title, epoch in (
-            ("last epoch", self.epochs),
-            (f"lowest val loss, epoch {self.best_epoch}", self.best_epoch),
-        ):
+        epochs = {"last epoch": self.epochs}
+        # Two networks that train against each other have no lowest loss that would mean anything.
+        if "discriminator_loss" not in self.history:
+            epochs[f"lowest val loss, epoch {self.best_epoch}"] = self.best_epoch
+        for title, epoch in epochs.items():
             for name in names:
                 training, validation = self.history[name][epoch - 1], self.history[f"val_{name}"][epoch - 1]
                 lines.append(
