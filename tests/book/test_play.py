@@ -15,7 +15,6 @@ from toy_answers import toy_prediction
 from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
-from galaxy_utils import plots
 from galaxy_utils.errors import DataError
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
@@ -202,8 +201,8 @@ def test_the_map_of_a_covered_picture_says_which_place_matters():
     np.testing.assert_array_equal(picture.images[0].get_array(), image)
     colours = cells.images[1].get_array()
     assert colours.shape == (4, 4, 4) and colours[2, 1, 3] == colours[..., 3].max() and colours[1, 1, 3] == 0
-    assert tuple(colours[2, 1, :3]) == matplotlib.colors.to_rgb(plots.LOWER)
-    assert tuple(colours[0, 3, :3]) == matplotlib.colors.to_rgb(plots.HIGHER)
+    assert tuple(colours[2, 1, :3]) == matplotlib.colors.to_rgb(play_figures.LOWER)
+    assert tuple(colours[0, 3, :3]) == matplotlib.colors.to_rgb(play_figures.HIGHER)
     assert [bar.get_width() for bar in bars.patches] == list(probabilities)
     assert "row 3 and column 2 of 4 × 4" in figure.alt_text and "barred 0.70" in figure.alt_text
     assert "-0.40" in figure.alt_text and "+0.10" in figure.alt_text
