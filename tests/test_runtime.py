@@ -4,9 +4,9 @@ import dataclasses
 import importlib.util
 import os
 import sys
-import zipfile
 
 import pytest
+from toy_wheel import write_wheel
 
 import galaxy_utils as gu
 from galaxy_utils import runtime
@@ -103,16 +103,6 @@ def test_tensorflow_under_another_name_counts_as_tensorflow(monkeypatch, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(runtime.importlib.metadata, "requires", lambda name: ["some_module_of_colab>=2"])
     assert runtime.install_missing() == []
-
-
-def write_wheel(folder, name, version):
-    """The smallest package that pip installs."""
-    about = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", "")
-        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/RECORD", "")
 
 
 def test_missing_requirements_are_installed_beside_what_is_there(monkeypatch, tmp_path):
