@@ -20,6 +20,7 @@ from galaxy_utils.errors import DataError, GalaxyUtilsError, StorageError
 # Not every system knows a quota.
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+CLOSED += (errno.ENOTCONN, errno.EIO, errno.ESTALE)  # of a Drive that is away
 
 
 def cache_folder():

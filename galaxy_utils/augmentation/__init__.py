@@ -2,6 +2,7 @@
 
 import importlib
 
+from galaxy_utils.keras_settings import register_layers
 from galaxy_utils.renamed import forward
 
 # Layers are Keras classes, so their module needs Keras. It is loaded when one of them is asked for.
@@ -37,6 +38,7 @@ def __getattr__(name):
         return forward(__name__, name)
     value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     globals()[name] = value
+    register_layers()
     return value
 
 

@@ -38,8 +38,8 @@ from masters import (
     read_checks,
     read_written_questions,
 )
+from points import BY_HAND, find_row, read_table, write_row
 from submissions import Submission, find_submissions, readable_name
-from table import BY_HAND, find_row, read_table, write_row
 
 from galaxy_utils.errors import GalaxyUtilsError
 from galaxy_utils.progress import progress_bar
