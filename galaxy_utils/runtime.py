@@ -49,8 +49,8 @@ def set_up(book_version, keep_on_drive=False, extra=""):
         extra: Name of the package's extra whose requirements are needed, too, such as `"chapters"`.
 
     Raises:
-        ConfigurationError: A package that the machine brings is too old, Keras is set otherwise than the book needs, or
-            Drive was asked for where there is none.
+        ConfigurationError: A package that the machine brings is too old, Keras is set otherwise than the book needs, an
+            assignment's checks are missing, or Drive was asked for where there is none.
         StorageError: Drive cannot be used.
         subprocess.CalledProcessError: pip failed; its message is printed.
 
@@ -59,6 +59,11 @@ def set_up(book_version, keep_on_drive=False, extra=""):
     """
     check_keras_settings()
     installed = install_missing(extra)
+    if extra == "assignments" and not Path("tests").is_dir():
+        remedy = "unpack the assignment's whole zip file and open the notebook in it; on Colab upload that file, "
+        remedy += "run !unzip -o *.zip and %cd into the folder that it made"
+        problem = "The assignment's checks are not beside this notebook, so none of them can run."
+        raise ConfigurationError(problem, where=Path.cwd(), expected="a folder tests", remedy=remedy)
     if keep_on_drive:
         use_drive()
     if galaxy_utils.__version__ != book_version:

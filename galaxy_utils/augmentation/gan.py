@@ -167,6 +167,8 @@ class ConditionalGAN(keras.Model):
         self.generator = build_generator(image_size, num_classes, latent_dim, seed)
         self.discriminator = build_discriminator(image_size, num_classes, seed + 1)
         self.latent_dim, self.num_classes, self.options = latent_dim, num_classes, options
+        self.sizes = {"image_size": image_size, "num_classes": num_classes, "latent_dim": latent_dim}
+        self.sizes["canonical_orientation"] = canonical_orientation
         self.augmentation, self.ema_decay = options["augmentation"], options["ema_decay"]
         self.ema_generator = None
         if self.ema_decay:
@@ -176,9 +178,14 @@ class ConditionalGAN(keras.Model):
         self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
 
     def get_config(self):
-        # What a checkpoint compares, beside the layers.
+        # What a checkpoint compares, beside the layers, and what the network is made from again.
         layer = self.augmentation and keras.saving.serialize_keras_object(self.augmentation)
-        return {**self.options, "augmentation": layer, "seed": self.seed}
+        return {**self.options, **self.sizes, "augmentation": layer, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        layer = config["augmentation"] and keras.saving.deserialize_keras_object(config["augmentation"])
+        return cls(**config | {"augmentation": layer})
 
     @property
     def best_generator(self):

@@ -146,6 +146,9 @@ class NoiseInput(layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+PARTS = ("generator", "discriminator", "features")
+
+
 @keras.saving.register_keras_serializable("galaxy_utils")
 class SuperResolutionGAN(keras.Model):
     """What `super_resolution_gan` returns: generator and discriminator that train against each other in one `fit`.
@@ -166,9 +169,14 @@ class SuperResolutionGAN(keras.Model):
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
 
     def get_config(self):
-        names = ("generator", "discriminator", "features")
-        parts = [(part := getattr(self, name)) and keras.saving.serialize_keras_object(part) for name in names]
-        return {**dict(zip(names, parts, strict=True)), "loss_weights": dict(self.loss_weights)}
+        parts = [(part := getattr(self, name)) and keras.saving.serialize_keras_object(part) for name in PARTS]
+        about = {"image_size": self.input.shape[1], "loss_weights": dict(self.loss_weights)}
+        return {**dict(zip(PARTS, parts, strict=True)), **about}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {name: config[name] and keras.saving.deserialize_keras_object(config[name]) for name in PARTS}
+        return cls(**config | parts)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         values = {"pixel_loss": ops.mean(ops.square(y - y_pred))}

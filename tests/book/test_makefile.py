@@ -117,10 +117,13 @@ def test_pip_follows_a_users_settings_for_the_network_alone(tmp_path):
     program = [sys.executable, REPOSITORY / "book" / "tools" / "run_pip.py", "config", "list"]
     listed = subprocess.run(program, capture_output=True, text=True, timeout=60, env=environment, check=True).stdout
     found = dict(line.removeprefix(":env:.").split("=", 1) for line in listed.splitlines())
-    assert found.items() >= {
-        "index-url": "'https://mirror.example/simple'",
-        "proxy": "'http://proxy:80'",
-        "find-links": "'/a b'",
-        "timeout": "'7'",
-    }.items()
+    assert (
+        found.items()
+        >= {
+            "index-url": "'https://mirror.example/simple'",
+            "proxy": "'http://proxy:80'",
+            "find-links": "'/a b'",
+            "timeout": "'7'",
+        }.items()
+    )
     assert not found.keys() & {"user", "target", "require-hashes", "no-deps"}
