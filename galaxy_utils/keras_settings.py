@@ -61,7 +61,11 @@ class _WhenLoaded:
 
 
 def register_layers():
-    """Let Keras know what a saved network may hold: now, or when Keras is loaded and no module here is half there."""
+    """Let Keras know what a saved network may hold: now, or when Keras is loaded and no module here is half there.
+
+    Example:
+        >>> register_layers()
+    """
     ours = [module.__spec__ for name, module in [*sys.modules.items()] if name.startswith("galaxy_utils.")]
     if "keras" not in sys.modules:
         sys.meta_path[:] = [_WhenLoaded, *(finder for finder in sys.meta_path if finder is not _WhenLoaded)]
