@@ -16,6 +16,7 @@ from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.models.autoencoder import SKY
 from galaxy_utils.models.cnn import check_integer, layer_seeds
+from galaxy_utils.training import finite
 
 # Scatter of the sky in images of 64 px, as a share of the full brightness range. Learned weights of 1 multiply it: were
 # it the beginning of the weights themselves, forty steps of the optimiser could make it zero.
@@ -344,6 +345,7 @@ def generate_images(gan, labels, seed=1):
 
     Raises:
         ConfigurationError: A label that the network has no class for.
+        DataError: The generator's output is not a number.
 
     Example:
         >>> generate_images(relativistic_gan(32, 3), [0, 2]).shape
@@ -365,7 +367,7 @@ def generate_images(gan, labels, seed=1):
     for start in range(0, len(labels), IMAGES_AT_ONCE):
         few = slice(start, start + IMAGES_AT_ONCE)
         noise = random.standard_normal(images[few].shape, dtype=np.float32)
-        generated = np.asarray(gan.best_generator([latent[few], one_hot[few], noise], training=False))
+        generated = finite(gan, gan.best_generator([latent[few], one_hot[few], noise], training=False))
         images[few] = np.rint(255 * np.clip(generated, 0, 1))
     for number in range(NUM_VIEWS):
         images[orientations == number] = dihedral_view(images[orientations == number], number)

@@ -7,6 +7,7 @@ from keras import layers, ops
 from galaxy_utils.augmentation.adversarial import frozen_scores
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.models.cnn import check_integer, layer_seeds
+from galaxy_utils.training import finite
 
 DISCRIMINATOR_FILTERS = (16, 16, 32, 32, 64, 64, 64, 64)
 # Channels at the full size, where each costs most.
@@ -108,12 +109,15 @@ def upscale(model, images, batch_size=32):
 
     Returns:
         Images, shape (n, 2 · height, 2 · width, 3), uint8.
+
+    Raises:
+        DataError: The generator's output is not a number.
     """
     count, height, width, bands = images.shape
     enlarged = np.empty((count, 2 * height, 2 * width, bands), np.uint8)
     for start in range(0, count, batch_size):
         small = np.asarray(images[start : start + batch_size], np.float32) / 255
-        large = np.asarray(model.generator.predict_on_batch(small))
+        large = finite(model.generator, model.generator.predict_on_batch(small))
         enlarged[start : start + batch_size] = np.rint(255 * large.clip(0, 1))
     return enlarged
 

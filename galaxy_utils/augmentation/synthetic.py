@@ -10,7 +10,7 @@ import numpy as np
 from galaxy_utils.data.split import data_fingerprint
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import cache_folder, explain_write_errors
-from galaxy_utils.training import encode, reconstruct
+from galaxy_utils.training import encode, finite, reconstruct
 
 # As many images are made at a time, so that memory stays flat.
 IMAGES_AT_ONCE = 256
@@ -197,4 +197,4 @@ def _reconstructed(model, dataset, rows, random):
 
 def _decode(model, vectors):
     # Called directly: `predict` would be compiled anew for every number of vectors.
-    return np.rint(255 * np.asarray(model.get_layer("decoder")(vectors, training=False))).astype(np.uint8)
+    return np.rint(255 * finite(model, model.get_layer("decoder")(vectors, training=False))).astype(np.uint8)

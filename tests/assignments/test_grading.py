@@ -277,7 +277,7 @@ def test_a_real_assignment_from_end_to_end(shared_cache, tmp_path):
         "--submissions",
         folder,
     ]
-    subprocess.run([*command, "--output", output], check=True, timeout=240, capture_output=True)
+    subprocess.run([*command, "--output", output, "--jobs", "2"], check=True, timeout=240, capture_output=True)
     with open(output / "private" / "grades" / "a1.csv", newline="", encoding="utf-8") as file:
         rows = {row["submission"]: row for row in csv.DictReader(file)}
     assert rows["solution.ipynb"]["score"] == rows["solution.ipynb"]["possible"] == "17"
