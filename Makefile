@@ -51,6 +51,27 @@ JOBS ?=
 STICK ?= _build/stick
 PYTHON ?= python3
 
+# What people write on the command line reaches programs through the environment and nowhere else: whatever stands in a
+# path, neither make nor a shell reads it as anything but text.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+SETTINGS := DATASET PROFILE SEED CHAPTERS COLAB_PYTHON TENSORFLOW MASTERS ASSIGNMENT SUBMISSIONS JOBS STICK PYTHON
+define as_text
+override $(1) := $$(value $(1))
+endef
+$(foreach name,$(SETTINGS),$(eval $(call as_text,$(name))))
+export GIVEN $(SETTINGS)
+
+# Nor do a user's own settings change what is built: another program's packages, warnings as errors, a start-up file.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONPLATLIBDIR PYTHONSAFEPATH
+export PYTHONNOUSERSITE := 1
+export PYTHONUTF8 := 1
+
+# A version, or "newest": it becomes part of the name of a folder.
+without = $(subst $(firstword $(1)),,$(if $(word 2,$(1)),$(call without,$(wordlist 2,99,$(1)),$(2)),$(2)))
+ifneq ($(filter-out newest,$(call without,0 1 2 3 4 5 6 7 8 9 .,$(TENSORFLOW))),)
+$(error TENSORFLOW is a version, such as 2.18, or "newest")
+endif
+
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
@@ -58,10 +79,7 @@ EXTRAS := assignments,book,chapters,test
 LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 # Without a floor, "newest" would be an older one: some releases ask for less than the newest of other packages.
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-
-# Names of the variables on the command line, to find misspelt ones.
-GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+PIP := $(BIN)/python book/tools/run_pip.py
 
 .PHONY: help book scores test lint install colab links pages screenshots address lock assignments grade class stick faults licences audit clean check-python check-settings
 
@@ -69,32 +87,32 @@ help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
 
 check-python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
-	  { echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 …"; exit 1; }
+	@"$$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed; '$$PYTHON' is $$("$$PYTHON" --version 2>&1). Try: make PYTHON=python3.12 …"; exit 1; }
 
 # Before anything is installed or rendered: a mistyped value costs a second, not ten minutes.
 check-settings: | check-python
-	@$(PYTHON) book/tools/build.py --check --given '$(strip $(GIVEN))' \
-	  --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)'
+	@"$$PYTHON" book/tools/build.py --check --given="$$GIVEN" \
+	  --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED" --jobs="$$JOBS"
 
 # Several `make` at once on a fresh clone: one installs, the others wait and then find it done.
 install: | check-python
-	@$(PYTHON) book/tools/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
+	@"$$PYTHON" book/tools/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
-	@$(PYTHON) -m venv $(ENVIRONMENT)
+	@"$$PYTHON" -m venv $(ENVIRONMENT)
 ifeq ($(TENSORFLOW),)
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes -r requirements.lock
 else
-	@$(PIP) "setuptools>=77" "$(WANTED)" --editable ".[$(EXTRAS)]"
+	@$(PIP) install "setuptools>=77" "$(WANTED)" --editable ".[$(EXTRAS)]"
 endif
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
 
 book: check-settings
 	@$(MAKE) --no-print-directory install
-	@$(BIN)/python book/tools/build.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)'
+	@$(BIN)/python book/tools/build.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED" --jobs="$$JOBS"
 
 lint: install
 	$(BIN)/ruff check .
@@ -102,17 +120,17 @@ lint: install
 
 scores: check-settings
 	@$(MAKE) --no-print-directory install
-	@$(BIN)/python book/tools/scores.py --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+	@$(BIN)/python book/tools/scores.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 colab: install
-	@$(BIN)/python book/tools/colab.py --chapters '$(CHAPTERS)' --python '$(COLAB_PYTHON)'
+	@$(BIN)/python book/tools/colab.py --chapters="$$CHAPTERS" --python="$$COLAB_PYTHON"
 
 links: check-settings
 	@$(MAKE) --no-print-directory install
-	@$(BIN)/python book/tools/build.py --links --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)'
+	@$(BIN)/python book/tools/build.py --links --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
 
 # Of a book that is there already: it is read, not built again.
 pages: install
@@ -123,24 +141,24 @@ screenshots: install
 	@$(BIN)/python book/tools/screenshots.py
 
 address: | check-python
-	@$(PYTHON) book/tools/address.py
+	@"$$PYTHON" book/tools/address.py
 
 lock:  # maintainers: needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --upgrade --custom-compile-command "make lock" --output-file requirements.lock
 
 assignments: install
-	@$(BIN)/python notebooks/assignments/tools/make.py --masters '$(MASTERS)' --only '$(ASSIGNMENT)'
+	@$(BIN)/python notebooks/assignments/tools/make.py --masters="$$MASTERS" --only="$$ASSIGNMENT"
 
 grade: install
-	@$(BIN)/python notebooks/assignments/tools/grade.py --masters '$(MASTERS)' --assignment '$(ASSIGNMENT)' \
-	  --submissions '$(SUBMISSIONS)' --jobs '$(or $(JOBS),1)'
+	@$(BIN)/python notebooks/assignments/tools/grade.py --masters="$$MASTERS" --assignment="$$ASSIGNMENT" \
+	  --submissions="$$SUBMISSIONS" --jobs="$${JOBS:-1}"
 
 class: install
-	@$(BIN)/python notebooks/assignments/tools/grading_speed.py --jobs '$(or $(JOBS),1)'
+	@$(BIN)/python notebooks/assignments/tools/grading_speed.py --jobs="$${JOBS:-1}"
 
 stick: install
-	@sh book/tools/stick.sh '$(STICK)' $(BIN)/python
+	@sh book/tools/stick.sh "$$STICK" $(BIN)/python
 
 faults: install
 	@rm -rf _build/faults
@@ -153,8 +171,8 @@ licences: install
 # In an environment of its own: what audits the packages is none of them.
 # Strictly: a package that the list does not know, because the list is not reachable, is an error and no clean bill.
 audit: | check-python
-	@$(PYTHON) -m venv .venv-audit
-	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@"$$PYTHON" -m venv .venv-audit
+	@.venv-audit/bin/python book/tools/run_pip.py install pip-audit
 	@.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean:

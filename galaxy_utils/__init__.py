@@ -2,6 +2,8 @@
 
 import importlib
 
+from galaxy_utils.keras_settings import check_keras_settings, register_layers
+
 __version__ = "0.2.0"
 
 # Module → its public names. Nothing is imported before it is used (PEP 562), so that `import galaxy_utils` takes a
@@ -34,6 +36,15 @@ __all__ = ["__version__", *_MODULES, *_PUBLIC]
 
 
 def __getattr__(name):
+    if _PUBLIC.get(name, name) in (
+        "augmentation",
+        "models",
+        "models.stored_features",
+        "checkpoint",
+        "training",
+        "classifier_file",
+    ):
+        check_keras_settings()
     if name in _MODULES:
         value = importlib.import_module(f"{__name__}.{name}")
     elif name in _PUBLIC:
@@ -43,8 +54,12 @@ def __getattr__(name):
 
         return forward(__name__, name)
     globals()[name] = value
+    register_layers()
     return value
 
 
 def __dir__():
     return sorted({*globals(), *__all__})
+
+
+register_layers()

@@ -1,9 +1,7 @@
 """A trained classifier as one file: network, class names, image size, crop and recipe."""
 
-import importlib
 import json
 import os
-import pkgutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from galaxy_utils import augmentation, models
 from galaxy_utils.data.batches import CLASSIFICATION
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import explain_read_errors, write_atomically
+from galaxy_utils.keras_settings import register_layers
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import ends, finite
 
@@ -63,10 +61,9 @@ class Classifier:
 def save_classifier(path, model, classes, *, crop=None, recipe=None):
     """Write a trained classifier into one `.keras` file, atomically.
 
-    Such a file also opens with `keras.saving.load_model` once `galaxy_utils.models` and `galaxy_utils.augmentation`
-    have been imported. For programs without Keras, `classifier.model.export("galaxies.onnx", format="onnx")` writes
-    the network as ONNX once it has predicted something (the packages `tf2onnx`, `onnx` and, to run it, `onnxruntime`
-    are needed).
+    Such a file also opens with `keras.saving.load_model` once `galaxy_utils` has been imported. For programs without
+    Keras, `classifier.model.export("galaxies.onnx", format="onnx")` writes the network as ONNX once it has predicted
+    something (the packages `tf2onnx`, `onnx` and, to run it, `onnxruntime` are needed).
 
     Args:
         path: The file; its name ends in `.keras`.
@@ -147,17 +144,10 @@ def load_classifier(path):
         if about["format"] != ABOUT_FORMAT:
             raise ValueError(f"format {about['format']}; this version reads format {ABOUT_FORMAT}")
         _check_members(config, DataError, path)
-        _import_layers()
+        register_layers()
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         recipe = about["recipe"] and Recipe(**about["recipe"])
         return Classifier(model, tuple(about["class_names"]), int(about["image_size"]), about["crop"], recipe)
-
-
-def _import_layers():
-    """Register every layer of this package with Keras."""
-    for package in (augmentation, models):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def _check_members(value, error, path):

@@ -23,7 +23,10 @@ PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
 SKY, STARLIGHT = "#0D1017", "#F1EFE9"
 SERIES_COLOURS = ("#4477AA", "#BB5566", "#228833", "#AA7700", "#66308A", "#555555")
 
-_BASE_STYLE = {
+# All of Matplotlib's own settings but those that choose windows: a user's `matplotlibrc` changes no figure here.
+_NOT_STYLE = ("backend", "interactive", "toolbar", "timezone", "date.epoch", "tk.", "savefig.directory")
+_DEFAULTS = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith(_NOT_STYLE)}
+_BASE_STYLE = _DEFAULTS | {
     "font.size": 12,
     "axes.titlesize": 12,
     "axes.labelsize": 12,
@@ -45,6 +48,12 @@ def _colours(background, foreground):
     edges = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor")
     return {"figure.facecolor": background, "axes.facecolor": background} | dict.fromkeys(edges, foreground)
 
+
+# Nor axes that a chapter draws into itself. What was set by a program since Matplotlib was loaded is left alone.
+_file, _now = matplotlib.rcParamsOrig, matplotlib.rcParams
+if _users := {name: value for name, value in _DEFAULTS.items() if value != _file[name] == _now[name]}:
+    print(f"Figures look as in the book, without what {matplotlib.matplotlib_fname()} says of {', '.join(_users)}.")
+    _now.update(_users)
 
 CHART_STYLE = _BASE_STYLE | _colours(PAPER, INK)
 SKY_STYLE = _BASE_STYLE | _colours(SKY, STARLIGHT) | {"axes.spines.left": False, "axes.spines.bottom": False}
@@ -96,7 +105,8 @@ def show(figure, caption="", alt=None):
     if not alt:
         raise ValueError("The figure has no alternative text: give show alt=, what it shows, in words and numbers.")
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=130)
+    with matplotlib.rc_context(_DEFAULTS):
+        figure.savefig(image, format="png", dpi=130)
     pyplot.close(figure)
     content = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": alt}
     display(content, raw=True, metadata={"image/png": {"alt": alt, "caption": caption}})

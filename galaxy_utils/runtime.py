@@ -1,21 +1,23 @@
 """The machine that a notebook runs on: prepare it where it is somebody else's, such as Colab's, and describe it."""
 
+import filecmp
 import importlib
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 import galaxy_utils
-from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.files import artifacts_folder, cache_folder
+from galaxy_utils.errors import ConfigurationError, StorageError
+from galaxy_utils.files import artifacts_folder, cache_folder, write_atomically
+from galaxy_utils.keras_settings import check_keras_settings
 from galaxy_utils.report import computing_device, software_versions
 
 # Where Colab shows a user's Drive, and the folder in it that belongs to the book.
@@ -47,13 +49,21 @@ def set_up(book_version, keep_on_drive=False, extra=""):
         extra: Name of the package's extra whose requirements are needed, too, such as `"chapters"`.
 
     Raises:
-        ConfigurationError: A package that the machine brings is too old, or Drive was asked for where there is none.
+        ConfigurationError: A package that the machine brings is too old, Keras is set otherwise than the book needs, an
+            assignment's checks are missing, or Drive was asked for where there is none.
+        StorageError: Drive cannot be used.
         subprocess.CalledProcessError: pip failed; its message is printed.
 
     Example:
         >>> gu.set_up(gu.__version__)
     """
+    check_keras_settings()
     installed = install_missing(extra)
+    if extra == "assignments" and not Path("tests").is_dir():
+        remedy = "unpack the assignment's whole zip file and open the notebook in it; on Colab upload that file, "
+        remedy += "run !unzip -o *.zip and %cd into the folder that it made"
+        problem = "The assignment's checks are not beside this notebook, so none of them can run."
+        raise ConfigurationError(problem, where=Path.cwd(), expected="a folder tests", remedy=remedy)
     if keep_on_drive:
         use_drive()
     if galaxy_utils.__version__ != book_version:
@@ -149,31 +159,50 @@ def use_drive():
     Colab asks for permission once a session. Prepared images stay on the machine's own disk and are made again in
     minutes. Lock files stay there, too: Drive does not promise that they work.
 
+    What lies on Drive already is never replaced. Results of this session that differ from it go to a folder beside it.
+
     Raises:
         ConfigurationError: This is no Colab session.
+        StorageError: Drive refuses, is full or away. Everything here is as it was.
     """
     if not on_colab():
-        raise ConfigurationError(
-            "There is no Drive here.",
-            where="keep_on_drive",
-            expected="a Colab session",
-            found=platform.node() or "another machine",
-            remedy="leave keep_on_drive=False: files stay on this machine's own disk",
-        )
+        remedy = "leave keep_on_drive=False: files stay on this machine's own disk"
+        raise ConfigurationError("There is no Drive here.", expected="a Colab session", remedy=remedy)
     from google.colab import drive
 
-    drive.mount(str(DRIVE))
-    moved = {artifacts_folder(): "artifacts"} | {cache_folder() / name: f"data/{name}" for name in KEPT_ON_DRIVE}
-    for folder, name in moved.items():
-        # The folder becomes another name of the one on Drive; what it held until now is moved there.
-        kept = DRIVE / DRIVE_FOLDER / name
-        kept.mkdir(parents=True, exist_ok=True)
+    home = DRIVE / DRIVE_FOLDER
+    folders = {artifacts_folder(): home / "artifacts"}
+    folders |= {cache_folder() / name: home / "data" / name for name in KEPT_ON_DRIVE}
+    apart = home / "set_aside" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        drive.mount(str(DRIVE))
+        for folder, kept in folders.items():
+            kept.mkdir(parents=True, exist_ok=True)
+            for path in () if folder.is_symlink() else filter(Path.is_file, folder.rglob("*")):
+                _copy(path, kept / path.relative_to(folder), apart / kept.name / path.relative_to(folder))
+    except Exception as error:  # Colab has kinds of its own
+        remedy = (
+            "allow access when Colab asks, make room on the Drive, or run this cell again later; keep_on_drive=False "
+        )
+        found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        problem = "Your Drive cannot be used now. Nothing here was moved or lost."
+        raise StorageError(problem, where=home, found=found, remedy=f"{remedy}goes on without it") from error
+    for folder, kept in folders.items():
+        # The folder becomes another name of the one on Drive.
         if folder.is_symlink():
             folder.unlink()
-        elif folder.exists():
-            shutil.copytree(folder, kept, dirs_exist_ok=True)
-            shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.symlink_to(kept, target_is_directory=True)
+    if apart.exists():
+        print(f"Results on your Drive differ from this session's and were kept. This session's lie in {apart}.")
     os.environ["GALAXY_UTILS_LOCKS"] = str(Path(tempfile.gettempdir(), "galaxy_utils_locks"))
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+
+
+def _copy(path, target, otherwise):
+    """Copy a file to where none is yet: to the second place if the first holds another one."""
+    target = otherwise if target.exists() and not filecmp.cmp(path, target, shallow=False) else target
+    if not target.exists():
+        with write_atomically(target, path.stat().st_size) as temporary:
+            shutil.copyfile(path, temporary)

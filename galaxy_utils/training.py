@@ -16,6 +16,7 @@ from galaxy_utils.data.batches import CLASSIFICATION, RECONSTRUCTION, GalaxyBatc
 from galaxy_utils.data.rows import checked_rows
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import locked
+from galaxy_utils.keras_settings import check_keras_settings
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.recipes import DESCRIPTIVE_FIELDS, Recipe
 from galaxy_utils.wording import counted
@@ -423,6 +424,7 @@ def finite(network, values):
 
 def _check_fits(model, dataset, outputs, no_others=False):
     """Check that a network takes the dataset's images and gives the outputs named, or these and `no_others`."""
+    check_keras_settings()
     entry, output = ends(model)
     images, takes = tuple(dataset.images.shape[1:]), tuple(entry.shape[1:])
     where = f"{model.name} on {dataset.name}"

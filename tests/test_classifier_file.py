@@ -23,10 +23,21 @@ NETWORKS = {
     "transfer": lambda: gu.models.backbone_classifier("mobilenetv2", 32, 4, weights=None, trainable_layers=5),
     "paper 1": lambda: gu.models.four_block_cnn(32, 4),
 }
+OTHERS = [
+    lambda: add.denoising_autoencoder(32),
+    lambda: add.variational_autoencoder(32),
+    lambda: add.relativistic_gan(32, 4),
+    lambda: add.super_resolution_gan(32, feature_weight=0),
+]
 OPEN = """
 import sys
 import numpy as np, galaxy_utils as gu
-for path in sys.argv[1:]:
+import keras
+for path in sys.argv[1:]:  # nothing of the package but itself has been imported
+    sums = [float(np.abs(array).sum()) for array in keras.saving.load_model(path).get_weights()]
+    if "classifier" not in path:
+        np.testing.assert_allclose(sums, np.load(path + ".npy"), rtol=1e-6)
+for path in filter(lambda path: "classifier" in path, sys.argv[1:]):
     classifier = gu.load_classifier(path)
     answers = classifier.predict(np.load("images.npy"))
     assert np.abs(answers - np.load(path + ".npy")).max() < 1e-6, path
@@ -40,10 +51,14 @@ def test_every_network_answers_the_same_in_another_process(tmp_path):
     galaxies = toy_galaxies(8, side=32)
     np.save(tmp_path / "images.npy", galaxies.images)
     for name, build in NETWORKS.items():
+        model, path = build(), tmp_path / f"{name} classifier.keras"
+        gu.save_classifier(path, model, galaxies, crop=0.5, recipe=gu.recipes.COMPACT_CNN)
+        np.save(f"{path}.npy", gu.predict(model, galaxies, np.arange(8)))
+    for build in OTHERS:
         model = build()
-        gu.save_classifier(tmp_path / f"{name}.keras", model, galaxies, crop=0.5, recipe=gu.recipes.COMPACT_CNN)
-        np.save(tmp_path / f"{name}.keras.npy", gu.predict(model, galaxies, np.arange(8)))
-    command = [sys.executable, "-c", OPEN, *(f"{name}.keras" for name in NETWORKS)]
+        model.save(path := tmp_path / f"{model.name}.keras")
+        np.save(f"{path}.npy", [float(np.abs(array).sum()) for array in model.get_weights()])
+    command = [sys.executable, "-c", OPEN, *(path.name for path in sorted(tmp_path.glob("*.keras")))]
     environment = {**os.environ, "PYTHONPATH": str(Path(gu.__file__).parents[1])}
     child = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert child.returncode == 0 and child.stdout.endswith("same answers\n"), child.stderr

@@ -1,7 +1,11 @@
 """Every figure shows what it was given, and its alternative text says so in numbers."""
 
 import io
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -13,6 +17,8 @@ from matplotlib.figure import Figure
 import galaxy_utils as gu
 from galaxy_utils import plots
 from galaxy_utils.classes import CLASS_NAMES
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +130,43 @@ def test_long_names_and_labels_of_differences_stay_in_the_figure():
     for text in (axes.xaxis.label, *axes.get_yticklabels()):
         box = text.get_window_extent()
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
+
+
+DRAW = """
+import sys, numpy as np, galaxy_utils as gu
+from matplotlib import pyplot as plt
+figure = gu.plots.image_grid([np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)], ["one galaxy"])
+own, axes = gu.plots.figure(height=2)
+axes.imshow([[0, 1], [2, 3]])
+with plt.rc_context(gu.plots.CHART_STYLE):
+    third, ax = plt.subplots()
+    ax.plot([1.5, 2])
+for number, one in enumerate((figure, own, third)):
+    one.savefig(f"{sys.argv[1]}_{number}.png")
+"""
+USERS_FILE = "image.origin: lower\nsavefig.transparent: True\ntext.usetex: True\nimage.cmap: hot\nlines.linewidth: 9\n"
+
+
+def test_a_users_matplotlibrc_changes_no_figure(tmp_path):
+    """In a process of its own each, because Matplotlib reads the file once."""
+    said = {}
+    for name, text in {"without": "", "with": USERS_FILE}.items():
+        (tmp_path / "users").write_text(text)
+        environment = {**os.environ, "MATPLOTLIBRC": str(tmp_path / "users"), "PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-c", DRAW, tmp_path / name]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        said[name] = done.stdout
+    for number in range(3):
+        drawn = [(tmp_path / f"{name}_{number}.png").read_bytes() for name in said]
+        assert drawn[0] == drawn[1], number
+    assert said["without"] == "" and "image.origin" in said["with"] and str(tmp_path / "users") in said["with"]
+
+
+def test_what_a_program_has_set_changes_no_figure_either(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda content, **options: shown.append(content["image/png"]))
+    for settings in ({}, {"image.origin": "lower", "text.usetex": True, "savefig.transparent": True}):
+        with matplotlib.rc_context(settings):
+            plots.show(plots.image_grid(make_galaxies(2).images, ["a", "b"]))
+    assert shown[0] == shown[1]

@@ -3,14 +3,15 @@
 import dataclasses
 import importlib.util
 import os
+import resource
 import sys
-import zipfile
 
 import pytest
+from toy_wheel import write_wheel
 
 import galaxy_utils as gu
 from galaxy_utils import runtime
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, StorageError
 from galaxy_utils.files import artifacts_folder, cache_folder, locked
 
 VERSION = gu.__version__
@@ -83,6 +84,63 @@ def test_drive_elsewhere_is_refused():
         gu.set_up(VERSION, keep_on_drive=True)
 
 
+def no_permission(place):
+    raise PermissionError("Operation not permitted")
+
+
+def no_answer(place):
+    raise type("MessageError", (Exception,), {})("Error: credential propagation was unsuccessful")
+
+
+def away(place):
+    """The folder is there, and what is behind it is not."""
+    os.makedirs(place, exist_ok=True)
+    os.symlink("/nowhere/at/all", os.path.join(place, "MyDrive"))
+
+
+def full(place):
+    """Room for folders, none for files: so large a file is refused by the system itself."""
+    os.makedirs(os.path.join(place, "MyDrive"), exist_ok=True)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+@pytest.mark.parametrize("mount", [no_permission, no_answer, away, full])
+def test_a_drive_that_cannot_be_used_gives_one_message_and_costs_nothing(colab, monkeypatch, mount):
+    result = artifacts_folder() / "run" / "report.json"
+    result.parent.mkdir(parents=True)
+    result.write_text("six hours of training")
+    drive = importlib.import_module("google.colab.drive")
+    monkeypatch.setattr(drive, "mount", mount)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(StorageError, match=r"cannot be used now(.|\n)*keep_on_drive=False"):
+            gu.set_up(VERSION, keep_on_drive=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert result.read_text() == "six hours of training" and not artifacts_folder().is_symlink()
+
+
+def test_what_lies_on_drive_is_never_replaced(colab, capsys):
+    kept, own = colab / "MyDrive" / "galaxy_book" / "artifacts", artifacts_folder()
+    for folder, texts in {kept: ("six hours", "same"), own: ("a quick try", "same", "new")}.items():
+        folder.mkdir(parents=True)
+        for number, text in enumerate(texts):
+            (folder / f"{number}.json").write_text(text)
+    gu.set_up(VERSION, keep_on_drive=True)
+    assert [(own / f"{number}.json").read_text() for number in range(3)] == ["six hours", "same", "new"]
+    (apart,) = kept.parent.glob("set_aside/*")
+    assert str(apart) in capsys.readouterr().out
+    assert [path.read_text() for path in apart.rglob("*.json")] == ["a quick try"]
+
+
+def test_an_assignment_without_its_checks_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"checks are not beside(.|\n)*unzip"):
+        gu.set_up(VERSION, extra="assignments")
+    (tmp_path / "tests").mkdir()
+    gu.set_up(VERSION, extra="assignments")
+
+
 def test_a_package_that_is_too_old_is_named_and_not_replaced(monkeypatch):
     monkeypatch.setattr(runtime.importlib.metadata, "requires", lambda name: ["numpy>=99", 'pytest; extra == "test"'])
     with pytest.raises(ConfigurationError, match=r"numpy is too old(.|\n)*numpy>=99(.|\n)*Change runtime type"):
@@ -103,16 +161,6 @@ def test_tensorflow_under_another_name_counts_as_tensorflow(monkeypatch, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(runtime.importlib.metadata, "requires", lambda name: ["some_module_of_colab>=2"])
     assert runtime.install_missing() == []
-
-
-def write_wheel(folder, name, version):
-    """The smallest package that pip installs."""
-    about = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", "")
-        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/RECORD", "")
 
 
 def test_missing_requirements_are_installed_beside_what_is_there(monkeypatch, tmp_path):

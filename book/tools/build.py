@@ -20,7 +20,7 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TOOLS), str(TOOLS.parent / "play")]
 
-from settings import REPOSITORY, Settings, digest, read_settings  # noqa: E402, F401
+from settings import REPOSITORY, Settings, digest, leave_users_settings, read_settings  # noqa: E402, F401
 
 from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
 from galaxy_utils.profiles import get_profile  # noqa: E402
@@ -540,9 +540,12 @@ def build(settings, only_links=False):
 
 def main():
     """Command line: 0 when the book is there, 1 with a message when not."""
+    for stream in (sys.stdout, sys.stderr):  # a path may hold what the terminal cannot show
+        stream.reconfigure(errors="backslashreplace")
     try:
         settings, options = read_settings()
         if not options.check:
+            leave_users_settings(settings.output / "settings")
             build(settings, only_links=options.links)
     except GalaxyUtilsError as error:
         kind = "Not a valid setting" if isinstance(error, ConfigurationError) else "The book was not built"

@@ -14,11 +14,16 @@ sys.path.insert(0, str(REPOSITORY))
 
 from galaxy_utils.data.sources import identify_source  # noqa: E402
 from galaxy_utils.errors import ConfigurationError  # noqa: E402
+from galaxy_utils.keras_settings import check_keras_settings  # noqa: E402
 from galaxy_utils.profiles import get_profile  # noqa: E402
 
 # What the Makefile reads from its command line.
 MAKE_VARIABLES = ("DATASET", "PROFILE", "SEED", "PYTHON", "TENSORFLOW", "CHAPTERS", "COLAB_PYTHON")
 MAKE_VARIABLES += ("MASTERS", "ASSIGNMENT", "SUBMISSIONS", "JOBS", "STICK")
+# What a user has set for other programs, and what would change a chapter's numbers, figures, packages or kernel.
+NOT_FOLLOWED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
+NOT_FOLLOWED += ("MPLBACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS")
+NOT_FOLLOWED += ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTER_PLATFORM_DIRS", "DOCUTILSCONFIG", "SPHINXOPTS")
 # scikit-learn and TensorFlow take seeds of 32 bits.
 LARGEST_SEED = 2**31 - 1
 # Each of them takes a gigabyte or two of memory.
@@ -73,6 +78,7 @@ def read_settings(arguments=None):
     parser.add_argument("--given", default="", help="names of the variables on make's command line, to be checked too")
     options = parser.parse_args(arguments)
     _check_make_variables(options.given.split())
+    check_keras_settings()
     get_profile(options.profile)
     seed = _parse_whole_number("seed", options.seed, 0, LARGEST_SEED)
     # A network of the shorter profiles keeps little more than one core busy; those of the long ones fill a GPU.
@@ -81,6 +87,23 @@ def read_settings(arguments=None):
     kind = identify_source(options.dataset)
     dataset = str(Path(options.dataset).expanduser().resolve()) if kind in ("file", "folder") else options.dataset
     return Settings(dataset, options.profile, seed, options.output.resolve(), jobs), options
+
+
+def leave_users_settings(folder):
+    """Give this process, and every one that it starts, no settings of the user's Jupyter, IPython or Matplotlib.
+
+    Args:
+        folder: Where theirs are kept instead.
+    """
+    for name in NOT_FOLLOWED:
+        os.environ.pop(name, None)
+    folder = Path(folder).resolve()
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        os.environ[name] = str(folder / name.lower())
+    folder.mkdir(parents=True, exist_ok=True)
+    # Without a line in it: Matplotlib then keeps its own settings.
+    (folder / "matplotlibrc").touch()
+    os.environ |= {"MATPLOTLIBRC": str(folder / "matplotlibrc"), "PYTHONPATH": str(REPOSITORY), "PYTHONNOUSERSITE": "1"}
 
 
 def _check_make_variables(names):

@@ -9,7 +9,7 @@ stick=$1
 python=$2
 mkdir -p "$stick/wheels" "$stick/galaxies" "$stick/cache"
 echo "Fetching packages"
-"$python" -m pip download --quiet --disable-pip-version-check --require-hashes -r requirements.lock -d "$stick/wheels"
+"$python" book/tools/run_pip.py download --quiet --require-hashes -r requirements.lock -d "$stick/wheels"
 echo "Copying the book and its survey"
 git archive HEAD | tar -x -C "$stick/galaxies"
 "$python" -c 'import galaxy_utils; [galaxy_utils.load("simulated", profile=name) for name in ("smoke", "demo")]'

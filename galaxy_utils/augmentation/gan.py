@@ -17,6 +17,7 @@ from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
 from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
 from galaxy_utils.models.autoencoder import SKY
 from galaxy_utils.models.cnn import layer_seeds
+from galaxy_utils.training import finite
 
 # Scatter of the sky in images of 64 px, as a share of the full brightness range. Learned weights of 1 multiply it: were
 # it the beginning of the weights themselves, forty steps of the optimiser could make it zero.
@@ -141,6 +142,8 @@ class ConditionalGAN(keras.Model):
         self.generator = build_generator(image_size, num_classes, latent_dim, seed)
         self.discriminator = build_discriminator(image_size, num_classes, seed + 1)
         self.latent_dim, self.num_classes, self.options = latent_dim, num_classes, options
+        self.sizes = {"image_size": image_size, "num_classes": num_classes, "latent_dim": latent_dim}
+        self.sizes["canonical_orientation"] = canonical_orientation
         self.augmentation, self.ema_decay = options["augmentation"], options["ema_decay"]
         self.ema_generator = None
         if self.ema_decay:
@@ -150,9 +153,14 @@ class ConditionalGAN(keras.Model):
         self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
 
     def get_config(self):
-        # What a checkpoint compares, beside the layers.
+        # What a checkpoint compares, beside the layers, and what the network is made from again.
         layer = self.augmentation and keras.saving.serialize_keras_object(self.augmentation)
-        return {**self.options, "augmentation": layer, "seed": self.seed}
+        return {**self.options, **self.sizes, "augmentation": layer, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        layer = config["augmentation"] and keras.saving.deserialize_keras_object(config["augmentation"])
+        return cls(**config | {"augmentation": layer})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         number = ops.shape(y)[0]
@@ -294,6 +302,7 @@ def generate_images(gan, labels, seed=1):
 
     Raises:
         ConfigurationError: A label that the network has no class for.
+        DataError: The generator's output is not a number.
 
     Example:
         >>> generate_images(relativistic_gan(32, 3), [0, 2]).shape
@@ -312,7 +321,7 @@ def generate_images(gan, labels, seed=1):
     for start in range(0, len(labels), IMAGES_AT_ONCE):
         few = slice(start, start + IMAGES_AT_ONCE)
         noise = random.standard_normal(images[few].shape, dtype=np.float32)
-        generated = np.asarray(generator([latent[few], one_hot[few], noise], training=False))
+        generated = finite(gan, generator([latent[few], one_hot[few], noise], training=False))
         images[few] = np.rint(255 * np.clip(generated, 0, 1))
     for number in range(NUM_VIEWS):
         images[orientations == number] = dihedral_view(images[orientations == number], number)

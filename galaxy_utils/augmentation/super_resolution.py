@@ -7,6 +7,7 @@ from keras import layers, ops
 from galaxy_utils.augmentation.adversarial import frozen_scores
 from galaxy_utils.errors import ConfigurationError, check_integer, check_number
 from galaxy_utils.models.cnn import layer_seeds
+from galaxy_utils.training import finite
 
 DISCRIMINATOR_FILTERS = (16, 16, 32, 32, 64, 64, 64, 64)
 # Channels inside the generator, and at the full size, where each costs most.
@@ -90,12 +91,15 @@ def upscale(model, images, batch_size=32):
 
     Returns:
         Images, shape (n, 2 · height, 2 · width, 3), uint8.
+
+    Raises:
+        DataError: The generator's output is not a number.
     """
     count, height, width, bands = images.shape
     enlarged = np.empty((count, 2 * height, 2 * width, bands), np.uint8)
     for start in range(0, count, batch_size):
         small = np.asarray(images[start : start + batch_size], np.float32) / 255
-        large = np.asarray(model.generator.predict_on_batch(small))
+        large = finite(model.generator, model.generator.predict_on_batch(small))
         enlarged[start : start + batch_size] = np.rint(255 * large.clip(0, 1))
     return enlarged
 
@@ -128,6 +132,9 @@ class NoiseInput(layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+PARTS = ("generator", "discriminator", "features")
+
+
 @keras.saving.register_keras_serializable("galaxy_utils")
 class SuperResolutionGAN(keras.Model):
     """What `super_resolution_gan` returns: generator and discriminator that train against each other in one `fit`.
@@ -141,14 +148,18 @@ class SuperResolutionGAN(keras.Model):
         images = keras.Input((image_size, image_size, 3), name="images")
         small = layers.AveragePooling2D(2, name="halve")(layers.Rescaling(1 / 255, name="rescale")(images))
         super().__init__(images, parts["generator"](small), name="super_resolution_gan")
-        self.generator, self.discriminator, self.features = parts.values()
+        self.generator, self.discriminator, self.features = (parts[name] for name in PARTS)
         self.loss_weights = loss_weights
         self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
 
     def get_config(self):
-        parts = {name: getattr(self, name) for name in ("generator", "discriminator", "features")}
-        serialized = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {**serialized, "loss_weights": dict(self.loss_weights)}
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
+        return {"image_size": self.input.shape[1], "parts": parts, "loss_weights": dict(self.loss_weights)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {name: keras.saving.deserialize_keras_object(part) for name, part in config["parts"].items()}
+        return cls(**config | {"parts": parts})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y = ops.cast(y, "float32")

@@ -212,11 +212,37 @@ def test_each_chapter_waits_for_what_it_needs_and_clocks_run_alone():
         assert order[-2:] == ["07", "11"]
 
 
-def test_the_seed_reaches_the_notebooks(tmp_path, run_build, copy_checkout):
+OWN = """
+import matplotlib, os
+assert (matplotlib.rcParams["image.origin"], matplotlib.rcParams["text.usetex"]) == ("upper", False)
+assert "begun_by_the_user" not in globals()
+import wave
+"""
+
+
+def test_the_seed_reaches_the_notebooks_and_no_setting_of_another_program(
+    tmp_path, run_build, copy_checkout, monkeypatch
+):
+    """A user's matplotlibrc, kernels, start-up files, packages on PYTHONPATH, and Python without assertions."""
+    for name, content in {
+        "matplotlibrc": "image.origin: lower\ntext.usetex: True",
+        "kernels/python3/kernel.json": '{"argv": ["false"], "display_name": "", "language": "python"}',
+        "profile_default/startup/first.py": "begun_by_the_user = True",
+        "startup.py": "begun_by_the_user = True",
+        "path/wave.py": "raise ImportError('of another program')",
+    }.items():
+        (tmp_path / "users" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "users" / name).write_text(content)
+    for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / "users"))
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "users" / "matplotlibrc"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "users" / "startup.py"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "users" / "path"))
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
     checkout = copy_checkout(tmp_path, notebooks=False)
-    _write_notebook(checkout, "01_seeded", "assert seed == 1, f'the seed is {seed}'")
+    _write_notebook(checkout, "01_seeded", OWN, "assert seed == 1, f'the seed is {seed}'")
     result = run_build(checkout, "--profile", "smoke", "--seed", "7", "--output", tmp_path / "out")
-    assert "the seed is 7" in result.stderr
+    assert "the seed is 7" in result.stderr, result.stderr
 
 
 def test_a_build_that_waits_for_another_says_so(tmp_path):

@@ -49,6 +49,7 @@ def test_help_names_every_target_and_setting():
         ("SEED=one", "a whole number from 0"),
         ("SEED=-1", "a whole number from 0"),
         ("SEED=2147483648", "a whole number from 0"),
+        ("TENSORFLOW=2.18; echo Installing", "TENSORFLOW is a version"),
     ],
 )
 def test_a_mistyped_setting_stops_before_anything_is_installed(given, told):
@@ -102,3 +103,27 @@ def test_installing_from_a_stick_never_overwrites(tmp_path):
     result = subprocess.run(["sh", stick / "install.sh", target], capture_output=True, text=True, check=False)
     assert result.returncode == 1 and "exists already" in result.stderr
     assert [path.name for path in target.iterdir()] == ["mine.ipynb"]
+
+
+def test_pip_follows_a_users_settings_for_the_network_alone(tmp_path):
+    """With the real pip: what it would follow, it says itself."""
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "pip.conf").write_text(
+        "[global]\nindex-url = https://mirror.example/simple\nproxy = http://proxy:80\nrequire-hashes = true\n"
+        "[install]\nuser = true\ntarget = /tmp/elsewhere\nfind-links = /a b\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    environment |= {"XDG_CONFIG_HOME": str(tmp_path), "PIP_NO_DEPS": "1", "PIP_TIMEOUT": "7"}
+    program = [sys.executable, REPOSITORY / "book" / "tools" / "run_pip.py", "config", "list"]
+    listed = subprocess.run(program, capture_output=True, text=True, timeout=60, env=environment, check=True).stdout
+    found = dict(line.removeprefix(":env:.").split("=", 1) for line in listed.splitlines())
+    assert (
+        found.items()
+        >= {
+            "index-url": "'https://mirror.example/simple'",
+            "proxy": "'http://proxy:80'",
+            "find-links": "'/a b'",
+            "timeout": "'7'",
+        }.items()
+    )
+    assert not found.keys() & {"user", "target", "require-hashes", "no-deps"}

@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 import pytest
 from toy_backbone import toy_backbone
@@ -42,8 +43,10 @@ def files():
 def test_training_on_features_is_training_the_whole_network(trainable_layers):
     data, split, slow, quick = galaxies(), toy_split(64), network(trainable_layers), network(trainable_layers)
     expected = fit(slow, data, split, RECIPE, progress=False)
-    run = fit_on_frozen_features(quick, data, split, RECIPE, dtype="float32", progress=False)
-    assert run.model_name == slow.name
+    seen = []
+    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    run = fit_on_frozen_features(quick, data, split, RECIPE, dtype="float32", progress=False, callbacks=[told])
+    assert run.model_name == slow.name and len(seen) == run.epochs
     np.testing.assert_allclose(run.history["val_loss"], expected.history["val_loss"], rtol=1e-3)
     before = network(trainable_layers).trainable_weights
     for start, one, two in zip(before, slow.trainable_weights, quick.trainable_weights, strict=True):

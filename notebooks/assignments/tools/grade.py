@@ -12,11 +12,9 @@ your account.
 """
 
 import argparse
-import csv
+import ast
+import glob
 import hashlib
-import json
-import os
-import queue
 import secrets
 import shutil
 import sys
@@ -27,10 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from kernel import Kernel, NotWatched, ProcessDied, ProcessStuck, prepare_folder
 from masters import (
     MASTERS,
     OUTPUT,
@@ -40,65 +38,19 @@ from masters import (
     read_checks,
     read_written_questions,
 )
+from points import BY_HAND, find_row, read_table, write_row
+from submissions import Submission, find_submissions, readable_name
 
 from galaxy_utils.errors import GalaxyUtilsError
-from galaxy_utils.files import write_atomically
 from galaxy_utils.progress import progress_bar
 
 LIMIT = 300.0  # seconds for a submission's cells; its checks have as many again
 # An endless loop in one cell must leave time for the others, and one in a student's function for the other checks.
 SHARE_OF_A_CELL, SHARE_OF_A_QUESTION = 1 / 3, 1 / 4
-GRACE = 5.0  # seconds in which an interrupted cell must stop
-TOKEN = "GALAXY_BOOK_GRADING"
-# Whatever else is in the grader's environment (keys, tokens, addresses) is none of a submission's business.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "KERAS_BACKEND", "SYSTEMROOT", "OMP_NUM_THREADS")
+RESTARTS = 4  # so often a submission is begun again without what has ended its process
 
 FINISHED, TIME_LIMIT, CRASHED, UNREADABLE, TAMPERED = "finished", "time limit", "crashed", "unreadable", "tampered"
-
-# Runs in the submission's process before its first cell. An audit hook cannot be taken out again from Python. It sees
-# what Python opens or lists, not what another program does that Python starts.
-GUARD = """
-def _(private, own, log):
-    import os, sys
-    watched = {"open", "os.listdir", "os.scandir"}
-    started = {"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"}
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    fspath, realpath, write, text = os.fspath, os.path.realpath, os.write, (str, bytes, os.PathLike)
-    decode, denied = os.fsdecode, PermissionError
-
-    def hook(event, arguments):
-        found = None
-        if event in watched and arguments and isinstance(arguments[0], text):
-            path = realpath(decode(fspath(arguments[0])))
-            if not path.startswith(own + "/") and any((path + "/").startswith(one + "/") for one in private):
-                found = path
-        elif event in started:
-            found = next((one for one in private if one in repr(arguments)), None)
-        if found:
-            write(descriptor, (found + "\\n").encode())
-            raise denied(f"{found} is not for submissions to read")
-
-    sys.addaudithook(hook)
-_(*%s)
-del _
-"""
-
-# Runs in the submission's process after its last cell. The names are the function's own, so that whatever the student
-# called `json` or `open` is left alone.
-CHECK = """
-def _(environment, source, path):
-    import json
-    from otter.test_files.exception_test import ExceptionTestFile
-    checks = ExceptionTestFile.from_string(source)
-    try:
-        checks.run(environment)
-        answer = [{"passed": case.passed is True, "message": case.message} for case in checks.test_case_results]
-    except BaseException as error:
-        answer = f"the check was ended by {type(error).__name__}"
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(answer, file)
-_(globals(), *%s)
-"""
+NOT_GRADED = "not graded"
 
 # Checks that no honest process passes. One that does has had its tools replaced.
 CANARY = """
@@ -153,72 +105,11 @@ class Result:
         return round(sum(self.questions.values()), 4)
 
 
-class ProcessDied(Exception):
-    """The submission's process ended."""
-
-
-class ProcessStuck(Exception):
-    """The submission's process did not stop when it was interrupted."""
-
-
-class Kernel:
-    """A Jupyter kernel in a folder of its own, of which only answers to cells are read."""
-
-    def __init__(self, folder, environment):
-        from jupyter_client.manager import start_new_kernel
-
-        with open(os.devnull, "w") as silence:
-            # The name is given, because a notebook's metadata may name any kernel, or none.
-            self._manager, self._client = start_new_kernel(
-                kernel_name="python3", cwd=str(folder), env=environment, stdout=silence, stderr=silence
-            )
-        self._token = environment[TOKEN]
-
-    def run(self, source, seconds):
-        """Run one cell; after `seconds` it is interrupted.
-
-        Returns:
-            `(error, late)`: what it raised, in one line, or `None`; and whether it was interrupted.
-
-        Raises:
-            ProcessDied, ProcessStuck: There is nothing left to run in.
-        """
-        message = self._client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
-        deadline, late = time.monotonic() + seconds, False
-        while True:
-            try:
-                reply = self._client.get_shell_msg(timeout=0.5)
-            except queue.Empty:
-                if not self._manager.is_alive():
-                    raise ProcessDied from None
-                if time.monotonic() > deadline:
-                    if late:
-                        raise ProcessStuck from None
-                    self._manager.interrupt_kernel()
-                    deadline, late = time.monotonic() + GRACE, True
-                continue
-            if reply["parent_header"].get("msg_id") == message:
-                content = reply["content"]
-                error = f"{content['ename']}: {content['evalue']}" if content["status"] == "error" else None
-                return error, late
-
-    def end(self):
-        """End the kernel and every process that it started and that still carries its token."""
-        self._client.stop_channels()
-        self._manager.shutdown_kernel(now=True)
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(TOKEN) == self._token:
-                    process.kill()
-            except (psutil.Error, OSError):
-                continue  # Another user's, or gone by now.
-
-
-def grade_submission(path, assignment, *, limit=LIMIT, private=(), keep_cache=False):
+def grade_submission(submission, assignment, *, limit=LIMIT, private=(), keep_cache=False):
     """Run a submission in a process and folder of its own, then its checks.
 
     Args:
-        path: The submitted notebook.
+        submission: A `Submission`, or the path of a notebook.
         assignment: An `Assignment` that `make assignments` has made.
         limit: Seconds for the whole submission.
         private: Further folders that the submission must not read, beside everything that was made privately.
@@ -243,133 +134,155 @@ def grade_submission(path, assignment, *, limit=LIMIT, private=(), keep_cache=Fa
     cases = {question: _cases(source) for question, source in checks.items()}
     result = Result(possible=sum(points for several in cases.values() for points, _ in several))
     result.questions = dict.fromkeys(checks, 0.0)
-    start = time.monotonic()
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    except Exception as error:  # nbformat raises whatever its input makes it raise
-        result.status, result.reason = UNREADABLE, f"no notebook can be read from this file: {_one_line(error)}"
+    if not isinstance(submission, Submission):
+        submission = Submission.of(Path(submission).name, Path(submission).read_bytes())
+    if submission.reason:
+        result.status, result.reason = UNREADABLE, _one_line(submission.reason)
         return result
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        folder = Path(folder).resolve()
-        environment = _prepare_folder(folder, assignment)
-        guard = GUARD % repr((forbidden, str(folder), str(folder / "attempts")))
-        kernel = Kernel(folder / "work", environment)
-        notes = []
-        try:
-            if error := kernel.run(guard, limit)[0]:
-                raise AssignmentError("A submission cannot be watched over.", found=error)
-            result.status = _run_cells(kernel, cells, start, limit, notes)
-            _run_checks(kernel, checks, cases, folder, start, limit, result)
-            if result.status == CRASHED:
-                notes.append("no check could be run in its process")
-            elif result.status == TAMPERED:
-                notes.append("the tools of the checks were replaced: checks passed that cannot be passed")
-        except ProcessDied:
-            result.status = CRASHED
-            notes.append("its process ended")
-        except ProcessStuck:
-            result.status = TIME_LIMIT
-            notes.append("its process did not stop when it was interrupted")
-        finally:
-            kernel.end()
-        if attempts := _attempts(folder / "attempts"):
-            notes.insert(0, f"tried to read what is not for it to read: {', '.join(attempts)}")
-        if keep_cache and result.score == result.possible:
-            shutil.copytree(folder / "cache", assignment.start_cache, dirs_exist_ok=True)
-    result.reason = "; ".join(notes)
-    result.seconds = time.monotonic() - start
+    began = time.monotonic()
+    _Job(submission.cells, assignment, checks, cases, forbidden, limit, keep_cache).run(result)
+    result.seconds = time.monotonic() - began
     return result
 
 
-def _prepare_folder(folder, assignment):
-    """Fill a submission's folder: visible checks, galaxies rendered before. Return its environment."""
-    shutil.copytree(assignment.student_folder / "tests", folder / "work" / "tests")
-    if assignment.start_cache.is_dir():
-        # A copy: what one submission writes there must not reach the next.
-        shutil.copytree(assignment.start_cache, folder / "cache")
-    (folder / "cache").mkdir(exist_ok=True)
-    (folder / "home").mkdir()
-    return {
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        "HOME": str(folder / "home"),
-        "IPYTHONDIR": str(folder / "home"),
-        "MPLCONFIGDIR": str(folder / "cache" / "matplotlib"),
-        "MPLBACKEND": "agg",
-        "GALAXY_UTILS_CACHE": str(folder / "cache"),
-        "PYTHONPATH": str(REPOSITORY),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        TOKEN: secrets.token_hex(16),
-    }
+class _Job:
+    """One submission on its way: begun again without what has ended its process."""
 
+    def __init__(self, cells, assignment, checks, cases, forbidden, limit, keep_cache):
+        self.cells, self.assignment, self.checks, self.cases = cells, assignment, checks, cases
+        self.forbidden, self.limit, self.keep_cache = forbidden, limit, keep_cache
+        self.imports = _given_imports(assignment)
+        self.spent = 0.0  # seconds of the submission itself, without those in which its process starts
+        self.left_out = set()  # code cells, counted from 1, and questions that are not run again
+        self.at = None  # the cell or question that is running
+        self.notes = []
 
-def _run_cells(kernel, cells, start, limit, notes):
-    """Run a submission's code cells, counted from 1; add what went wrong to the notes. Return the status."""
-    status, raised = FINISHED, 0
-    for number, source in enumerate(cells, start=1):
-        left = limit - (time.monotonic() - start)
-        if left <= 0:
-            notes.append(f"the time was up before code cell {number}")
-            return TIME_LIMIT
+    def run(self, result):
+        """Fill in a `Result`."""
+        attempts = set()
+        for number in range(RESTARTS + 1):
+            self.notes, result.status = [], FINISHED
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                folder = Path(folder).resolve()
+                try:
+                    self._run_once(folder, result)
+                    again = False
+                except ProcessDied:
+                    again = number < RESTARTS and self.at is not None and self._left() > 0
+                    self.left_out.add(self.at)
+                    if not again:
+                        result.status = CRASHED
+                        self.notes.append("its process ended")
+                except ProcessStuck:
+                    result.status, again = TIME_LIMIT, False
+                    self.notes.append("its process did not stop when it was interrupted")
+                attempts |= _attempts(folder / "attempts")
+                if self.keep_cache and result.score == result.possible:
+                    shutil.copytree(folder / "cache", self.assignment.start_cache, dirs_exist_ok=True)
+            if not again:
+                break
+        if attempts:
+            self.notes.insert(0, f"tried to read what is not for it to read: {', '.join(sorted(attempts))}")
+        result.reason = "; ".join(self.notes)
+
+    def _left(self, limits=1):
+        return limits * self.limit - self.spent
+
+    def _timed(self, function, *arguments):
+        start = time.monotonic()
         try:
-            error, late = kernel.run(source, min(left, SHARE_OF_A_CELL * limit))
-        except (ProcessDied, ProcessStuck):
-            notes.append(f"code cell {number} was the last that ran")
-            raise
-        if late:
-            notes.append(f"code cell {number} took too long and was interrupted")
-            status = TIME_LIMIT
-        elif error:
-            raised += 1
-            if raised == 1:
-                notes.append(f"code cell {number} raised {_one_line(error)}")
-    if raised > 1:
-        notes.append(f"{raised} cells raised in all")
-    return status
+            return function(*arguments)
+        finally:
+            self.spent += time.monotonic() - start
 
+    def _run_once(self, folder, result):
+        environment = prepare_folder(folder, self.assignment.student_folder / "tests", self.assignment.start_cache)
+        kernel = Kernel(folder, environment)
+        try:
+            kernel.watch(self.forbidden, str(folder), str(folder / "attempts"), self.limit)
+            result.status = self._run_cells(kernel)
+            self._run_checks(kernel, folder, result)
+        except NotWatched as error:
+            raise AssignmentError("A submission cannot be watched over.", found=error) from error
+        finally:
+            kernel.end()
 
-def _run_checks(kernel, checks, cases, folder, start, limit, result):
-    """Send the checks to the submission's process, question by question, and note what they gave."""
-    # A name that could not be known while the submission's own cells ran.
-    answers = folder / secrets.token_hex(8)
-    answers.mkdir()
-    # The canary again at the end: the checks have called the student's functions, which may have prepared something.
-    for question, source in [("canary", CANARY), *checks.items(), ("canary", CANARY)]:
-        path = answers / f"{question}.json"
-        path.unlink(missing_ok=True)
-        left = 2 * limit - (time.monotonic() - start)
-        _, late = kernel.run(CHECK % repr((source, str(path))), max(1.0, min(left, SHARE_OF_A_QUESTION * limit)))
-        answer = _read_answer(path)
-        if question == "canary":
-            if not isinstance(answer, list):
+    def _run_cells(self, kernel):
+        """Run the code cells, counted from 1; add what went wrong to the notes. Return the status."""
+        status, raised = FINISHED, 0
+        for number, source in enumerate(self.cells, start=1):
+            self.at = number
+            if self.at in self.left_out:
+                self.notes.append(f"code cell {self.at} ended the process, and was left out")
+                continue
+            if self._left() <= 0:
+                self.notes.append(f"the time was up before code cell {self.at}")
+                return TIME_LIMIT
+            try:
+                seconds = min(self._left(), SHARE_OF_A_CELL * self.limit)
+                error, late = self._timed(kernel.run, source, seconds)
+            except (ProcessDied, ProcessStuck):
+                self.notes.append(f"code cell {self.at} was the last that ran")
+                raise
+            if late:
+                self.notes.append(f"code cell {self.at} took too long and was interrupted")
+                status = TIME_LIMIT
+            elif error:
+                raised += 1
+                if raised == 1:
+                    self.notes.append(f"code cell {self.at} raised {_one_line(error)}")
+        if raised > 1:
+            self.notes.append(f"{raised} cells raised in all")
+        self.at = None
+        return status
+
+    def _run_checks(self, kernel, folder, result):
+        """Send the checks to the submission's process, question by question, and note what they gave."""
+        # A name that could not be known while the submission's own cells ran.
+        answers = folder / secrets.token_hex(8)
+        answers.mkdir()
+        # The canary again at the end: the checks have called the student's functions, which may have prepared for it.
+        for question, source in [("canary", CANARY), *self.checks.items(), ("canary", CANARY)]:
+            if question in self.left_out:
                 result.status = CRASHED
-                return
-            if any(case["passed"] for case in answer):
-                result.status, result.questions = TAMPERED, dict.fromkeys(checks, 0.0)
-                return
-        elif isinstance(answer, list) and len(answer) == len(cases[question]):
-            passed = [case["passed"] for case in answer]
-            result.questions[question] = round(
-                sum(points for (points, _), one in zip(cases[question], passed, strict=True) if one), 4
-            )
-            result.messages[question] = [case["message"] for case in answer if not case["passed"]]
-        else:
-            ended = "it took too long" if late else answer if isinstance(answer, str) else "it gave no answer"
-            result.messages[question] = [ended]
+                result.messages[question] = ["it ended the process"]
+                self.notes.append(f"its process ended in a check of {question}")
+                continue
+            self.at = None if question == "canary" else question
+            seconds = max(1.0, min(self._left(2), SHARE_OF_A_QUESTION * self.limit))
+            path = answers / f"{question}.json"
+            answer, late = self._timed(kernel.check, source, path, self.imports, seconds)
+            if question == "canary":
+                if not isinstance(answer, list):
+                    result.status = CRASHED
+                    self.notes.append("no check could be run in its process")
+                    return
+                if any(case["passed"] for case in answer):
+                    result.status, result.questions = TAMPERED, dict.fromkeys(self.checks, 0.0)
+                    self.notes.append("the tools of the checks were replaced: checks passed that cannot be passed")
+                    return
+            elif isinstance(answer, list) and len(answer) == len(self.cases[question]):
+                passed = [case["passed"] for case in answer]
+                result.questions[question] = round(
+                    sum(points for (points, _), one in zip(self.cases[question], passed, strict=True) if one), 4
+                )
+                result.messages[question] = [case["message"] for case in answer if not case["passed"]]
+            else:
+                ended = "it took too long" if late else answer if isinstance(answer, str) else "it gave no answer"
+                result.messages[question] = [ended]
 
 
-def _read_answer(path):
-    """Return what a check wrote, if it has the form of an answer; a submission may have written it instead."""
-    try:
-        answer = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if isinstance(answer, str):
-        return answer
-    cases = answer if isinstance(answer, list) else None
-    if cases is not None and all(isinstance(c, dict) and isinstance(c.get("passed"), bool) for c in cases):
-        return [{"passed": c["passed"], "message": str(c.get("message", ""))} for c in cases]
-    return None
+def _given_imports(assignment):
+    """Return the import statements of the student's own copy, as it is handed out."""
+    book = nbformat.read(next(assignment.student_folder.glob("*.ipynb")), as_version=4)
+    lines = {}
+    for cell in book.cells:
+        try:
+            parts = ast.parse(cell.source).body if cell.cell_type == "code" else ()
+        except SyntaxError:  # what is to be filled in, or a line of IPython's own
+            continue
+        lines |= {ast.unparse(part): None for part in parts if isinstance(part, (ast.Import, ast.ImportFrom))}
+    return list(lines)
 
 
 def _cases(source):
@@ -381,24 +294,11 @@ def _cases(source):
 
 def _attempts(path):
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    return sorted({_one_line(line) for line in lines})
+    return {_one_line(line) for line in lines}
 
 
 def _one_line(error):
-    return " ".join(str(error).split())[:160]
-
-
-def find_submissions(folder):
-    """Return `{name: path}`: every notebook under a folder, named by its path in it."""
-    folder = Path(folder)
-    found = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*.ipynb"))
-        if ".ipynb_checkpoints" not in path.parts
-    }
-    if not found:
-        raise AssignmentError("There are no submissions.", where=folder, expected="notebooks, *.ipynb")
-    return found
+    return " ".join(str(error).split())[:240]
 
 
 def grade_folder(assignment, submissions, table, *, limit=LIMIT, jobs=1, private=(), grade=grade_submission):
@@ -406,69 +306,94 @@ def grade_folder(assignment, submissions, table, *, limit=LIMIT, jobs=1, private
 
     Args:
         assignment: An `Assignment`.
-        submissions: Folder of notebooks, in sub-folders or not.
-        table: Path of the CSV file. Rows of submissions that have not changed since are kept.
+        submissions: Folder of what was handed in: notebooks and archives of them, in sub-folders or not.
+        table: Path of the CSV file. Rows of other folders, points given by hand and columns of your own are kept; rows
+            of submissions that have not changed since are not graded again.
         limit: Seconds for one submission.
         jobs: How many are graded at once.
         private: As in `grade_submission`.
         grade: What grades one; tests put another function here.
 
     Returns:
-        The rows, as a list of dictionaries.
+        The rows of this folder, as a list of dictionaries.
     """
     found, table = find_submissions(submissions), Path(table)
     bundle = hashlib.sha256(assignment.bundle.read_bytes()).hexdigest()[:12]
-    marks = {name: f"{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{bundle}" for name, path in found.items()}
+    marks = {
+        name: f"{hashlib.sha256(one.content or one.reason.encode()).hexdigest()[:12]}-{bundle}"
+        for name, one in found.items()
+    }
     written = read_written_questions(assignment.solution)
-    rows = {row["submission"]: row for row in _read_table(table) if row["mark"] == marks.get(row["submission"])}
+    folder = "/" + readable_name(Path(submissions).resolve().parts)
+    before = {name: _row_before(table, name, folder, marks[name], found) for name in found}
+    feedback = table.with_suffix("") / _feedback_folder(table, folder)
     private = [submissions, table.parent, *private]
-    waiting = [name for name in found if name not in rows]
+    waiting = []
+    for name, row in before.items():
+        if row.get("mark") != marks[name] or row.get("status") == NOT_GRADED:
+            waiting.append(name)
+        elif (row["submission"], row.get("folder")) != (name, folder):  # renamed, or moved
+            write_row(table, {"submission": name, "folder": folder, "mark": marks[name]}, found)
     with (
         ThreadPoolExecutor(jobs) as pool,
         progress_bar(len(waiting), f"Grading {assignment.key}", "submissions") as bar,
     ):
         running = {pool.submit(grade, found[name], assignment, limit=limit, private=private): name for name in waiting}
         for future in as_completed(running):
-            name, result = running[future], future.result()
-            rows[name] = _row(name, marks[name], result, written)
-            _write_table(table, [rows[one] for one in sorted(rows)])
-            _write_feedback(table.with_suffix("") / f"{name}.txt", name, result, written)
+            name = running[future]
+            try:
+                result = future.result()
+            except AssignmentError:
+                raise
+            except Exception as error:  # of this machine, not of the submission: the others are graded nevertheless
+                result = Result(0.0, NOT_GRADED, f"could not be graded here, try again: {_one_line(repr(error))}")
+            if _given_by_hand(before[name]) and before[name].get("mark", "")[:12] != marks[name][:12]:
+                result.reason = "; ".join(
+                    filter(None, ["handed in again after points were given by hand", result.reason])
+                )
+            write_row(table, _row(name, folder, marks[name], result, written), found)
+            _write_feedback(feedback, name, result, written)
             bar.set_postfix_str(f"{name}: {result.score:g} of {result.possible:g}")
             bar.update(1)
-    return [rows[name] for name in sorted(rows)]
+    rows = [row for row in read_table(table)[0] if row.get("folder") == folder and row["submission"] in found]
+    return sorted(rows, key=lambda row: row["submission"])
 
 
-def _row(name, mark, result, written):
+def _row_before(table, name, folder, mark, names):
+    rows, _ = read_table(table)
+    place = find_row(rows, name, folder, mark, names)
+    return {} if place is None else rows[place]
+
+
+def _given_by_hand(row):
+    return any(BY_HAND in name and (value or "").strip() for name, value in row.items())
+
+
+def _feedback_folder(table, folder):
+    """Return the name of a folder for the feedback; two folders of submissions may have the same."""
+    name = Path(folder).name
+    others = {row.get("folder") or folder for row in read_table(table)[0]} - {folder}
+    twin = any(Path(other).name == name for other in others)
+    return f"{name}-{hashlib.sha256(folder.encode()).hexdigest()[:6]}" if twin else name
+
+
+def _row(name, folder, mark, result, written):
     return {
         "submission": name,
         "status": result.status,
         "score": f"{result.score:g}",
         "possible": f"{result.possible:g}",
-        "percent": f"{100 * result.score / result.possible:.1f}",
+        "percent": f"{100 * result.score / (result.possible or 1):.1f}",
         "seconds": f"{result.seconds:.1f}",
         **{question: f"{points:g}" for question, points in result.questions.items()},
-        **{f"{question}, by hand, of {points:g}": "" for question, points in written.items()},
+        **{f"{question}{BY_HAND}{points:g}": "" for question, points in written.items()},
         "reason": result.reason,
+        "folder": folder,
         "mark": mark,
     }
 
 
-def _read_table(path):
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _write_table(path, rows):
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with write_atomically(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_feedback(path, name, result, written):
+def _write_feedback(folder, name, result, written):
     """Write what a teacher may hand back: points, and what the failed checks said, without their code."""
     lines = [f"{name}: {result.score:g} of {result.possible:g} points ({result.status})"]
     lines += [f"Note: {result.reason}"] if result.reason else []
@@ -477,35 +402,47 @@ def _write_feedback(path, name, result, written):
         for message in result.messages.get(question, []):
             lines.append(f"    {message.strip().splitlines()[-1] if message.strip() else 'failed'}")
     lines += [f"{question}: graded by hand, of {points:g}" for question, points in written.items()]
+    # No name of a file is longer than 255 bytes.
+    parts = [part if len(part.encode()) < 240 else f"{part[:50]}-{_digest(part)}" for part in name.split("/")]
+    path = folder.joinpath(*parts)
+    path = path.with_name(f"{path.name}.txt")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def main(arguments=None):
     """Grade a folder and say where the table is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--assignment", required=True, help="short name, such as a1")
-    parser.add_argument("--submissions", type=Path, required=True, help="folder of notebooks")
+    parser.add_argument("--submissions", type=Path, required=True, help="folder of notebooks, or one archive")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="what `make assignments` made")
     parser.add_argument("--masters", type=Path, default=MASTERS, help="folder that no submission may read")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one submission")
     parser.add_argument("--jobs", type=int, default=1, help="how many at once")
     options = parser.parse_args(arguments)
-    names = [path.stem for path in (options.output / "private" / "solutions").glob(f"{options.assignment}_*.ipynb")]
+    solutions = options.output / "private" / "solutions"
+    names = [path.stem for path in solutions.glob(f"{glob.escape(options.assignment)}_*.ipynb")]
     if len(names) != 1:
         raise AssignmentError(
             f"Assignment {options.assignment!r} has not been made.", where=options.output, remedy="make assignments"
         )
     assignment = Assignment(names[0], options.output.resolve())
     table = assignment.output / "private" / "grades" / f"{assignment.key}.csv"
+    folder = options.submissions.expanduser()
     rows = grade_folder(
-        assignment, options.submissions, table, limit=options.limit, jobs=options.jobs, private=[options.masters]
+        assignment, folder, table, limit=options.limit, jobs=options.jobs, private=[options.masters.expanduser()]
     )
     odd = [row for row in rows if row["status"] != FINISHED]
     print(f"{len(rows)} submissions graded, {len(odd)} of them did not finish: {table}")
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stderr.reconfigure(errors="backslashreplace")
     try:
         main()
     except GalaxyUtilsError as error:
