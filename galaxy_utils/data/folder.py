@@ -223,7 +223,7 @@ def _decode(path):
             pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
         except Exception as error:
             raise ValueError(f"cannot be decoded ({error})") from error
-    if is_deep and 0 < pixels.max() <= 16:
+    if is_deep and pixels.max() <= 16:
         raise ValueError(
             "16 bits of which only 12 or fewer are used; stretch it to 0 to 65,535, or save it with 8 bits"
         )

@@ -92,7 +92,8 @@ def open_galaxy10(path):
         columns = {key: _read_column(file, path, key, num_galaxies) for key in COLUMNS}
         vote_fractions = _read_vote_fractions(file, path, num_galaxies)
         is_simulated = bool(file.attrs.get("simulated", False))
-        unit = str(file["ra"].attrs.get("units", file["ra"].attrs.get("unit", "")))
+        unit = file["ra"].attrs.get("units", file["ra"].attrs.get("unit", ""))
+        unit = unit.decode() if isinstance(unit, bytes) else str(unit)
         columns["ra"], columns["dec"] = check_positions(
             columns["ra"], columns["dec"], f"{path}, key 'ra'", unit, 'file["ra"].attrs["units"] = "deg", "h" or "rad"'
         )
@@ -101,8 +102,8 @@ def open_galaxy10(path):
         content, blank = _look_at_images(path, images, is_whole)
     check_blank(blank, num_galaxies, path, "row")
     digest = hashlib.sha256(content.encode())
-    for values in columns.values():
-        digest.update(np.ascontiguousarray(values).tobytes())
+    for values in (*columns.values(), vote_fractions):
+        digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
 
     labels = columns["ans"].astype(np.int64)
     if is_simulated:

@@ -76,6 +76,7 @@ def check_positions(ra, dec, where, unit, answer):
     Raises:
         DataError: The unit is not stated, and the values look like hours or radians.
     """
+    unit = unit[:1].lower() if unit[:1].lower() in DEGREES else ""
     known = ra[np.isfinite(ra)]
     if not unit and len(known) > 1 and known.min() >= 0 and known.max() <= 24:
         wide, high = np.ptp(known), np.nanmax(dec) - np.nanmin(dec)
@@ -88,4 +89,4 @@ def check_positions(ra, dec, where, unit, answer):
                 found=f"values from {known.min():g} to {known.max():g}, declinations that span {high:g} degrees",
                 remedy=f"say it: {answer}",
             )
-    return ra * DEGREES.get(unit[:1].lower() or "d", 1.0) % 360, dec
+    return ra * DEGREES[unit or "d"] % 360, dec

@@ -106,7 +106,7 @@ def test_odd_things_in_a_folder_of_images(change, own_images):
 
 
 def test_odd_but_usable_pictures_become_rgb(own_images):
-    Image.new("I;16", (32, 32)).save(own_images / "round" / "deep.png")
+    Image.linear_gradient("L").convert("I;16").point(lambda value: value * 257).save(own_images / "round" / "deep.png")
     Image.new("CMYK", (32, 32)).save(own_images / "round" / "print.jpg")
     Image.linear_gradient("L").save(own_images / "round" / "grey.png")
     Image.new("LA", (32, 32)).save(own_images / "round" / "seethrough.png")
