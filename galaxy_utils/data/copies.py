@@ -16,6 +16,8 @@ from galaxy_utils.progress import progress_bar
 
 # Grey thumbnails of at most this side are compared, pixels, under shifts of at most so many of them: 16 in 256.
 SIDE, REACH = 64, 4
+# In fewer pixels there is no fine structure that tells two small galaxies apart.
+SMALLEST = 32
 # Frequencies in either direction that make up a hash, and how many of the nearest hashes each image is compared with.
 FREQUENCIES, NEIGHBOURS = 12, 3
 # Correlation of two fine structures from which on one image is a copy of the other. Of 17,585 real galaxies and their
@@ -30,7 +32,7 @@ def find_copies(dataset):
     Identical pixels, also turned or mirrored, are found by exact hashes. For all others a perceptual hash, the
     amplitudes of the lowest frequencies, which neither shifts nor the eight views change, proposes pairs, and the
     correlation of their fine structure (noise, stars, dust) over all views and small shifts decides. Below 64 pixels
-    there is little of it, and fewer of the copies that were saved again are found.
+    there is little of it, and fewer of the copies that were saved again are found; below 32 none are looked for.
 
     Args:
         dataset: A `GalaxyDataset`, or any object with `images`, shape (n, side, side, 3), dtype uint8.
@@ -81,7 +83,7 @@ def _search(images):
         identical[row] = first.setdefault((1, hashes[0]), row)
         turned[row] = first.setdefault((NUM_VIEWS, min(hashes)), row)
     rows = np.flatnonzero(turned == np.arange(count))
-    near = _near_pairs(thumbnails[rows]) if len(rows) > 1 else np.zeros((0, 2), np.int64)
+    near = _near_pairs(thumbnails[rows]) if len(rows) > 1 and side >= SMALLEST else np.zeros((0, 2), np.int64)
     return {"identical": identical, "turned": turned, "near": rows[near]}
 
 

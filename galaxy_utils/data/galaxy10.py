@@ -183,13 +183,11 @@ def _look_at_images(path, images, is_whole):
     size, time = path.stat().st_size, path.stat().st_mtime_ns
     record = cache_folder() / "checked" / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
     is_kept = is_whole and size > LARGE_FILE
-    if is_kept and record.is_file():
-        try:
-            known = json.loads(record.read_text(encoding="utf-8"))
-            if known["file"] == [size, time]:
-                return known["content"], known["blank"]
-        except (ValueError, KeyError, TypeError):
-            pass  # damaged: made again
+    # Where there is no sound record, it is made again.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(record.read_text(encoding="utf-8")) if is_kept else {}
+        if known["file"] == [size, time]:
+            return known["content"], known["blank"]
     digest, blank = hashlib.sha256(repr(images.shape).encode()), []
     with progress_bar(len(images), f"Checking {path.name}") as bar:
         for first, last in image_blocks(images):
