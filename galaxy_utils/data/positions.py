@@ -26,8 +26,8 @@ def parse_position(ra, dec, ra_unit="", dec_unit=""):
         ValueError: They are no position.
 
     Example:
-        >>> parse_position("10:00:00", "-5:30:00")
-        (150.0, -5.5)
+        >>> parse_position("10:20:30", "-5:30:00")
+        (155.125, -5.5)
         >>> parse_position("-10,5", "2")
         (349.5, 2.0)
     """
@@ -55,7 +55,7 @@ def _parse_angle(text, unit, sexagesimal):
     except ValueError:
         from astropy.coordinates import Angle
 
-        return float(Angle(text, sexagesimal).degree)
+        return round(float(Angle(text, sexagesimal).degree), 10)
     return value * (1 if abs(value) in PLACEHOLDERS else DEGREES[unit[:1] or "d"])
 
 
