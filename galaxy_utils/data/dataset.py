@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from galaxy_utils.classes import CLASS_NAMES
-from galaxy_utils.data.rows import checked_rows
+from galaxy_utils.data.rows import checked_rows, image_blocks
 from galaxy_utils.errors import DataError
 from galaxy_utils.wording import counted
+
+COLUMNS = ("labels", "ra", "dec", "redshift", "pixel_scale", "vote_fractions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class GalaxyDataset:
                 expected="shape (n, height, width, 3), dtype uint8",
                 found=f"shape {tuple(self.images.shape)}, dtype {self.images.dtype}",
             )
-        for column in ("labels", "ra", "dec", "redshift", "pixel_scale", "vote_fractions"):
+        for column in COLUMNS:
             values = getattr(self, column)
             if values is not None and len(values) != len(self):
                 raise DataError(
@@ -153,8 +155,17 @@ class GalaxyDataset:
         )
 
     def replace(self, **changes):
-        """Return a copy with some attributes changed; the fingerprints follow unless they are given."""
-        return replace(self, **{"fingerprint": "", "source_fingerprint": "", **changes})
+        """Return a copy with some attributes changed; the fingerprints follow unless they are given.
+
+        New images are read once, all of them, so that their fingerprint is another one as soon as one pixel is.
+        """
+        copy = replace(self, **{"fingerprint": "-", "source_fingerprint": "", **changes})
+        if "fingerprint" not in changes:
+            # Images that stay are vouched for by the old fingerprint: a large file is not read again.
+            known = compute_fingerprint(copy, None if "images" in changes else self.fingerprint)
+            source = changes.get("source_fingerprint", known)
+            copy = replace(copy, fingerprint=known, source_fingerprint=source)
+        return copy
 
     def __repr__(self):
         return (
@@ -163,16 +174,17 @@ class GalaxyDataset:
         )
 
 
-def compute_fingerprint(dataset, sampled_images=64):
-    """Return sixteen hexadecimal digits over labels, coordinates and evenly spaced images of a dataset.
+def compute_fingerprint(dataset, images=None):
+    """Return sixteen hexadecimal digits over the columns and every image of a dataset.
 
-    Sampling keeps this to a fraction of a second on the 3.5 GB of the official file; a change to a few pixels of an
-    image that is not sampled goes unseen, a changed row count, order, label or coordinate does not.
+    Args:
+        dataset: A `GalaxyDataset`.
+        images: Text that stands for the images where they are known; `None` reads them all.
     """
-    digest = hashlib.sha256(repr((tuple(dataset.images.shape), dataset.class_names)).encode())
-    for column in (dataset.labels, dataset.ra, dataset.dec):
+    digest = hashlib.sha256(repr((tuple(dataset.images.shape), dataset.class_names, images)).encode())
+    for name in COLUMNS:
+        column = getattr(dataset, name)
         digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
-    rows = np.unique(np.linspace(0, len(dataset) - 1, sampled_images).astype(int)) if len(dataset) else []
-    for row in rows:
-        digest.update(np.ascontiguousarray(dataset.images[int(row)]).tobytes())
+    for first, last in image_blocks(dataset.images) if images is None else ():
+        digest.update(np.ascontiguousarray(dataset.images[first:last]))
     return digest.hexdigest()[:16]

@@ -1,6 +1,5 @@
 """Own images: a folder with one sub-folder per class becomes the same dataset as the official file."""
 
-import csv
 import hashlib
 import math
 import re
@@ -8,21 +7,23 @@ import warnings
 from collections import Counter
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from galaxy_utils.arrays import array_header, open_array
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.dataset import GalaxyDataset
+from galaxy_utils.data.manifest import read_manifests
 from galaxy_utils.data.prepare import area_average
-from galaxy_utils.data.sources import find_images
+from galaxy_utils.data.rows import check_blank, listing
+from galaxy_utils.data.sources import find_images, is_hidden
 from galaxy_utils.errors import DataError
-from galaxy_utils.files import cache_folder, explain_read_errors, locked, write_atomically
+from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.wording import counted
 
-MANIFEST = "manifest.csv"
 SMALLEST_SIDE = 16
-EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# Other formats come with more than pixels; one of them would be handed to another program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
 def open_folder(path):
@@ -30,11 +31,12 @@ def open_folder(path):
 
     The sorted names of the sub-folders are the classes. Where all of them are names of Galaxy10 classes, as in
     `3_In_between_Round_Smooth`, the official names and order are used. Images are decoded once, into an array of bytes
-    in the cache: greyscale and transparent ones become RGB, oblong ones are cropped to their central square, and all
-    are area-averaged to the most common size.
+    in the cache: turned as their orientation tag says, greyscale, printed (CMYK) and transparent ones become RGB, 16
+    bits and floating point (0 to 1) become 8 bits, oblong ones are cropped to their central square, and all are
+    area-averaged to the most common size. What is left out is counted in a line.
 
-    An optional `manifest.csv` in the folder gives coordinates: columns `file` (path below the folder), `ra` and `dec`
-    (degrees, empty where unknown); other columns are left alone.
+    An optional table such as `manifest.csv` gives coordinates: columns `file` (path below the folder), `ra` and `dec`
+    (degrees, empty where unknown); other columns are left alone. `ra_hours` and `ra_rad` have other units.
 
     Args:
         path: The folder.
@@ -43,11 +45,13 @@ def open_folder(path):
         A `GalaxyDataset` without redshift and pixel scale, sorted by class and file name.
 
     Raises:
-        DataError: No sub-folder, a class without images, images that cannot be used (all named in one error), or a
-            manifest that does not fit the images.
+        DataError: Fewer than two classes, a class without images, images that cannot be used (counted, ten named), or
+            a manifest that does not fit the images.
     """
     class_names, files, labels = list_images(path)
-    ra, dec = _read_manifest(path, files)
+    others = find_images(path)[1]
+    ra, dec, tables = read_manifests(path, files, others)
+    _tell_left_out(path, [file.relative_to(path) for file in others if file not in tables])
     content = _hash_content(path, files)
     # The content decides the name, so a changed, added or renamed image never meets an old cache.
     cached = cache_folder() / "folders" / f"{content}.npy"
@@ -82,81 +86,33 @@ def list_images(path):
     Raises:
         DataError: There is no sub-folder, or one holds no image.
     """
-    images_of = find_images(path)
-    folders, class_names = _name_classes(list(images_of))
-    images = [images_of[folder] for folder in folders]
-    files = [file.relative_to(path).as_posix() for class_files in images for file in class_files]
-    labels = np.repeat(np.arange(len(folders)), [len(class_files) for class_files in images]).astype(np.int64)
+    images = find_images(path)[0]
+    order, class_names = _name_classes(list(images))
+    files = [file.relative_to(path).as_posix() for name in order for file in images[name]]
+    labels = np.repeat(np.arange(len(order)), [len(images[name]) for name in order]).astype(np.int64)
     return class_names, files, labels
 
 
-def _name_classes(folders):
-    """Return folders and class names, in the official order where all names are official."""
+def _name_classes(names):
+    """Return the sub-folders' names and the class names, in the official order where all names are official."""
 
     def simplified(name):
         return re.sub("[^a-z]", "", name.lower())
 
     official = {simplified(name): label for label, name in enumerate(CLASS_NAMES)}
-    labels = [official.get(simplified(folder.name)) for folder in folders]
-    if None in labels or len(set(labels)) < len(labels):
-        return folders, tuple(folder.name for folder in folders)
-    order = np.argsort(labels)
-    return [folders[position] for position in order], tuple(CLASS_NAMES[label] for label in sorted(labels))
+    labels = {name: official.get(simplified(name)) for name in names}
+    if None in labels.values() or len(set(labels.values())) < len(labels):
+        return names, tuple(names)
+    order = sorted(names, key=labels.get)
+    return order, tuple(CLASS_NAMES[labels[name]] for name in order)
 
 
-def _read_manifest(path, files):
-    manifest = path / MANIFEST
-    if not manifest.is_file():
-        return None, None
-    row_of_file = {file: row for row, file in enumerate(files)}
-    coordinates = np.full((len(files), 2), np.nan)
-    problems, seen = [], set()
-    unreadable = "The manifest cannot be read."
-    text = "a table of comma-separated values in UTF-8"
-    with (
-        explain_read_errors(unreadable, manifest, expected=text, remedy="save it again, as CSV in UTF-8"),
-        open(manifest, newline="", encoding="utf-8-sig") as opened,
-    ):
-        reader = csv.DictReader(opened)
-        missing = {"file", "ra", "dec"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(
-                f"The manifest lacks the column {', '.join(sorted(missing))}.",
-                where=manifest,
-                expected="columns file, ra, dec",
-                found=", ".join(reader.fieldnames or ()) or "an empty file",
-            )
-        for entry in reader:
-            file = (entry["file"] or "").replace("\\", "/").removeprefix("./")
-            if file not in row_of_file:
-                problems.append(f"line {reader.line_num}: there is no image {file!r}")
-            elif file in seen:
-                problems.append(f"line {reader.line_num}: {file!r} a second time")
-            else:
-                seen.add(file)
-                try:
-                    coordinates[row_of_file[file]] = _parse_position(entry["ra"], entry["dec"])
-                except ValueError as error:
-                    problems.append(f"line {reader.line_num}: {error}")
-    if problems:
-        raise DataError("The manifest does not fit the images.", where=manifest, found=_listing(problems))
-    if np.isnan(coordinates).all():
-        return None, None
-    return coordinates[:, 0].copy(), coordinates[:, 1].copy()
-
-
-def _parse_position(ra, dec):
-    ra, dec = (ra or "").strip(), (dec or "").strip()
-    if not ra and not dec:
-        return np.nan, np.nan
-    found = f"ra {ra!r}, dec {dec!r}"
-    try:
-        degrees = float(ra), float(dec)
-    except ValueError as error:
-        raise ValueError(f"{found} are not two numbers") from error
-    if not (0 <= degrees[0] <= 360 and -90 <= degrees[1] <= 90):
-        raise ValueError(f"{found} are not degrees on the sky (0 to 360, -90 to 90)")
-    return degrees
+def _tell_left_out(path, files):
+    if files:
+        # Hidden ones are named by what hides them, others by their endings.
+        kinds = [next((part for part in file.parts if is_hidden(part)), file.suffix or file.name) for file in files]
+        kinds = [f"{count:,} {_printable(kind)}" for kind, count in Counter(kinds).most_common(10)]
+        print(f"{counted(len(files), 'files')} of {_printable(path.name)} left out: {', '.join(kinds)}")
 
 
 def _hash_content(path, files):
@@ -187,9 +143,9 @@ def _check_all_usable(path, files, unusable):
         raise DataError(
             f"{len(unusable):,} of {len(files):,} images cannot be used.",
             where=path,
-            expected=f"8-bit JPEG or PNG images of at least {SMALLEST_SIDE} pixels",
-            found=_listing([f"{_printable(file)}: {_printable(reason)}" for file, reason in unusable.items()]),
-            remedy="Repair or remove these files.",
+            expected=f"images in {', '.join(FORMATS)} of at least {SMALLEST_SIDE} pixels",
+            found=listing([f"{_printable(file)}: {_printable(reason)}" for file, reason in unusable.items()]),
+            remedy="Repair, convert or remove these files.",
         )
 
 
@@ -208,7 +164,7 @@ def _open_decoded(cached, num_images):
 
 def _decode_all(path, files, cached):
     """Decode all images into one array on disk, or name all that cannot be used in one error."""
-    unusable, sides = {}, []
+    unusable, sides, blank = {}, [], []
     for file in files:
         try:
             with _open_image(path / file) as image:
@@ -223,11 +179,15 @@ def _decode_all(path, files, cached):
             for file in files:
                 if file not in unusable:
                     try:
-                        output.write(area_average(_decode(path / file)[None], size).data)
+                        pixels = _decode(path / file)
+                        if (pixels == pixels[0, 0]).all():
+                            blank.append(_printable(file))
+                        output.write(area_average(pixels[None], size).data)
                     except ValueError as error:
                         unusable[file] = error
                 bar.update(1)
         _check_all_usable(path, files, unusable)
+        check_blank(blank, len(files), path, "")
 
 
 def _open_image(path):
@@ -238,20 +198,18 @@ def _open_image(path):
         with warnings.catch_warnings():
             # Pillow only warns of images so large that they look like an attack on memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Other formats come with more than pixels; one of them would be handed to another program.
-            image = Image.open(path, formats=("JPEG", "PNG"))
+            image = Image.open(path, formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise ValueError("not an image in JPEG or PNG") from error
+        raise ValueError(f"not an image in {', '.join(FORMATS)}, or of a kind that Pillow cannot read") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:
         raise ValueError(f"cannot be opened ({error})") from error
     if min(image.size) < SMALLEST_SIDE:
         raise ValueError(f"tiny, {image.size[0]} x {image.size[1]} pixels")
-    if image.mode not in EIGHT_BIT_MODES:
-        raise ValueError(f"not 8-bit (mode {image.mode})")
-    if image.format == "PNG" and getattr(image, "is_animated", False):
-        raise ValueError(f"animated, {image.n_frames} frames")
+    # A camera puts a preview behind its picture (MPO); elsewhere nobody knows which of several is meant.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise ValueError(f"animated, or {image.n_frames} pages")
     return image
 
 
@@ -259,17 +217,29 @@ def _decode(path):
     """Return the central square of an image, shape (side, side, 3), dtype uint8."""
     with _open_image(path) as image:
         try:
+            # What the file stores more than 8 bits of, which Pillow shows in the mode or in the way to unpack it.
+            is_deep = "16" in f"{image.mode} {image.tile and image.tile[0][3]}" or image.mode == "I"
             image.load()
-            if image.has_transparency_data:
-                # The sky is dark: what is transparent becomes black.
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
         except Exception as error:
             raise ValueError(f"cannot be decoded ({error})") from error
+    if is_deep and pixels.max() <= 16:
+        raise ValueError(
+            "16 bits of which only 12 or fewer are used; stretch it to 0 to 65,535, or save it with 8 bits"
+        )
     side = min(pixels.shape[:2])
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     return pixels[top : top + side, left : left + side]
 
 
-def _listing(entries):
-    return "".join(f"\n    {entry}" for entry in entries)
+def _to_rgb(image):
+    values, white = np.asarray(image), {"F": 1.0, "I": 65535.0}.get(image.mode[:1])
+    if white is not None:
+        # Numbers without an agreed white are not guessed at.
+        if not (values.min() >= 0 and values.max() <= white):
+            raise ValueError(f"values from {values.min():g} to {values.max():g} instead of 0 to {white:g}")
+        return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        # The sky is dark: what is transparent becomes black.
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+    return image.convert("RGB")

@@ -1,6 +1,8 @@
 """The official Galaxy10 DECaLS file: where it comes from, and how it is checked when it is opened."""
 
+import contextlib
 import hashlib
+import json
 from pathlib import Path
 
 import h5py
@@ -9,10 +11,13 @@ import numpy as np
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.download import download
-from galaxy_utils.data.hdf5_images import HDF5Images
+from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors
+from galaxy_utils.data.positions import check_positions
+from galaxy_utils.data.rows import check_blank, image_blocks
 from galaxy_utils.data.sources import check_signature
-from galaxy_utils.errors import DataError
-from galaxy_utils.files import cache_folder, explain_read_errors
+from galaxy_utils.errors import DataError, StorageError
+from galaxy_utils.files import cache_folder, write_json
+from galaxy_utils.progress import progress_bar
 
 FILE_NAME = "Galaxy10_DECals.h5"
 # (address, SHA-256), tried in this order. Only addresses that serve this very file belong here: the copies on Hugging
@@ -24,12 +29,13 @@ MIRRORS = (
     ),
 )
 APPROXIMATE_BYTES = 2_540_000_000
-FETCH_AGAIN = "Delete it and download or copy it again."
+# Larger files are read from beginning to end when they are first seen, and again when their size or time has changed.
+LARGE_FILE = 64 * 2**20
 
 # Key → (NumPy kinds of number, lowest and highest value, how a message calls them). Redshifts may be unknown.
 COLUMNS = {
     "ans": ("ui", 0, NUM_CLASSES - 1, f"integer labels 0 to {NUM_CLASSES - 1}"),
-    "ra": ("f", 0, 360, "finite degrees, 0 to 360"),
+    "ra": ("f", -180, 360, "finite degrees, 0 to 360 or -180 to 180"),
     "dec": ("f", -90, 90, "finite degrees, -90 to 90"),
     "redshift": ("f", None, None, "floating point numbers"),
     "pxscale": ("f", 1e-6, np.inf, "arcseconds per pixel above 0"),
@@ -76,12 +82,7 @@ def open_galaxy10(path):
     if not path.is_file():
         raise DataError("There is no such file.", where=path, expected="an HDF5 file")
     check_signature(path)
-    expected = f"a complete HDF5 file; this one has {path.stat().st_size:,} bytes"
-    damaged = "The file is truncated or damaged."
-    with (
-        explain_read_errors(damaged, path, expected=expected, remedy=FETCH_AGAIN),
-        h5py.File(path, "r") as file,
-    ):
+    with explain_hdf5_errors(path), h5py.File(path, "r") as file:
         shape = _find(file, path, "images").shape or ()
         dtype = file["images"].dtype
         if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or dtype != np.uint8 or 0 in shape:
@@ -91,7 +92,18 @@ def open_galaxy10(path):
         columns = {key: _read_column(file, path, key, num_galaxies) for key in COLUMNS}
         vote_fractions = _read_vote_fractions(file, path, num_galaxies)
         is_simulated = bool(file.attrs.get("simulated", False))
+        unit = file["ra"].attrs.get("units", file["ra"].attrs.get("unit", ""))
+        unit = unit.decode() if isinstance(unit, bytes) else str(unit)
+        columns["ra"], columns["dec"] = check_positions(
+            columns["ra"], columns["dec"], f"{path}, key 'ra'", unit, 'file["ra"].attrs["units"] = "deg", "h" or "rad"'
+        )
         images = HDF5Images(path)
+        is_whole = not (file["images"].is_virtual or file["images"].external or file["images"].file != file)
+        content, blank = _look_at_images(path, images, is_whole)
+    check_blank(blank, num_galaxies, path, "row")
+    digest = hashlib.sha256(content.encode())
+    for values in (*columns.values(), vote_fractions):
+        digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
 
     labels = columns["ans"].astype(np.int64)
     if is_simulated:
@@ -110,7 +122,7 @@ def open_galaxy10(path):
         **{name: columns[key].astype(np.float64) for name, key in FLOATS.items()},
         vote_fractions=vote_fractions,
         is_simulated=is_simulated,
-        fingerprint=_file_fingerprint(path, columns),
+        fingerprint=digest.hexdigest()[:16],
     )
 
 
@@ -120,6 +132,7 @@ def _find(file, path, key):
         raise DataError(
             "The file lacks a key.", where=f"{path}, key {key!r}", expected=f"a data set {key!r}", found=sorted(file)
         )
+    check_readable(dataset, path)
     return dataset
 
 
@@ -161,18 +174,29 @@ def _read_vote_fractions(file, path, num_galaxies):
     return fractions
 
 
-def _file_fingerprint(path, columns, sampled_blocks=64, block_bytes=65536):
-    """Hash the columns, the file's size and evenly spaced blocks of its bytes.
+def _look_at_images(path, images, is_whole):
+    """Return a hash over every image, and the rows of which all pixels have one value.
 
-    Bytes rather than decoded images: where a file compresses hundreds of images together, decoding 64 of them would
-    decompress nearly all of it.
+    Of a large file this is kept in the cache: as long as its size and its time stay, it is not read again. Images that
+    lie in other files are read each time.
     """
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    for values in columns.values():
-        digest.update(np.ascontiguousarray(values).tobytes())
-    with open(path, "rb") as file:
-        for start in np.linspace(0, max(0, size - block_bytes), sampled_blocks).astype(int):
-            file.seek(int(start))
-            digest.update(file.read(block_bytes))
-    return digest.hexdigest()[:16]
+    size, time = path.stat().st_size, path.stat().st_mtime_ns
+    record = cache_folder() / "checked" / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
+    is_kept = is_whole and size > LARGE_FILE
+    # Where there is no sound record, it is made again.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(record.read_text(encoding="utf-8")) if is_kept else {}
+        if known["file"] == [size, time]:
+            return known["content"], known["blank"]
+    digest, blank = hashlib.sha256(repr(images.shape).encode()), []
+    with progress_bar(len(images), f"Checking {path.name}") as bar:
+        for first, last in image_blocks(images):
+            block = images[first:last]
+            digest.update(block)
+            pixels = block.reshape(len(block), -1)
+            blank += (first + np.flatnonzero((pixels == pixels[:, :1]).all(axis=1))).tolist()
+            bar.update(last - first)
+    if is_kept:
+        with contextlib.suppress(StorageError):
+            write_json(record, {"file": [size, time], "content": digest.hexdigest(), "blank": blank})
+    return digest.hexdigest(), blank

@@ -1,12 +1,83 @@
 """Images that stay in an HDF5 file until they are indexed."""
 
+import contextlib
 import os
+import re
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from galaxy_utils.files import explain_read_errors
+from galaxy_utils.errors import DataError, GalaxyUtilsError
+
+# What HDF5 says of files that are sound, what that means, and what to do.
+SOUND = (
+    ("locks available|errno = (37|38|95)\\b", "This disk knows no locks.",
+     "set the environment variable HDF5_USE_FILE_LOCKING to FALSE before Python starts"),
+    ("lock file|already open|errno = 11\\b", "The file is open in another program or notebook.",
+     "close it there, or end that notebook's kernel, and load it again. After a crash: h5clear -s FILE"),
+    ("errno = (1|13)\\b|[Pp]ermission", "The file may not be read by you.", "change its permissions"),
+    ("plugin|is not installed|not registered", "The file is packed with a filter that is not installed here.",
+     "run `pip install hdf5plugin`, and `import hdf5plugin` before the file is loaded"),
+    ("errno = (5|23|24|107|116)\\b", "The disk or the network does not give the file.", "connect it and try again"),
+)  # fmt: skip
+DAMAGED = "if it is still being copied or written, wait; otherwise copy or download it again beside this one"
+
+
+@contextlib.contextmanager
+def explain_hdf5_errors(path, what="The file"):
+    """Turn what HDF5 says into an error that tells a damaged file from a sound one that cannot be read now.
+
+    Args:
+        path: The file.
+        what: What was read, as the beginning of a sentence about its damage.
+
+    Raises:
+        DataError: Instead of any exception that is not one of this package's own.
+    """
+    try:
+        yield
+    except GalaxyUtilsError:
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__}: {str(error)[:500]}"
+        size = path.stat().st_size if path.is_file() else 0
+        for pattern, problem, remedy in SOUND:
+            if re.search(pattern, str(error)):
+                details = {"expected": "a file that can be read now", "found": found}
+                raise DataError(problem, where=path, **details, remedy=f"{remedy}. The file is sound.") from error
+        raise DataError(
+            f"{what} is truncated or damaged.",
+            where=path,
+            expected=f"a complete HDF5 file; this one has {size:,} bytes",
+            found=found,
+            remedy=DAMAGED,
+        ) from error
+
+
+def check_readable(dataset, path):
+    """Refuse a data set whose filter or whose parts in other files are missing: HDF5 would fail, or give zeros.
+
+    Raises:
+        DataError: The message names the filter or the missing file.
+    """
+    plan = dataset.id.get_create_plist()
+    for number in range(plan.get_nfilters()):
+        code, _, _, name = plan.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            raise OSError(f"filter {code} ({name.decode(errors='replace')}) of {dataset.name} is not installed")
+    parts = [part.file_name for part in dataset.virtual_sources()] if dataset.is_virtual else []
+    for name in parts + [part[0] for part in dataset.external or ()]:
+        part = Path(dataset.file.filename).absolute().parent / name
+        # A pattern stands for many files; where some of those are missing, images are blank.
+        if name != "." and "%" not in name and not part.is_file():
+            raise DataError(
+                f"A part of {dataset.name} is missing.",
+                where=path,
+                expected=f"the file {part}",
+                found="no such file; HDF5 would give zeros in its place",
+                remedy="copy all parts, as they lay beside one another",
+            )
 
 
 class HDF5Images:
@@ -30,6 +101,7 @@ class HDF5Images:
         self.key = key
         self._file = None
         self._process = None
+        self._state = self._size_and_time()
         dataset = self._dataset()
         self.shape = tuple(dataset.shape)
         self.dtype = dataset.dtype
@@ -92,10 +164,12 @@ class HDF5Images:
             self._process = os.getpid()
         return self._file[self.key]
 
+    def _size_and_time(self):
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
+
     def _read(self, first, last):
-        with explain_read_errors(
-            f"Images cannot be read: {self.path.name}, rows {first} to {last - 1}, damaged.",
-            self.path,
-            remedy="delete the file and download or copy it again",
-        ):
+        with explain_hdf5_errors(self.path, f"{self.path.name}, rows {first} to {last - 1},"):
+            if self._size_and_time() != self._state:
+                raise DataError("The file was changed after it was loaded.", where=self.path, remedy="load it again")
             return self._dataset()[first:last]

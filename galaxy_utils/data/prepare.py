@@ -6,13 +6,13 @@ import numpy as np
 from PIL import Image
 
 from galaxy_utils.arrays import array_header, open_or_make_array
+from galaxy_utils.data.copies import find_copies
+from galaxy_utils.data.rows import image_blocks
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.progress import progress_bar
 
-# Images are read in blocks of about this many bytes, so that memory stays flat however large the file is.
-BLOCK_BYTES = 64 * 2**20
-# As many are averaged together, so that what is worked on stays in the processor's cache.
+# As many images are averaged together, so that what is worked on stays in the processor's cache.
 IMAGES_AT_ONCE = 32
 SMALLEST_IMAGE = 8
 
@@ -52,6 +52,8 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
     images = open_or_make_array(
         path, shape, np.uint8, lambda: _write_prepared(path, dataset.images, crop_size, image_size)
     )
+    # Found in the whole images, and kept: whoever splits what was prepared gets the same groups.
+    find_copies(dataset)
     scale = dataset.pixel_scale
     return dataset.replace(
         images=images,
@@ -112,17 +114,9 @@ def _write_prepared(path, images, crop_size, image_size):
     with write_atomically(path, size=num_images * image_size**2 * 3) as temporary, open(temporary, "wb") as file:
         file.write(array_header(shape, np.uint8))
         with progress_bar(num_images, f"Preparing {image_size} px images") as bar:
-            for first, last in _blocks(images):
+            for first, last in image_blocks(images):
                 # Ordinary writes: the pages of a mapped array would count as this process's memory.
                 block = images[first:last][:, crop, crop]
                 for start in range(0, len(block), IMAGES_AT_ONCE):
                     file.write(area_average(block[start : start + IMAGES_AT_ONCE], image_size).data)
                 bar.update(last - first)
-
-
-def _blocks(images):
-    """Ranges of rows to read together, in whole chunks of the file so that none is decompressed twice."""
-    bytes_per_image = int(np.prod(images.shape[1:]))
-    rows_per_chunk = getattr(images, "rows_per_chunk", 1)
-    rows = max(1, BLOCK_BYTES // bytes_per_image // rows_per_chunk) * rows_per_chunk
-    return [(first, min(first + rows, len(images))) for first in range(0, len(images), rows)]

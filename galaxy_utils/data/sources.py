@@ -2,12 +2,19 @@
 
 import difflib
 import os
+import re
+import unicodedata
 from pathlib import Path
 
 from galaxy_utils.errors import ConfigurationError, DataError
 
 NAMED_SOURCES = ("simulated", "galaxy10")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+# What systems and editors put beside files of their own accord.
+LITTER = ("__MACOSX", ".git", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini")
+# Names of a split's parts, such as images_training or test_set.
+AROUND = "(?:images?|set|data|[^a-z])*"
+PART = re.compile(f"{AROUND}(?:train|training|valid|validation|val|dev|test|testing|holdout){AROUND}")
 HDF5_SUFFIXES = (".h5", ".hdf5")
 # The first eight bytes of every HDF5 file (HDF5 file format specification, section II.A).
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -23,7 +30,7 @@ def identify_source(source):
 
     Raises:
         ConfigurationError: It is none of these. The message lists what is valid.
-        DataError: It is a file that is not HDF5, or a folder of which a sub-folder holds no image.
+        DataError: It is a file that is not HDF5, or a folder without one sub-folder of images for each class.
     """
     name = str(source)
     if name in NAMED_SOURCES:
@@ -52,48 +59,98 @@ def identify_source(source):
 
 
 def find_images(folder):
-    """Return the images of every class folder, `{sub-folder: files}`, both sorted, without opening an image.
+    """Return the images of every class and what else lies in a folder, without opening an image.
 
-    Hidden files and folders are left alone.
+    All images below a class folder are its own, in sub-folders too. Names are compared in their composed form (NFC):
+    systems store é as one character or as two.
 
     Args:
         folder: `Path` of the folder above the class folders.
 
+    Returns:
+        `{class name: files}`, both sorted, and the sorted files that are no images of a class.
+
     Raises:
-        DataError: There is no sub-folder, none that holds an image, or some that hold none.
+        DataError: There are no classes, only one, some without an image, or the sub-folders are parts of a split.
     """
-    images = {
-        entry: _image_files(entry)
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir() and not entry.name.startswith((".", "__"))
+    images, others, seen = {}, [], set()
+    for place, names, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        status = os.stat(place)
+        # A link to a folder above would lead round in a circle.
+        if (status.st_dev, status.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = sorted(set(names) - set(LITTER))
+        parts = Path(place).relative_to(folder).parts
+        if not parts:
+            images = {composed(name): [] for name in names if not is_hidden(name)}
+        # A folder with an image's name is named with what cannot be read.
+        for file in [*files, *(name for name in names if _is_image(name))]:
+            if _is_image(file) and parts and not any(map(is_hidden, (*parts, file))):
+                images[composed(parts[0])].append(Path(place, file))
+            elif file not in LITTER and not file.startswith("._") and file not in names:
+                others.append(Path(place, file))
+    images = {name: sorted(images[name], key=lambda file: composed(str(file))) for name in sorted(images)}
+    _check_classes(folder, images, [file.name for file in others if file.parent == folder])
+    return images, sorted(others)
+
+
+def composed(name):
+    """Return a name in its composed form (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_hidden(name):
+    """Return whether a file or folder of this name is left out."""
+    return name.startswith((".", "__"))
+
+
+def _is_image(name):
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _refuse(error):
+    raise DataError("A folder cannot be read.", where=error.filename, found=error.strerror, remedy="make it readable")
+
+
+def _check_classes(folder, images, beside):
+    details = {
+        "where": f"dataset {folder.absolute()}",
+        "expected": f"one sub-folder per class, each with files that end in {', '.join(IMAGE_SUFFIXES)}",
     }
-    empty = [entry.name for entry, files in images.items() if not files]
-    expected = f"one sub-folder per class, each with files that end in {', '.join(IMAGE_SUFFIXES)}"
-    if len(empty) == len(images):
+    full = [name for name, files in images.items() if files]
+    empty = [name for name, files in images.items() if not files]
+    parts = [name for name in full if PART.fullmatch(name.lower())]
+    if not full:
         raise DataError(
             "The folder holds no galaxies: it has no sub-folders with images.",
-            where=f"dataset {folder.absolute()}",
-            expected=expected,
+            **details,
             found=f"sub-folders without an image: {_shortened(empty)}" if empty else "no sub-folder",
             remedy="Name the folder above the class folders. Other sources: " + VALID_SOURCES,
+        )
+    if parts:
+        raise DataError(
+            f"These sub-folders are parts of a split, not classes: {_shortened(parts)}.",
+            **details,
+            remedy="Put the images of all parts into one folder per class: split() divides them. Where the class "
+            "folders lie below, name one part. A class that is really called so needs another name.",
         )
     if empty:
         raise DataError(
             f"No images in {_shortened(empty)}.",
-            where=f"dataset {folder.absolute()}",
-            expected=expected,
+            **details,
             found=f"{len(empty):,} of {len(images):,} sub-folders without an image that can be read",
             remedy="Add images, or remove the empty sub-folders.",
         )
-    return images
-
-
-def _image_files(folder):
-    if not os.access(folder, os.R_OK | os.X_OK):
-        return []
-    return sorted(
-        file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-    )
+    if len(full) == 1:
+        raise DataError(
+            f"There is only one class, {full[0]!r}.",
+            **details,
+            found=f"{len(images[full[0]]):,} images in {full[0]}; beside it {_shortened(beside) or 'nothing'}",
+            remedy="Sort the images into one sub-folder per class; where a table beside them says the classes, a few "
+            f"lines of Python do it. Where the classes lie deeper, name {folder / full[0]}.",
+        )
 
 
 def _shortened(names):

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import CLASS_NAMES
+from galaxy_utils.data.copies import find_copies
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import explain_read_errors, write_json
 
@@ -209,8 +210,9 @@ def _draw(labels, groups, candidates, fraction, random):
 def galaxy_groups(dataset, radius=OVERLAP_RADIUS):
     """Number the groups of galaxies that must not be parted.
 
-    Galaxies closer than `radius` share a group. Where a galaxy has no coordinates, pixel-identical images share one
-    instead.
+    Galaxies closer than `radius` share a group, and so do copies of one image, whatever their coordinates: identical
+    pixels, turned, mirrored, saved again, resized, slightly shifted (`data.copies.find_copies`). A line says how many
+    copies were found that coordinates do not tell.
 
     Args:
         dataset: A `GalaxyDataset`, or any object with `labels`, `ra` and `dec` (`None` or NaN where unknown; then it
@@ -225,9 +227,20 @@ def galaxy_groups(dataset, radius=OVERLAP_RADIUS):
     """
     ra, dec = _coordinates(dataset)
     pairs = _close_pairs(ra, dec, radius)
-    if np.isnan(ra).any():
-        pairs = np.concatenate([pairs, _identical_images(dataset)])
-    return _connected(pairs, len(ra))
+    groups = _connected(pairs, len(ra))
+    if getattr(dataset, "images", None) is None:
+        if np.isnan(ra).any():
+            raise DataError("Some galaxies have no coordinates, and there are no images to compare instead.")
+        return groups
+    copies, rows = find_copies(dataset), np.arange(len(ra))
+    found = np.stack([rows, copies["turned"]], axis=1), copies["near"]
+    same, near = (some[groups[some[:, 0]] != groups[some[:, 1]]] for some in found)
+    if len(same) or len(near):
+        print(
+            f"{len(same):,} identical, turned or mirrored copies of images and {len(near):,} pairs of similar ones "
+            "(saved again, resized, shifted) at other coordinates or without any: each stays with its original"
+        )
+    return _connected(np.concatenate([pairs, same, near]), len(ra))
 
 
 def sky_groups(ra, dec, radius=OVERLAP_RADIUS):
@@ -264,7 +277,9 @@ def exact_pairs(dataset):
     known = np.flatnonzero(~np.isnan(ra))
     pairs = _equal_pairs({row: (ra[row], dec[row]) for row in known})
     if len(known) < len(ra):
-        pairs = np.concatenate([pairs, _identical_images(dataset)])
+        # All images are compared: a galaxy without coordinates may repeat one that has them.
+        identical = _equal_pairs(dict(enumerate(find_copies(dataset)["identical"])))
+        pairs = np.concatenate([pairs, identical[np.isnan(ra[identical]).any(axis=1)]])
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
@@ -306,15 +321,6 @@ def _connected(pairs, num_rows):
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(num_rows, num_rows))
     _, groups = connected_components(links, directed=False)
     return groups.astype(np.int64)
-
-
-def _identical_images(dataset):
-    if (images := getattr(dataset, "images", None)) is None:
-        raise DataError("Some galaxies have no coordinates, and there are no images to compare instead.")
-    # All images are compared: a galaxy without coordinates may repeat one that has them.
-    pairs = _equal_pairs({row: hashlib.sha256(images[row].tobytes()).digest() for row in range(len(images))})
-    ra, _ = _coordinates(dataset)
-    return pairs[np.isnan(ra[pairs]).any(axis=1)]
 
 
 def _equal_pairs(keys):

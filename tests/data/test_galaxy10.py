@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
+from toy_galaxies import galaxy10_columns
 
 from galaxy_utils.data.galaxy10 import MIRRORS, fetch_galaxy10, open_galaxy10
 from galaxy_utils.errors import DataError
@@ -88,7 +93,90 @@ def test_fingerprint_follows_the_data(write_galaxy10):
     first = open_galaxy10(write_galaxy10("a.h5")).fingerprint
     assert open_galaxy10(write_galaxy10("b.h5")).fingerprint == first
     assert open_galaxy10(write_galaxy10("c.h5", ra=np.arange(60.0))).fingerprint != first
-    assert open_galaxy10(write_galaxy10("d.h5", images=np.zeros((60, 32, 32, 3), np.uint8))).fingerprint != first
+    # Changed in place, in one pixel, at the same size and time.
+    path = write_galaxy10("d.h5")
+    dataset, status = open_galaxy10(path), path.stat()
+    dataset.images.close()
+    with h5py.File(path, "r+") as file:
+        file["images"][31, 5, 6, 1] ^= 1
+    with pytest.raises(DataError, match="changed after it was loaded"):
+        dataset.images[0]
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert open_galaxy10(path).fingerprint != first
+
+
+def test_a_large_file_is_looked_at_once_and_again_when_its_time_changes(write_galaxy10, monkeypatch):
+    monkeypatch.setattr("galaxy_utils.data.galaxy10.LARGE_FILE", 0)
+    path = write_galaxy10()
+    first = open_galaxy10(path).fingerprint
+    monkeypatch.setattr("galaxy_utils.data.galaxy10.image_blocks", lambda images: pytest.fail("read again"))
+    assert open_galaxy10(path).fingerprint == first
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(BaseException, match="read again"):
+        open_galaxy10(path)
+
+
+def test_rows_that_were_never_written_are_refused_and_a_few_blank_ones_counted(write_galaxy10, capsys):
+    images = galaxy10_columns()["images"]
+    images[57:] = 0
+    assert len(open_galaxy10(write_galaxy10(images=images))) == 60
+    assert "3 of 60 images are blank" in capsys.readouterr().out
+    images[30:] = 0
+    with pytest.raises(DataError, match="30 of 60 images are blank"):
+        open_galaxy10(write_galaxy10(images=images))
+
+
+def test_a_virtual_data_set_needs_its_parts_and_follows_them(write_galaxy10, tmp_path):
+    part, whole = write_galaxy10("part.h5"), write_galaxy10("whole.h5", images=None)
+    layout = h5py.VirtualLayout((60, 32, 32, 3), "u1")
+    layout[:] = h5py.VirtualSource("part.h5", "images", (60, 32, 32, 3))
+    with h5py.File(whole, "r+") as file:
+        file.create_virtual_dataset("images", layout)
+    first = open_galaxy10(whole).fingerprint
+    with h5py.File(part, "r+") as file:
+        file["images"][0] = 255 - file["images"][0]
+    assert open_galaxy10(whole).fingerprint != first
+    part.unlink()
+    with pytest.raises(DataError, match="part.h5"):
+        open_galaxy10(whole)
+
+
+def test_a_file_that_is_open_elsewhere_is_sound(write_galaxy10):
+    path = write_galaxy10()
+    program = f"import h5py; f = h5py.File({str(path)!r}, 'r+'); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1) as other:
+        other.stdout.readline()
+        with pytest.raises(DataError, match="open in another") as caught:
+            open_galaxy10(path)
+        other.communicate(b"\n")
+    assert "The file is sound" in str(caught.value) and "elete" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["images", "ra"])
+def test_a_filter_that_is_not_installed_is_named(write_galaxy10, key):
+    path = write_galaxy10(**{key: None})
+    with h5py.File(path, "r+") as file:
+        # 32015, Zstandard, is not part of h5py; marked optional, so that values can be written without it.
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        values = galaxy10_columns()[key]
+        plan.set_chunk(values.shape)
+        plan.set_filter(32015, h5py.h5z.FLAG_OPTIONAL)
+        space = h5py.h5s.create_simple(values.shape)
+        h5py.h5d.create(file.id, key.encode(), h5py.h5t.py_create(values.dtype), space, plan)
+    with pytest.raises(DataError, match=f"filter 32015.*{key}[\\s\\S]*hdf5plugin[\\s\\S]*sound"):
+        open_galaxy10(path)
+
+
+def test_the_unit_of_right_ascension_is_asked_for_and_taken_from_the_file(write_galaxy10):
+    hours = galaxy10_columns()["ra"] / 15
+    path = write_galaxy10(ra=hours)
+    with pytest.raises(DataError, match="degrees, hours or radians"):
+        open_galaxy10(path)
+    with h5py.File(path, "r+") as file:
+        file["ra"].attrs["units"] = "hours"
+    np.testing.assert_allclose(open_galaxy10(path).ra, 15 * hours)
+    around_zero = np.linspace(-180, 180, 60)
+    np.testing.assert_allclose(open_galaxy10(write_galaxy10(ra=around_zero)).ra, around_zero % 360)
 
 
 def test_a_file_put_by_hand_is_found_without_a_download():

@@ -116,11 +116,15 @@ def test_twins_of_one_class_do_not_conflict():
     assert not conflicting_rows(galaxies).any()
 
 
-def test_equal_pixels_at_different_known_places_are_not_twins():
+def test_equal_pixels_at_different_known_places_are_no_twins_but_stay_together(capsys):
     dataset = made_up((10, 10))
     images = dataset.images.copy()
-    images[15] = images[2]
-    assert len(exact_pairs(dataset.replace(images=images))) == 0
+    images[15], images[3] = images[2], np.rot90(images[1, :, ::-1])
+    dataset = dataset.replace(images=images)
+    assert len(exact_pairs(dataset)) == 0
+    groups = galaxy_groups(dataset)
+    assert groups[15] == groups[2] and groups[3] == groups[1] and len(np.unique(groups)) == 18
+    assert capsys.readouterr().out.startswith("2 identical, turned or mirrored copies of images and 0 pairs")
 
 
 def test_many_groups_of_all_sizes_still_give_the_shares():
