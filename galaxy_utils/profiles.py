@@ -40,7 +40,7 @@ class Profile:
 
         Example:
             >>> get_profile("demo").settings(3).image_size
-            48
+            32
         """
         if chapter not in CHAPTERS:
             raise ConfigurationError(
@@ -78,8 +78,8 @@ _GAN = {"gan_images_seen": (200, 12_000, 300_000, 400_000)}
 # One row for each setting of a chapter: smoke, demo, gpu, full.
 CHAPTERS = {
     3: {
-        "image_size": (32, 48, 128, 256),
-        "images_seen": (500, 15_600, 345_000, 576_400),
+        "image_size": (32, 32, 128, 256),
+        "images_seen": (500, 19_500, 345_000, 576_400),
         "learning_rate": (1e-3, 1e-3, 1e-3, 1e-4),
         "epochs_of_paper_2": (2, 10, 10, 10),
     },
@@ -91,12 +91,12 @@ CHAPTERS = {
         "autoencoder_epochs": (1, 12, 20, 48),
     },
     5: {
-        "image_size": (32, 48, 128, 256),
-        "num_seeds": (2, 2, 3, 5),
+        "image_size": (32, 32, 128, 256),
+        "num_seeds": (2, 3, 3, 5),
         **_JOINT,
     },
     6: {
-        "image_size": (32, 48, 128, 256),
+        "image_size": (32, 32, 128, 256),
         **_JOINT,
     },
     7: {
