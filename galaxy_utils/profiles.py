@@ -64,7 +64,7 @@ _TABLE = {
     "image_size": (32, 64, 128, 256),
     "maximum_epochs": (2, 8, 30, None),
     "bootstrap_samples": (200, 1_000, 1_000, 1_000),
-    "joint_image_size": (32, 48, 128, 256),
+    "joint_image_size": (32, 32, 128, 256),
     "joint_epochs": (2, 6, 30, 70),
     "evaluation_classifier_epochs": (2, 8, 20, 90),
     "super_resolution_images": (100, 1_000, 17_736, 17_736),
