@@ -68,12 +68,12 @@ PROFILES = {
 # Settings that several chapters share: the joint network that chapter 5 trains and chapter 6 looks into, the classifier
 # whose features compare images in chapters 8 to 10, the super-resolution network of 8 and 10, the GAN of 9 and 10.
 _JOINT = {"joint_epochs": (2, 6, 30, 70)}
-_EVALUATION_CLASSIFIER = {"evaluation_classifier_epochs": (2, 8, 20, 90)}
+_EVALUATION_CLASSIFIER = {"evaluation_classifier_epochs": (2, 6, 20, 90)}
 _SUPER_RESOLUTION = {
-    "super_resolution_images": (100, 1_000, 17_736, 17_736),
-    "super_resolution_epochs": (1, 5, 10, 100),
+    "super_resolution_images": (100, 800, 17_736, 17_736),
+    "super_resolution_epochs": (1, 3, 10, 100),
 }
-_GAN = {"gan_images_seen": (200, 12_000, 300_000, 400_000)}
+_GAN = {"gan_images_seen": (200, 6_000, 300_000, 400_000)}
 
 # One row for each setting of a chapter: smoke, demo, gpu, full.
 CHAPTERS = {
@@ -111,7 +111,7 @@ CHAPTERS = {
         **_SUPER_RESOLUTION,
     },
     9: {
-        "tstr_epochs": (1, 12, 30, 60),
+        "tstr_epochs": (1, 8, 30, 60),
         **_EVALUATION_CLASSIFIER,
         **_GAN,
     },
