@@ -71,7 +71,7 @@ def test_every_chapter_has_its_parts(notebook):
 def test_only_the_package_and_public_libraries_are_imported(notebook):
     """A chapter must run where nothing but `galaxy_utils` and its requirements is installed."""
     allowed = {"galaxy_utils", "numpy", "matplotlib", "seaborn", "sklearn", "scipy", "keras", "h5py", "pandas", "PIL"}
-    allowed |= {"skimage", "statsmodels", "IPython", "threadpoolctl"}
+    allowed |= {"skimage", "statsmodels", "IPython", "threadpoolctl", "tensorflow"}
     for cell in _code_cells(notebook):
         for line in "".join(cell["source"]).splitlines():
             words = line.split()
