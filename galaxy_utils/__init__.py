@@ -4,44 +4,30 @@ import importlib
 
 __version__ = "0.2.0"
 
-# Public name → module that holds it. Nothing is imported before it is used (PEP 562), so that `import galaxy_utils`
-# takes a moment and loads neither Keras nor TensorFlow.
-_PUBLIC = {
-    "CLASSES": "classes",
-    "CLASS_NAMES": "classes",
-    "GalaxyDataset": "data.dataset",
-    "load": "data.load",
-    "prepare": "data.prepare",
-    "Split": "data.split",
-    "split": "data.split",
-    "check": "exercises",
-    "get_profile": "profiles",
-    "PUBLISHED": "published",
-    "Recipe": "recipes",
-    "FrozenFeatures": "models.stored_features",
-    "cache_frozen_features": "models.stored_features",
-    "fit_on_frozen_features": "models.stored_features",
-    "Checkpoint": "checkpoint",
-    "TrainingRun": "training",
-    "fit": "training",
-    "predict": "training",
-    "encode": "training",
-    "reconstruct": "training",
-    "Evaluation": "evaluation.classification",
-    "evaluate": "evaluation.classification",
-    "baselines": "evaluation.baselines",
-    "Prediction": "prediction",
-    "measure": "prediction",
-    "Ledger": "ledger",
-    "Rule": "ledger",
-    "save_classifier": "classifier_file",
-    "load_classifier": "classifier_file",
-    "reports": "report",
-    "read_report": "report",
-    "write_report": "report",
-    "set_up": "runtime",
-    "describe_machine": "runtime",
+# Module → its public names. Nothing is imported before it is used (PEP 562), so that `import galaxy_utils` takes a
+# moment and loads neither Keras nor TensorFlow.
+_NAMES = {
+    "classes": ("CLASSES", "CLASS_NAMES"),
+    "data.dataset": ("GalaxyDataset",),
+    "data.load": ("load",),
+    "data.prepare": ("prepare",),
+    "data.split": ("Split", "split"),
+    "exercises": ("check",),
+    "profiles": ("get_profile",),
+    "published": ("PUBLISHED",),
+    "recipes": ("Recipe",),
+    "models.stored_features": ("FrozenFeatures", "cache_frozen_features", "fit_on_frozen_features"),
+    "checkpoint": ("Checkpoint",),
+    "training": ("TrainingRun", "fit", "predict", "encode", "reconstruct"),
+    "evaluation.classification": ("Evaluation", "evaluate"),
+    "evaluation.baselines": ("baselines",),
+    "prediction": ("Prediction", "measure"),
+    "ledger": ("Ledger", "Rule"),
+    "classifier_file": ("save_classifier", "load_classifier"),
+    "report": ("reports", "read_report", "write_report"),
+    "runtime": ("set_up", "describe_machine"),
 }
+_PUBLIC = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = ("augmentation", "evaluation", "models", "plots", "recipes")
 
 __all__ = ["__version__", *_MODULES, *_PUBLIC]

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import math
+import re
 import time
 import weakref
-from collections import Counter
 from pathlib import Path
 
 import keras
@@ -15,10 +15,9 @@ from galaxy_utils.arrays import described, read_arrays, write_arrays
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import explain_read_errors
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 # Epochs that no training has: where one that stopped early goes on.
 NEVER = 2**31
-_SOUND = {"expected": "a checkpoint that training wrote", "remedy": "delete the file to start the training again"}
 # Optimiser → what a network was compiled with when its training began: schedules change the learning rate later.
 _COMPILED = weakref.WeakKeyDictionary()
 
@@ -58,12 +57,11 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, path, callbacks=(), identity=None):
         super().__init__()
         self.path, self.identity = None if path is None else Path(path), identity
-        counts = Counter()
         self.watched = {}
         for callback in callbacks:
             name = type(callback).__name__
-            self.watched[f"{name} {counts[name]}"] = callback
-            counts[name] += 1
+            of_that_name = sum(type(other).__name__ == name for other in self.watched.values())
+            self.watched[f"{name} {of_that_name}"] = callback
         self._about = None
 
     def resume(self, model, data=None):
@@ -147,7 +145,8 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self):
         content = {"format": CHECKPOINT_FORMAT, "identity": self._about, "callbacks": {}}
         content |= {name: getattr(self, name) for name in ("history", "seconds", "stopped", "complete")}
-        arrays = {f"{group}_{number}": _numpy(value) for group, number, value in self._variables(self.model)}
+        to_numpy = keras.ops.convert_to_numpy
+        arrays = {f"{group}_{number}": to_numpy(value) for group, number, value in self._variables(self.model)}
         for name, callback in self.watched.items():
             fresh, content["callbacks"][name] = self._fresh[name], {}
             for attribute, value in _remembered(callback).items():
@@ -167,7 +166,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _load(self, model):
         # No pickle: a checkpoint from elsewhere cannot run code.
-        with explain_read_errors("The checkpoint cannot be read.", self.path, **_SOUND):
+        sound = {
+            "expected": "a checkpoint that training wrote",
+            "remedy": "delete the file to start the training again",
+        }
+        with explain_read_errors("The checkpoint cannot be read.", self.path, **sound):
             arrays = read_arrays(self.path)
             content = described(arrays, "content")
             if content["format"] != CHECKPOINT_FORMAT:
@@ -179,49 +182,30 @@ class Checkpoint(keras.callbacks.Callback):
                     found="; ".join(differences),
                     remedy="give this training a checkpoint path of its own, or delete the file to start again",
                 )
-            if len({len([*map(float, values)]) for values in content["history"].values()}) != 1:
+            self.history = {name: [*map(float, values)] for name, values in content["history"].items()}
+            if len(set(map(len, self.history.values()))) != 1:
                 raise ValueError("the history is not one number per quantity and epoch")
-            if [type(content[name]) for name in ("seconds", "stopped", "complete")] != [float, bool, bool]:
-                raise TypeError("it does not say how far the training is")
-            memory = {name: dict(values) for name, values in dict(content["callbacks"]).items()}
-            variables = {f"{group}_{number}": variable for group, number, variable in self._variables(model)}
-            for name, variable in variables.items():
-                array = arrays[name]
-                if (array.shape, array.dtype) != (tuple(variable.shape), _numpy(variable).dtype):
-                    raise TypeError(f"{name} does not belong to this network")
-            shapes = [tuple(weights.shape) for weights in model.weights]
-            for name in arrays.keys() - variables.keys():
+            self.seconds, self.stopped, self.complete = (content[name] for name in ("seconds", "stopped", "complete"))
+            self._memory = {name: dict(values) for name, values in content["callbacks"].items()}
+            for name in [name for name in arrays if "|" in name]:
                 callback, attribute, number = name.split("|")
-                memory[callback].setdefault(attribute, [None] * len(shapes))[int(number)] = arrays[name]
-            for values in memory.values():
-                for value in values.values():
-                    if isinstance(value, list) and [getattr(array, "shape", None) for array in value] != shapes:
-                        raise TypeError("the best weights do not belong to this network")
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
-        self._memory = memory
-        for name in ("history", "seconds", "stopped", "complete"):
-            setattr(self, name, content[name])
-
-
-def _numpy(value):
-    return keras.ops.convert_to_numpy(value)
+                weights = self._memory[callback].setdefault(attribute, model.get_weights())
+                weights[int(number)] = arrays[name].reshape(weights[int(number)].shape)
+            for group, number, variable in self._variables(model):
+                variable.assign(arrays[f"{group}_{number}"])
 
 
 def _remembered(callback):
     """Return the numbers and weights that a callback holds now."""
-
-    def is_memory(name, value):
-        if isinstance(value, list):
-            return bool(value) and all(isinstance(member, np.ndarray) for member in value)
+    memory = {}
+    for name, value in vars(callback).items():
+        value = value.item() if isinstance(value, np.generic) else value
+        is_weights = isinstance(value, list) and value and all(isinstance(member, np.ndarray) for member in value)
         # Keras turns the sign of `min_delta` when it first needs it, and would turn it once more.
-        return name != "min_delta" and (value is None or isinstance(value, (int, float, np.generic)))
-
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in vars(callback).items()
-        if not name.startswith("_") and is_memory(name, value)
-    }
+        is_setting = name.startswith("_") or name == "min_delta"
+        if not is_setting and (is_weights or value is None or isinstance(value, (int, float))):
+            memory[name] = value
+    return memory
 
 
 def _differences(theirs, mine, prefix=""):
@@ -241,47 +225,25 @@ def describe_compiled(model):
         config, optimizer = model.get_compile_config() or {}, keras.saving.serialize_keras_object(model.optimizer)
         about = {name: config.get(name) for name in ("loss", "loss_weights")}
         about["optimizer"] = {**optimizer["config"], "name": optimizer["class_name"]}
-        about = json.loads(json.dumps(about, default=lambda value: type(value).__name__))
-        _COMPILED[model.optimizer] = _without_made_up_names(about)
+        _COMPILED[model.optimizer] = json.loads(_unnumbered(about))
     return _COMPILED[model.optimizer]
 
 
 def describe_network(model):
     """Return a short text that two networks share only when layers, settings and seeds are the same.
 
-    Names that Keras made up, such as `dense_7`, count by their order: they differ from one building to the next.
+    Numbers that Keras made up, such as in `dense_7`, do not count: they differ from one building to the next.
     """
     # The layers are named one by one as well, because a network of a class of its own may leave them out.
     members = [keras.saving.serialize_keras_object(member) for member in (model, *model.layers)]
-    config = _without_made_up_names([{name: member[name] for name in ("class_name", "config")} for member in members])
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
-    return f"{config[0]['config'].get('name', model.name)}, {model.count_params():,} parameters, {digest}, on " + (
-        keras.backend.backend()
-    )
+    config = _unnumbered([[member["class_name"], member["config"]] for member in members])
+    digest = hashlib.sha256(config.encode()).hexdigest()[:16]
+    name = json.loads(_unnumbered(model.name))
+    return f"{name}, {model.count_params():,} parameters, {digest}, on {keras.backend.backend()}"
 
 
-def _without_made_up_names(value):
-    """Replace names such as `dense_7` in what Keras serialised by their class and order."""
-    names = {}
-
-    def find(value):
-        if isinstance(value, dict):
-            name = value["config"].get("name") if isinstance(value.get("config"), dict) else None
-            kind = str(value.get("class_name")).lower()
-            if isinstance(name, str) and kind in (plain := name.replace("_", ""), plain.rstrip("0123456789")):
-                names.setdefault(name, f"{kind} {len(names)}")
-            value = list(value.values())
-        for member in value if isinstance(value, (list, tuple)) else ():
-            find(member)
-
-    def renamed(value, is_name=False):
-        if isinstance(value, dict):
-            return {key: renamed(member, key == "name") for key, member in value.items()}
-        if isinstance(value, (list, tuple)):
-            # A place in the network: its layer's name and two numbers.
-            is_place = len(value) == 3 and isinstance(value[0], str) and isinstance(value[1], int)
-            return [renamed(member, is_place) for member in value]
-        return names.get(value, value) if is_name and isinstance(value, str) else value
-
-    find(value)
-    return renamed(value)
+def _unnumbered(value):
+    """Return what Keras serialised as JSON, in which `"dense_7"` is `"dense"`."""
+    text = json.dumps(value, sort_keys=True, default=lambda other: type(other).__name__)
+    # Not where a colon follows: `"beta_1": 0.9` is a setting.
+    return re.sub(r'"([a-z0-9_]+?)_[0-9]+"(?!:)', r'"\1"', text)

@@ -1,5 +1,7 @@
 """The package's own errors. Every message says what was wrong, where, what was expected and what to do."""
 
+from numbers import Integral, Real
+
 
 class GalaxyUtilsError(Exception):
     """Base of all errors that `galaxy_utils` raises on purpose.
@@ -33,3 +35,47 @@ class DownloadError(GalaxyUtilsError, OSError):
 
 class StorageError(GalaxyUtilsError, OSError):
     """A file could not be written: the disk is full, or its folder cannot be written to."""
+
+
+def check_integer(name, value, smallest, reason="", *, multiple_of=1):
+    """Refuse an argument that is no integer, too small or no multiple of a number, by name.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+        smallest: Smallest valid value.
+        reason: Why it cannot be smaller, or another.
+        multiple_of: What it must be a multiple of.
+
+    Raises:
+        ConfigurationError: The value is not valid.
+
+    Example:
+        >>> check_integer("image_size", 64, 16)
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest or value % multiple_of:
+        kind = f"a multiple of {multiple_of}" if multiple_of > 1 else "an integer"
+        expected = f"{kind}, at least {smallest}" + f": {reason}" * bool(reason)
+        raise ConfigurationError(f"This is no valid {name}.", where=name, expected=expected, found=repr(value))
+
+
+def check_number(name, value, interval):
+    """Refuse an argument that is no number, or one outside an interval, by name.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+        interval: Valid values as mathematicians write them: `"[0, 1)"` holds 0 and not 1.
+
+    Raises:
+        ConfigurationError: The value is not valid.
+
+    Example:
+        >>> check_number("dropout", 0.25, "[0, 1)")
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    inside = is_number and low <= value <= high
+    if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
+        expected = f"a number in {interval}"
+        raise ConfigurationError(f"This is no valid {name}.", where=name, expected=expected, found=repr(value))

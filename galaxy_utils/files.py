@@ -7,12 +7,12 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from galaxy_utils.errors import DataError, GalaxyUtilsError, StorageError
 
@@ -20,6 +20,7 @@ from galaxy_utils.errors import DataError, GalaxyUtilsError, StorageError
 # Not every system knows a quota.
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+ELSEWHERE = "set GALAXY_UTILS_CACHE or GALAXY_UTILS_ARTIFACTS to a folder elsewhere"
 
 
 def cache_folder():
@@ -51,25 +52,16 @@ def write_atomically(path, size=None):
         path.parent.mkdir(parents=True, exist_ok=True)
         if size is not None:
             check_free_space(path, size)
-        descriptor, name = tempfile.mkstemp(prefix=_temporary_prefix(path), suffix=".partial", dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        # Other than those of `tempfile`, this file has the permissions that the user's umask gives.
+        temporary.touch()
         try:
             yield temporary
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-            # mkstemp makes files only their owner can read; a finished file follows the user's own umask.
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _temporary_prefix(path):
-    # mkstemp adds eight characters and the suffix.
-    return f".{path.name}."
 
 
 def check_free_space(path, needed, alternative=""):
@@ -118,7 +110,7 @@ def explain_write_errors(path, size=None):
                 where=path,
                 expected="a folder that can be written to",
                 found=error,
-                remedy=f"{_elsewhere(path)}, or make its folder writable",
+                remedy=f"{ELSEWHERE}, or make its folder writable",
             ) from error
         raise
 
@@ -130,20 +122,12 @@ def _full(path, needed, alternative=""):
         where=Path(path).parent,
         expected=expected,
         found=f"{_free_space(path) / 2**20:,.1f} MiB free, or as much as your quota leaves of it",
-        remedy=f"free some space, or {_elsewhere(path)}. {alternative}".strip(" ."),
+        remedy=f"free some space, or {ELSEWHERE}. {alternative}".strip(" ."),
     )
 
 
-def _elsewhere(path):
-    path = Path(path).absolute()
-    for variable, folder in (("GALAXY_UTILS_CACHE", cache_folder()), ("GALAXY_UTILS_ARTIFACTS", artifacts_folder())):
-        if path.is_relative_to(folder.absolute()):
-            return f"set {variable} to a folder elsewhere"
-    return "choose a folder elsewhere"
-
-
 @contextlib.contextmanager
-def locked(path, waiting=None):
+def locked(path):
     """Hold the lock that belongs to `path`, across processes: one works, the others wait.
 
     Whoever holds the lock is the only one to write `path`. So what lies beside it under a temporary name was left by a
@@ -152,7 +136,6 @@ def locked(path, waiting=None):
     Args:
         path: What is locked; the lock itself is a hidden file beside it, or one in the folder that the environment
             variable `GALAXY_UTILS_LOCKS` names, where files lie on a disk that knows no locks.
-        waiting: Line to print when another process holds the lock; `None` waits in silence.
 
     Raises:
         StorageError: The folder cannot be written to.
@@ -161,14 +144,9 @@ def locked(path, waiting=None):
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_lock_file(path))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            if waiting is not None:
-                print(waiting, flush=True)
-            lock.acquire()
+        lock.acquire()
     try:
-        for leftover in path.parent.glob(f"{glob.escape(_temporary_prefix(path))}{'?' * 8}.partial"):
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
             leftover.unlink(missing_ok=True)
         yield
     finally:
@@ -213,11 +191,6 @@ def explain_read_errors(problem, path, *, expected=None, remedy=None):
 
 def write_json(path, content):
     """Write `content` as readable JSON, atomically. NaN and infinity are refused: they are not JSON."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode("utf-8"))
-
-
-def write_bytes(path, content):
-    """Write bytes, atomically, and remove what killed processes left of such a writing."""
-    with locked(path), write_atomically(path, len(content)) as temporary:
-        temporary.write_bytes(content)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with locked(path), write_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -38,8 +38,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation.significance import check_count, mean_over_seeds
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer
+from galaxy_utils.evaluation.significance import mean_over_seeds
 from galaxy_utils.files import explain_read_errors, locked, write_atomically
 from galaxy_utils.prediction import COSTS, Prediction, check_same, compare, identity_of, scores_of
 from galaxy_utils.recipes import Recipe
@@ -86,13 +86,12 @@ class Rule:
 
     def __post_init__(self):
         for name, least in (("max_changes", 1), ("max_rounds", 1), ("screening", 2)):
-            check_count(name, getattr(self, name), least)
-        ranges = {"error_rate": (0, 0.5), "kl_share": (0, 1), "label_smoothing": (-1e-9, 1)}
-        ranges |= {name: (0, math.inf) for name, value in self.allowances.items() if value is not None}
-        for name, (low, high) in ranges.items():
-            value = self.allowances.get(name, getattr(self, name, None))
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < high:
-                raise ConfigurationError(f"{name} must lie between {low:g} and {high:g}.", found=repr(value))
+            check_integer(name, getattr(self, name), least)
+        values = {"error_rate": (self.error_rate, 0.5), "kl_share": (self.kl_share, 1)}
+        values |= {cost: (most, math.inf) for cost, most in self.allowances.items() if most is not None}
+        for name, (value, high) in values.items():
+            if not 0 < value < high:
+                raise ConfigurationError(f"{name} must lie between 0 and {high}.", found=value)
 
     @property
     def allowances(self):
@@ -111,19 +110,15 @@ class Rule:
 
     def judge(self, kl_change, accuracy_change, cost_ratios=None):
         """Return `(verdict, reason)` for two `Estimate`s and `{cost: ratio to the best round's}`."""
-        (kl, accuracy), (kl_needed, accuracy_needed) = (
-            (kl_change.value, accuracy_change.value),
-            (kl_change.half_width(self.levels[0]), accuracy_change.half_width(self.levels[1])),
-        )
+        kl, accuracy = kl_change.value, accuracy_change.value
+        kl_needed, accuracy_needed = kl_change.half_width(self.levels[0]), accuracy_change.half_width(self.levels[1])
         words = f"KL {kl:+.3f} nats (significant beyond {kl_needed:.3f}), "
         words += f"accuracy {100 * accuracy:+.1f} points (beyond {100 * accuracy_needed:.1f})"
         if kl > kl_needed:
             return REVERT, f"significantly worse: {words}"
         if -kl <= kl_needed and accuracy <= accuracy_needed:
-            limits = -kl_change.interval()[0], 100 * accuracy_change.interval()[1]
-            possible = (
-                f"a gain of {max(0, limits[0]):.3f} nats or {max(0, limits[1]):.1f} points is not excluded (95 %)"
-            )
+            nats, points = max(0, -kl_change.interval()[0]), max(0, 100 * accuracy_change.interval()[1])
+            possible = f"a gain of {nats:.3f} nats or {points:.1f} points is not excluded (95 %)"
             return REVERT, f"inconclusive: {words}; {possible}"
         for cost, ratio in (cost_ratios or {}).items():
             if self.allowances[cost] is not None and ratio > self.allowances[cost]:
@@ -269,6 +264,7 @@ class Ledger:
         Raises:
             ConfigurationError: The round changes more factors than allowed, or none; it was tried before; no trial is
                 left; the test part has been evaluated; or another process has recorded a round in the meantime.
+            TypeError: A factor that JSON cannot hold.
         """
         trial = self._proposed(name, recipe, reference, same_networks, factors)
         if trial.recorded:
@@ -350,26 +346,18 @@ class Ledger:
 
     def _proposed(self, name, recipe, reference, same_networks, factors):
         self._read()
-        if not isinstance(name, str) or not name.strip() or "\n" in name or len(name) > 60:
-            raise ConfigurationError("A round's name is one line of 1 to 60 characters.", found=repr(name))
         recorded = next((one for one in self.rounds if one.name == name), None)
         best = self.best if recorded is None else self[recorded.against] if recorded.against else None
         recipe = best.recipe if recipe is None and best else recipe
         if not isinstance(recipe, Recipe) or set(factors) & set(recipe.to_dict()):
             raise ConfigurationError("A round has a recipe, and factors that the recipe does not hold.", where=name)
-        try:
-            given = json.loads(json.dumps(factors, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError("Factors are texts, numbers or lists of these.", found=error) from error
-        factors = (best.factors if best else {}) | given
+        # As they come back from the file: lists for tuples.
+        factors = (best.factors if best else {}) | json.loads(json.dumps(factors, allow_nan=False))
         trial = {"name": name, "recipe": recipe, "factors": factors, "reference": reference, "recorded": recorded}
         trial |= {"same_networks": same_networks, "against": best.name if best else None}
         if recorded:
-            if (
-                recorded.factors != factors
-                or recorded.recipe.diff(recipe)
-                or reference != (recorded.verdict == REFERENCE)
-            ):
+            same = recorded.factors == factors and not recorded.recipe.diff(recipe)
+            if not same or reference != (recorded.verdict == REFERENCE):
                 raise ConfigurationError(f"The ledger holds another round called {name!r}.", found=recorded.changed)
             return SimpleNamespace(**trial)
         self._check_open()
@@ -459,9 +447,7 @@ class Ledger:
         return self.path.with_name(f"{self.path.stem}_predictions") / f"{words}_{part}_seed_{seed}.npz"
 
     def _read(self):
-        if not self.path.exists():
-            raise DataError("There is no ledger.", where=self.path, remedy="Ledger.create makes one")
-        with explain_read_errors("The ledger holds what no ledger writes.", self.path):
+        with explain_read_errors("This is no ledger.", self.path, remedy="Ledger.create makes one"):
             header, *lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
             if header["kind"] != "ledger" or header["format"] != FORMAT:
                 raise DataError("The ledger has another format.", where=self.path, expected=FORMAT)

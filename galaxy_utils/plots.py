@@ -9,7 +9,6 @@ solid background, so that they look the same on a light and on a dark page.
 """
 
 import base64
-import functools
 import io
 import textwrap
 
@@ -18,12 +17,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from galaxy_utils.classes import CLASS_COLOURS, CLASS_MARKERS, CLASS_NAMES, SHORT_CLASS_NAMES
-from galaxy_utils.wording import counted
 
 WIDTH = 7.0  # inches
 PAPER, INK, FAINT = "#FBF9F4", "#22252B", "#6B6F76"
 SKY, STARLIGHT = "#0D1017", "#F1EFE9"
-LOWER, HIGHER = "#EE7733", "#33BBEE"  # Paul Tol's "vibrant" hues: what a change does to a probability
 SERIES_COLOURS = ("#4477AA", "#BB5566", "#228833", "#AA7700", "#66308A", "#555555")
 
 _BASE_STYLE = {
@@ -51,20 +48,6 @@ def _colours(background, foreground):
 
 CHART_STYLE = _BASE_STYLE | _colours(PAPER, INK)
 SKY_STYLE = _BASE_STYLE | _colours(SKY, STARLIGHT) | {"axes.spines.left": False, "axes.spines.bottom": False}
-
-
-def _styled(style):
-    """Decorate a function so that everything it draws has `style`, and nothing outside it has."""
-
-    def decorate(function):
-        @functools.wraps(function)
-        def draw(*arguments, **options):
-            with matplotlib.rc_context(style):
-                return function(*arguments, **options)
-
-        return draw
-
-    return decorate
 
 
 def figure(rows=1, columns=1, height=3.0, style=CHART_STYLE, **options):
@@ -111,10 +94,7 @@ def show(figure, caption="", alt=None):
 
     alt = " ".join((alt or getattr(figure, "alt_text", None) or "").split())
     if not alt:
-        raise ValueError(
-            "The figure has no alternative text. Hand it to show as third argument: one or two sentences that say what "
-            "the figure shows, with its numbers."
-        )
+        raise ValueError("The figure has no alternative text: give show alt=, what it shows, in words and numbers.")
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=130)
     pyplot.close(figure)
@@ -150,34 +130,16 @@ def show_table(table, caption="", decimals=2):
     display({"text/html": html, "text/plain": f"{caption}\n{table.to_string(**options)}".strip()}, raw=True)
 
 
-def show_warning(title, text):
-    """Display a banner in a notebook.
-
-    Args:
-        title: What to be warned of.
-        text: What follows from it.
-    """
-    from html import escape
-
-    from IPython.display import display
-
-    # Colours of its own: themes give HTML output a background of their choice, in dark mode a light one.
-    style = f"background: {PAPER}; color: {INK}; border-left: 0.3rem solid #BB5566; padding: 0.6rem 1rem"
-    box = f'<div role="note" style="{style}"><strong>{escape(title)}</strong><br>{escape(text)}</div>'
-    display({"text/html": box, "text/plain": f"WARNING. {title}. {text}"}, raw=True)
-
-
 def _finish(figure, alt_text, provenance=None):
     """Give a figure its alternative text and, in a corner, the line that says where its data are from."""
     figure.alt_text = " ".join(alt_text.split())
     if provenance:
         # A label of the figure, not a free text: the layout then keeps room for it.
-        label = figure.supxlabel(provenance, x=0.99, ha="right", fontsize=9, style="italic")
-        label.set_alpha(0.75)
+        figure.supxlabel(provenance, x=0.99, ha="right", fontsize=9, style="italic").set_alpha(0.75)
     return figure
 
 
-@_styled(CHART_STYLE)
+@matplotlib.rc_context(CHART_STYLE)
 def diagram(boxes, arrows, alt_text, height=0.9):
     """Draw boxes on a grid with arrows between them: a network, or a flow of data.
 
@@ -220,16 +182,10 @@ def look_of_classes(class_names):
     """Return short names, colours and markers; names that are not Galaxy10's get hues of their own, evenly spaced."""
     if tuple(class_names) == CLASS_NAMES:
         return SHORT_CLASS_NAMES, CLASS_COLOURS, CLASS_MARKERS
-    colours = [
-        matplotlib.colors.to_hex(c) for c in matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(class_names)))
-    ]
+    hues = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(class_names)))
+    colours = map(matplotlib.colors.to_hex, hues)
     markers = [CLASS_MARKERS[label % len(CLASS_MARKERS)] for label in range(len(class_names))]
     return tuple(class_names), tuple(colours), tuple(markers)
-
-
-def _spoken(names, values, form="{:,}"):
-    """Return "name value, name value" for alternative texts."""
-    return ", ".join(f"{name} {form.format(value)}" for name, value in zip(names, values, strict=True))
 
 
 def _show_image(axes, image):
@@ -238,20 +194,11 @@ def _show_image(axes, image):
     axes.spines[:].set_visible(False)
 
 
-def _scale_bar(axes, image, pixel_scale, arcseconds=10):
-    """Draw a bar of so many arcseconds into the lower left corner of an image."""
-    if pixel_scale is None or not np.isfinite(pixel_scale):
-        return
-    side, length = image.shape[0], arcseconds / pixel_scale
-    axes.plot([0.06 * side, 0.06 * side + length], [0.91 * side] * 2, color=STARLIGHT, linewidth=2)
-    axes.text(0.06 * side, 0.87 * side, f"{arcseconds}″", color=STARLIGHT, fontsize=9)
-
-
 # --- Galaxies on dark sky ---------------------------------------------------------------------------------------------
 
 
-@_styled(SKY_STYLE)
-def image_grid(images, titles, columns=4, provenance=None, alt_text=None, pixel_scales=None):
+@matplotlib.rc_context(SKY_STYLE)
+def image_grid(images, titles, columns=4, provenance=None):
     """Draw images side by side, each under its own title.
 
     Args:
@@ -259,58 +206,21 @@ def image_grid(images, titles, columns=4, provenance=None, alt_text=None, pixel_
         titles: One title per image; long ones are wrapped.
         columns: Images in a row.
         provenance: Line for the corner, usually `dataset.provenance`.
-        alt_text: What the figure shows; by default the titles.
-        pixel_scales: Arcseconds per pixel of each image, for a scale bar; `None` draws none.
     """
     rows = -(-len(images) // columns)
     characters = int(72 / columns)
-    titles = [
-        "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, characters)) for title in titles
-    ]
+    titles = ["\n".join(textwrap.fill(line, characters) for line in title.splitlines()) for title in titles]
     most_lines = max(title.count("\n") + 1 for title in titles)
     figure = Figure(figsize=(WIDTH, rows * (WIDTH / columns + 0.21 * most_lines) + 0.4))
     for position, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(rows, columns, position + 1)
         _show_image(axes, image)
         axes.set_title(title, fontsize=11)
-        if pixel_scales is not None:
-            _scale_bar(axes, image, pixel_scales[position])
     spoken = "; ".join(title.replace("\n", " ") for title in titles)
-    return _finish(figure, alt_text or f"{len(images)} galaxy images: {spoken}.", provenance)
+    return _finish(figure, f"{len(images)} galaxy images: {spoken}.", provenance)
 
 
-@_styled(CHART_STYLE)
-def learning_curves(runs, provenance=None):
-    """Draw accuracy and loss against the epoch: training solid, validation dashed, lowest validation loss marked.
-
-    Args:
-        runs: Dictionary from a name to a `TrainingRun`.
-        provenance: Line for the corner, usually `dataset.provenance`.
-    """
-    figure = Figure(figsize=(WIDTH, 6.4))
-    panels = figure.subplots(2, 1, sharex=True)
-    spoken = []
-    for (name, run), colour in zip(runs.items(), SERIES_COLOURS, strict=False):
-        history, best = run.history, run.best_epoch
-        epochs = np.arange(1, run.epochs + 1)
-        for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
-            axes.plot(epochs, history[quantity], color=colour, label=f"{name}: training")
-            validation = history[f"val_{quantity}"]
-            axes.plot(epochs, validation, color=colour, linestyle="--", label=f"{name}: validation")
-            axes.plot(best, validation[best - 1], "o", color=colour, markersize=9, markerfacecolor=PAPER)
-        spoken.append(
-            f"{name} ends after {counted(run.epochs, 'epochs')} at training accuracy {history['accuracy'][-1]:.2f} and "
-            f"validation accuracy {history['val_accuracy'][-1]:.2f}; its validation loss is lowest, "
-            f"{history['val_loss'][best - 1]:.2f} nats, in epoch {best}"
-        )
-    panels[0].set(ylabel="accuracy", ylim=(0, 1.02))
-    panels[1].set(ylabel="loss [nats]", xlabel="epoch", ylim=(0, None))
-    panels[1].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(runs), fontsize=10)
-    return _finish(figure, f"Learning curves. {'. '.join(spoken)}.", provenance)
-
-
-@_styled(CHART_STYLE)
+@matplotlib.rc_context(CHART_STYLE)
 def accuracy_intervals(evaluations, published=None, provenance=None):
     """Draw accuracies with their 95 % intervals and, apart from them, published ones.
 
@@ -339,53 +249,15 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
     num_classes = len(next(iter(evaluations.values())).class_names)
     axes.axvline(1 / num_classes, color=FAINT, linestyle=":", linewidth=1.5)
     axes.set(xlim=(0, 1.0), xlabel=f"accuracy (dotted: one in {num_classes})")
-    axes.set(yticks=range(len(names)), yticklabels=names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     alt_text = f"Accuracies with 95 % intervals: {'; '.join(spoken)}."
     if published:
-        alt_text += f" Not measured here: {_spoken(published, published.values(), '{:.3f}')}."
+        others = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published.items())
+        alt_text += f" Not measured here: {others}."
     return _finish(figure, alt_text, provenance)
 
 
-@_styled(CHART_STYLE)
-def confusion_matrix(evaluation, provenance=None):
-    """Draw which classes are taken for which: in each row, the percentages of one true class.
-
-    Args:
-        evaluation: An `Evaluation`.
-        provenance: Line for the corner, usually `dataset.provenance`.
-    """
-    import seaborn
-
-    names, _, _ = look_of_classes(evaluation.class_names)
-    counts = evaluation.confusion_matrix
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(WIDTH, 6.6))
-    axes = figure.add_subplot()
-    labels = np.where(counts > 0, np.char.mod("%.0f", 100 * shares), "")
-    seaborn.heatmap(
-        shares, annot=labels, fmt="", cmap="cividis", vmin=0, vmax=1, cbar=False, square=True, linewidths=0.8,
-        linecolor=PAPER, xticklabels=names, yticklabels=names, annot_kws={"fontsize": 11}, ax=axes,
-    )  # fmt: skip
-    for text, share in zip(axes.texts, shares.flat, strict=True):
-        text.set_color(INK if share > 0.5 else "white")  # seaborn's own choice is too faint in the middle
-    axes.set(xlabel="predicted class", ylabel="true class (rows sum to 100 %)")
-    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.tick_params(length=0)
-    errors = counts * (1 - np.eye(len(names), dtype=int))
-    commonest = np.argsort(errors, axis=None)[::-1][:3]
-    spoken = [
-        f"{names[true]} taken for {names[predicted]} {errors[true, predicted]:,} times"
-        for true, predicted in zip(*np.unravel_index(commonest, errors.shape), strict=True)
-        if errors[true, predicted]
-    ]
-    correct = ", ".join(f"{names[c]} {100 * shares[c, c]:.0f} %" for c in np.flatnonzero(evaluation.support))
-    alt_text = f"""Confusion matrix of {evaluation.num_galaxies:,} galaxies. Correct in each class: {correct}.
-        Commonest errors: {"; ".join(spoken) or "none"}."""
-    return _finish(figure, alt_text, provenance)
-
-
-@_styled(SKY_STYLE)
+@matplotlib.rc_context(SKY_STYLE)
 def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     """Draw rows of images that belong together: originals over reconstructions, steps of a walk, neighbours.
 
@@ -404,8 +276,7 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for panel, image in zip(line, images, strict=True):
             _show_image(panel, image)
-        wrapped = "\n".join(textwrap.wrap(name, 12))
-        line[0].set_ylabel(wrapped, rotation=0, ha="right", va="center", fontsize=11, color=STARLIGHT)
+        line[0].set_ylabel(textwrap.fill(name, 12), rotation=0, ha="right", va="center", fontsize=11, color=STARLIGHT)
     for panel, title in zip(axes[0], column_titles, strict=True):
         panel.set_title(title, fontsize=10)
     titled = f", columns: {', '.join(title.replace(chr(10), ' ') for title in column_titles)}" if lines else ""
@@ -413,7 +284,7 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
     return _finish(figure, alt_text or default, provenance)
 
 
-@_styled(CHART_STYLE)
+@matplotlib.rc_context(CHART_STYLE)
 def paired_differences(differences, label, provenance=None):
     """Draw differences with their 95 % intervals around a line at zero.
 
@@ -440,31 +311,3 @@ def paired_differences(differences, label, provenance=None):
         for name, (difference, low, high) in differences.items()
     ]
     return _finish(figure, f"{label}, in percentage points, with 95 % intervals: {'; '.join(spoken)}.", provenance)
-
-
-@_styled(CHART_STYLE)
-def accuracy_by_seed(evaluations, seed_accuracies, provenance=None):
-    """Draw accuracies over several seeds with their 95 % intervals, and each seed's own as a small mark.
-
-    Args:
-        evaluations: Dictionary from a name to the `Evaluation` of all seeds' answers together.
-        seed_accuracies: Dictionary from the same names to one accuracy per seed.
-        provenance: Line for the corner, usually `dataset.provenance`.
-    """
-    figure = Figure(figsize=(WIDTH, 0.55 * len(evaluations) + 1.4))
-    axes = figure.add_subplot()
-    spoken, ends = [], []
-    for position, (name, evaluation) in enumerate(evaluations.items()):
-        (low, high), seeds = evaluation.intervals["accuracy"], seed_accuracies[name]
-        axes.hlines(position, low, high, color=SERIES_COLOURS[0], linewidth=6, alpha=0.4)
-        axes.plot(seeds, [position] * len(seeds), "|", color=INK, markersize=13, markeredgewidth=2)
-        axes.plot(evaluation.accuracy, position, "o", color=SERIES_COLOURS[0], markersize=10)
-        axes.text(1.01, position, f"{evaluation.accuracy:.3f}", transform=axes.get_yaxis_transform(), va="center")
-        spoken.append(f"{name} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
-        ends += [low, high, *seeds]
-    axes.set(xlabel="accuracy (ticks: single seeds)", xlim=(min(ends) - 0.02, max(ends) + 0.02))
-    axes.set_yticks(range(len(evaluations)), list(evaluations))
-    axes.set_ylim(len(evaluations) - 0.4, -0.6)
-    axes.grid(axis="x", alpha=0.3)
-    num_seeds = len(next(iter(seed_accuracies.values())))
-    return _finish(figure, f"Accuracies over {num_seeds} seeds, 95 % intervals: {'; '.join(spoken)}.", provenance)

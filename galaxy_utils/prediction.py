@@ -2,20 +2,17 @@
 
 import dataclasses
 import hashlib
-import io
 import json
-import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from galaxy_utils.arrays import described, read_arrays
+from galaxy_utils.arrays import described, read_arrays, write_arrays
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation.classification import galaxy_divergences
 from galaxy_utils.evaluation.significance import paired_difference
-from galaxy_utils.files import explain_read_errors, write_bytes
+from galaxy_utils.files import explain_read_errors, locked
 from galaxy_utils.report import computing_device, software_versions
 from galaxy_utils.training import predict as predict_plainly
 
@@ -70,9 +67,6 @@ class Prediction:
                 expected="probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'",
                 found=", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}",
             )
-        for name in COSTS:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigurationError(f"{name} must be finite and not negative.", found=getattr(self, name))
 
     @property
     def identity(self):
@@ -83,18 +77,16 @@ class Prediction:
     def save(self, path):
         """Write it into a NumPy `.npz` file, atomically."""
         others = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ARRAYS}
-        content = io.BytesIO()
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        np.savez(content, description=json.dumps(others, allow_nan=False), **arrays)
-        write_bytes(path, content.getvalue())
+        description = np.array(json.dumps(others, allow_nan=False))
+        with locked(path):
+            write_arrays(path, {"description": description} | {name: getattr(self, name) for name in ARRAYS})
 
     @classmethod
     def load(cls, path):
         """Read what `save` wrote; a `DataError` where there is none, or something else."""
-        if not Path(path).is_file():
-            raise DataError("There is no such prediction.", where=path, remedy="run the chapter that makes it")
-        with explain_read_errors("The prediction cannot be read.", path, remedy="delete the file and train again"):
-            content = read_arrays(Path(path))
+        remedy = "delete the file, if it is there, and run the chapter that makes it"
+        with explain_read_errors("The prediction cannot be read.", path, remedy=remedy):
+            content = read_arrays(path)
             about = described(content, "description")
             return cls(**content, **about)
 

@@ -7,9 +7,6 @@ from tqdm.std import tqdm
 
 from galaxy_utils.wording import counted
 
-# For work whose description says how far it is.
-WITHOUT_COUNT = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
-
 
 class _NotebookBar(tqdm):
     """A bar that redraws one text output, so that a stored notebook keeps only its last line.
@@ -29,16 +26,12 @@ class _NotebookBar(tqdm):
 
     def close(self):
         if not self.disable:
-            self._handle.update({"text/plain": _summary(self)}, raw=True)
+            done = (
+                f"{self.desc.removesuffix(': ')}: {counted(self.n, self.unit)} in {self.format_dict['elapsed']:.1f} s"
+            )
+            self._handle.update({"text/plain": f"{done}, {self.postfix}" if self.postfix else done}, raw=True)
             self._closing = True
         super().close()
-
-
-def _summary(bar):
-    seconds = bar.format_dict["elapsed"]
-    count = "" if bar.bar_format == WITHOUT_COUNT else f": {counted(bar.n, bar.unit)}"
-    done = f"{bar.desc.removesuffix(': ')}{count} in {seconds:.1f} s"
-    return f"{done}, {bar.postfix}" if bar.postfix else done
 
 
 def _in_notebook():
@@ -47,18 +40,16 @@ def _in_notebook():
     return shell is not None and hasattr(shell, "kernel")
 
 
-def progress_bar(total, description, unit="galaxies", show_count=True):
+def progress_bar(total, description, unit="galaxies", disable=None):
     """Return a progress bar: a context manager with `update`, `set_description_str` and `set_postfix_str`.
 
     Args:
         total: How many units the whole work has.
         description: What is being done, as a short phrase.
         unit: What is being counted, in the plural.
-        show_count: Whether to show how many units are done, or their share alone.
+        disable: True shows nothing. Logs and pipes get no bar by default: a file of carriage returns helps nobody.
     """
-    bar_format = None if show_count else WITHOUT_COUNT
-    options = {"total": total, "desc": description, "unit": unit, "mininterval": 0.3, "bar_format": bar_format}
-    if _in_notebook():
+    options = {"total": total, "desc": description, "unit": unit, "mininterval": 0.3}
+    if _in_notebook() and not disable:
         return _NotebookBar(**options)
-    # Logs and pipes get no bar: a file full of carriage returns helps nobody.
-    return tqdm(**options, disable=None, dynamic_ncols=True)
+    return tqdm(**options, disable=disable, dynamic_ncols=True)

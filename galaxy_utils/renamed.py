@@ -6,32 +6,25 @@
 import importlib
 import warnings
 
-# Module → {old name: where it is today}.
+# Old name → where it is today.
 RENAMED = {
-    "galaxy_utils": {"control_rows": "galaxy_utils.baselines"},
-    "galaxy_utils.augmentation": {
-        "RandomFlipsAndTurns": "galaxy_utils.augmentation.RandomDihedral",
-        "draw_galaxies": "galaxy_utils.augmentation.generate_images",
-        "draw_synthetic": "galaxy_utils.augmentation.add_generated",
-        "steady_gan": "galaxy_utils.augmentation.relativistic_gan",
-        "walk_between": "galaxy_utils.augmentation.interpolate_latent",
-    },
-    "galaxy_utils.data.views": {"view_images": "galaxy_utils.data.views.dihedral_view"},
-    "galaxy_utils.models": {
-        "classifier_alone": "galaxy_utils.models.encoder_classifier",
-        "paper_1_cnn": "galaxy_utils.models.four_block_cnn",
-        "paper_2_cnn": "galaxy_utils.models.three_block_cnn",
-        "small_cnn": "galaxy_utils.models.compact_cnn",
-    },
-    "galaxy_utils.recipes": {
-        "PAPER_1_CNN": "galaxy_utils.recipes.FOUR_BLOCK_CNN",
-        "PAPER_1_AUTOENCODER": "galaxy_utils.recipes.JOINT_AUTOENCODER",
-        "PAPER_1_RESNET50": "galaxy_utils.recipes.RESNET50_FINE_TUNING",
-        "PAPER_2_CNN": "galaxy_utils.recipes.THREE_BLOCK_CNN",
-        "PAPER_2_GAN": "galaxy_utils.recipes.CONDITIONAL_GAN",
-        "SMALL_CNN": "galaxy_utils.recipes.COMPACT_CNN",
-        "STEADY_GAN": "galaxy_utils.recipes.RELATIVISTIC_GAN",
-    },
+    "galaxy_utils.control_rows": "galaxy_utils.baselines",
+    "galaxy_utils.augmentation.RandomFlipsAndTurns": "galaxy_utils.augmentation.RandomDihedral",
+    "galaxy_utils.augmentation.draw_galaxies": "galaxy_utils.augmentation.generate_images",
+    "galaxy_utils.augmentation.draw_synthetic": "galaxy_utils.augmentation.add_generated",
+    "galaxy_utils.augmentation.steady_gan": "galaxy_utils.augmentation.relativistic_gan",
+    "galaxy_utils.data.views.view_images": "galaxy_utils.data.views.dihedral_view",
+    "galaxy_utils.models.classifier_alone": "galaxy_utils.models.encoder_classifier",
+    "galaxy_utils.models.paper_1_cnn": "galaxy_utils.models.four_block_cnn",
+    "galaxy_utils.models.paper_2_cnn": "galaxy_utils.models.three_block_cnn",
+    "galaxy_utils.models.small_cnn": "galaxy_utils.models.compact_cnn",
+    "galaxy_utils.recipes.PAPER_1_CNN": "galaxy_utils.recipes.FOUR_BLOCK_CNN",
+    "galaxy_utils.recipes.PAPER_1_AUTOENCODER": "galaxy_utils.recipes.JOINT_AUTOENCODER",
+    "galaxy_utils.recipes.PAPER_1_RESNET50": "galaxy_utils.recipes.RESNET50_FINE_TUNING",
+    "galaxy_utils.recipes.PAPER_2_CNN": "galaxy_utils.recipes.THREE_BLOCK_CNN",
+    "galaxy_utils.recipes.PAPER_2_GAN": "galaxy_utils.recipes.CONDITIONAL_GAN",
+    "galaxy_utils.recipes.SMALL_CNN": "galaxy_utils.recipes.COMPACT_CNN",
+    "galaxy_utils.recipes.STEADY_GAN": "galaxy_utils.recipes.RELATIVISTIC_GAN",
 }
 
 
@@ -52,7 +45,7 @@ def forward(module, name):
         ...     forward("galaxy_utils.recipes", "SMALL_CNN").name
         'compact_cnn'
     """
-    today = RENAMED.get(module, {}).get(name)
+    today = RENAMED.get(f"{module}.{name}")
     if today is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warnings.warn(f"{module}.{name} is now {today}.", DeprecationWarning, stacklevel=3)

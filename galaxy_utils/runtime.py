@@ -89,14 +89,10 @@ def describe_machine():
     versions, device = software_versions(), computing_device()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
-        "galaxy_utils {galaxy_utils}, Python {python}, Keras {keras} on {backend} {backend_version}\n"
-        "GPU: {gpu}, {cores} CPU cores, {memory:.1f} GB of memory, {disk:.0f} GB of disk free"
-    ).format(
-        **versions,
-        gpu=device["accelerator"] or "none",
-        cores=device["cores"],
-        memory=memory,
-        disk=shutil.disk_usage(Path.cwd()).free / 1e9,
+        f"galaxy_utils {versions['galaxy_utils']}, Python {versions['python']}, Keras {versions['keras']} on "
+        f"{versions['backend']} {versions['backend_version']}\n"
+        f"GPU: {device['accelerator'] or 'none'}, {device['cores']} CPU cores, {memory:.1f} GB of memory, "
+        f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB of disk free"
     )
 
 

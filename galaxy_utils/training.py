@@ -7,14 +7,12 @@ import math
 import weakref
 from dataclasses import dataclass
 from numbers import Integral
-from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm.std import tqdm
 
 from galaxy_utils.checkpoint import Checkpoint, describe_compiled
-from galaxy_utils.data.batches import CLASSIFICATION, CONDITION, RECONSTRUCTION, GalaxyBatches
+from galaxy_utils.data.batches import CLASSIFICATION, RECONSTRUCTION, GalaxyBatches
 from galaxy_utils.data.rows import checked_rows
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import locked
@@ -70,22 +68,21 @@ class TrainingRun:
         return len(self.history["loss"])
 
     def __str__(self):
-        names = ("accuracy", "discriminator_loss", "generator_loss", "ranking_accuracy", "loss")
-        names = [name for name in names if name in self.history]
-        # Two networks that train against each other have no lowest loss that would mean anything.
-        names, epochs = (names[:-1], [self.epochs]) if len(names) > 2 else (names[:1], [self.epochs, self.best_epoch])
         lines = [
             f"{self.model_name}, recipe {self.recipe.name}, seed {self.seed}: {counted(self.epochs, 'epochs')} in "
             f"{self.seconds:.0f} s{', stopped early' if self.stopped_early else ''}"
         ]
         lines += [f"  not as the recipe says: {self.compiled_with}"] * bool(self.compiled_with)
-        for epoch, title in zip(epochs, ("last epoch", f"lowest val loss, epoch {self.best_epoch}"), strict=False):
+        names = [name for name in sorted(self.history) if f"val_{name}" in self.history]
+        epochs = {"last epoch": self.epochs}
+        # Two networks that train against each other have no lowest loss that would mean anything.
+        if "discriminator_loss" not in self.history:
+            epochs[f"lowest val loss, epoch {self.best_epoch}"] = self.best_epoch
+        for title, epoch in epochs.items():
             for name in names:
                 training, validation = self.history[name][epoch - 1], self.history[f"val_{name}"][epoch - 1]
-                digits = 5 if name == "loss" else 3
                 lines.append(
-                    f"  {title}: training {name.replace('_', ' ')} {training:.{digits}f}, "
-                    f"validation {validation:.{digits}f}"
+                    f"  {title}: training {name.replace('_', ' ')} {training:.4g}, validation {validation:.4g}"
                 )
         lines[-1] += " (these weights were restored)" * self.restored_best
         return "\n".join(lines)
@@ -160,15 +157,8 @@ def fit(
     options = {"batch_size": recipe.batch_size, "seed": int(seed), "targets": targets}
     batches = GalaxyBatches(dataset, rows[0], shuffle=True, balanced_classes=recipe.balanced_classes, **options)
     validation = GalaxyBatches(dataset, rows[1], **options)
-    _check_fits(model, dataset, batches.outputs)
-    if isinstance(output := ends(model)[1], dict) and set(output) != set(batches.outputs):
-        raise ConfigurationError(
-            f"The network has outputs that targets={targets!r} do not train.",
-            where=model.name,
-            expected=" and ".join(map(repr, batches.outputs)),
-            found=" and ".join(map(repr, output)),
-        )
-    by_hand = _compile(model, recipe, batches.outputs, {"optimizer": optimizer, "loss": loss, "metrics": metrics})
+    _check_fits(model, dataset, batches.outputs, no_others=True)
+    compiled_with = _compile(model, recipe, batches.outputs, {"optimizer": optimizer, "loss": loss, "metrics": metrics})
     keeper, *others = _recipe_callbacks(recipe)
     watched = [*others, keeper, *callbacks]
     identity = {
@@ -178,10 +168,9 @@ def fit(
         "data fingerprint": dataset.fingerprint,
         "training and validation rows": hashlib.sha256(repr([part.tolist() for part in rows]).encode()).hexdigest(),
     }
-    path = None if checkpoint is None else Path(checkpoint)
     # A second process that asks for the same training waits for the first and then finds it done.
-    with locked(path) if path else contextlib.nullcontext():
-        saved = Checkpoint(path, watched, identity)
+    with locked(checkpoint) if checkpoint else contextlib.nullcontext():
+        saved = Checkpoint(checkpoint, watched, identity)
         saved.resume(model, batches)
         resumed_from = saved.epochs
         if saved.complete:
@@ -190,14 +179,13 @@ def fit(
             keeper.on_train_end()
         else:
             total = (recipe.epochs - resumed_from) * len(batches)
-            bar = progress_bar(total, f"Training {model.name}", show_count=False) if progress else tqdm(disable=True)
-            with bar:
+            with progress_bar(total, f"Training {model.name}", "batches", disable=not progress or None) as bar:
                 model.fit(
                     batches,
                     validation_data=validation,
                     initial_epoch=resumed_from,
                     epochs=recipe.epochs,
-                    callbacks=[_Names(), *watched, _Bar(bar, recipe.epochs, len(rows[0])), saved],
+                    callbacks=[_Names(), *watched, _Bar(bar), saved],
                     shuffle=False,
                     verbose=0,
                 )
@@ -211,12 +199,12 @@ def fit(
         restored_best=recipe.restore_best_weights,
         resumed_from=resumed_from,
         seconds=saved.seconds,
-        compiled_with=_describe_hand(model) if by_hand else "",
+        compiled_with=compiled_with,
     )
 
 
 def _compile(model, recipe, outputs, given):
-    """Compile a network as a recipe says, with what was given in its place; return whether anything differs."""
+    """Compile a network as a recipe says, with what was given in its place; describe what differs."""
     given = {name: value for name, value in given.items() if value is not None}
     if model.compiled and model.optimizer not in _FROM_RECIPES:
         if given:
@@ -226,28 +214,18 @@ def _compile(model, recipe, outputs, given):
                 found=f"also {', '.join(given)} in the call of fit",
                 remedy="give them to compile, or hand over a network that is not compiled",
             )
-        return True
-    if CONDITION in outputs and type(model).compute_loss is keras.Model.compute_loss and "loss" not in given:
-        raise ConfigurationError(
-            "With targets='conditions' a network has to bring its own loss.",
-            where=model.name,
-            expected="a class of networks with a method compute_loss, such as those of conditional_gan",
-            found=type(model).__name__,
-        )
+        return _describe_hand(model)
     model.compile(**{"optimizer": make_optimizer(recipe), **_losses(recipe, outputs, "loss" in given), **given})
     _FROM_RECIPES.add(model.optimizer)
-    return bool({"optimizer", "loss"} & given.keys())
+    return _describe_hand(model) if {"optimizer", "loss"} & given.keys() else ""
 
 
 def _describe_hand(model):
-    about = describe_compiled(model)
     # Under mixed precision Keras wraps the optimiser in another one.
-    optimizer = about["optimizer"].get("inner_optimizer") or {"config": about["optimizer"]}
-    name = optimizer.get("class_name", about["optimizer"]["name"])
-    rate, loss = optimizer["config"].get("learning_rate"), about["loss"]
-    rate = f"{rate:.4g}" if isinstance(rate, float) else "scheduled"
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    rate, loss = float(keras.ops.convert_to_numpy(optimizer.learning_rate)), describe_compiled(model)["loss"]
     loss = loss.get("class_name", "one for each output") if isinstance(loss, dict) else loss
-    return f"{name}, learning rate {rate}, loss {loss or 'of its own'}"
+    return f"{type(optimizer).__name__}, learning rate {rate:.4g}, loss {loss or 'of its own'}"
 
 
 def make_optimizer(recipe):
@@ -255,10 +233,9 @@ def make_optimizer(recipe):
     options = {"learning_rate": recipe.learning_rate, "global_clipnorm": recipe.clip_norm}
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(momentum=recipe.beta_1, **options)
-    options |= {"beta_1": recipe.beta_1, "beta_2": recipe.beta_2}
-    if recipe.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **options)
-    return keras.optimizers.Adam(**options)
+    kind = keras.optimizers.AdamW if recipe.optimizer == "adamw" else keras.optimizers.Adam
+    options |= {"weight_decay": recipe.weight_decay, "beta_1": recipe.beta_1, "beta_2": recipe.beta_2}
+    return kind(**options)
 
 
 def _recipe_callbacks(recipe):
@@ -311,12 +288,12 @@ class _Names(keras.callbacks.Callback):
 class _Bar(keras.callbacks.Callback):
     """Moves a progress bar on."""
 
-    def __init__(self, bar, epochs, num_images):
+    def __init__(self, bar):
         super().__init__()
-        self.bar, self.epochs, self.num_images = bar, epochs, num_images
+        self.bar = bar
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.bar.set_description_str(f"Training {self.model.name}, epoch {epoch + 1}/{self.epochs}")
+        self.bar.set_description_str(f"Training {self.model.name}, epoch {epoch + 1}/{self.params['epochs']}")
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update(1)
@@ -324,11 +301,6 @@ class _Bar(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         shown, form = ("val_accuracy", ".3f") if "val_accuracy" in logs else ("val_loss", ".5f")
         self.bar.set_postfix_str(f"validation {shown[4:]} {logs[shown]:{form}}")
-
-    def on_train_end(self, logs=None):
-        # The loop may have gone on from a checkpoint, or stopped early.
-        epochs = counted(round(self.bar.n / self.params["steps"]), "epochs")
-        self.bar.set_description_str(f"Training {self.model.name}: {epochs} of {counted(self.num_images, 'images')}")
 
 
 def predict(model, dataset, rows, batch_size=32):
@@ -364,19 +336,12 @@ def encode(model, dataset, rows, batch_size=32):
         Vectors, shape (n, latent dimensions), float32, in the order of `rows`.
 
     Raises:
-        ConfigurationError: The network has no encoder or does not fit the images.
+        ConfigurationError: The network does not fit the images.
+        ValueError: The network has no layer called `"encoder"`; Keras names those that it has.
         DataError: Rows that the dataset does not have.
     """
     _check_fits(model, dataset, ())
-    encoders = [layer for layer in model.layers if layer.name == "encoder"]
-    if not encoders:
-        raise ConfigurationError(
-            "The network has no encoder.",
-            where=model.name,
-            expected="a layer called 'encoder'",
-            found=", ".join(layer.name for layer in model.layers),
-        )
-    return _run(encoders[0], dataset, rows, batch_size)
+    return _run(model.get_layer("encoder"), dataset, rows, batch_size)
 
 
 def reconstruct(model, dataset, rows, batch_size=32):
@@ -456,8 +421,8 @@ def finite(network, values):
     return values
 
 
-def _check_fits(model, dataset, outputs):
-    """Check that a network takes the dataset's images and gives at least the outputs named."""
+def _check_fits(model, dataset, outputs, no_others=False):
+    """Check that a network takes the dataset's images and gives the outputs named, or these and `no_others`."""
     entry, output = ends(model)
     images, takes = tuple(dataset.images.shape[1:]), tuple(entry.shape[1:])
     where = f"{model.name} on {dataset.name}"
@@ -471,15 +436,14 @@ def _check_fits(model, dataset, outputs):
             "into a whole network, frozen features into its trained part",
         )
     # A network with a single output does not name it; its shape has to tell whether it is the one that is wanted.
-    found = output if isinstance(output, dict) else dict.fromkeys(outputs[:1], output)
-    for name in outputs:
-        wanted = (dataset.num_classes,) if name == CLASSIFICATION else images
-        gives = tuple(found[name].shape[1:]) if name in found else None
-        if gives != wanted:
-            raise ConfigurationError(
-                f"The network has no output {name!r} that fits this dataset.",
-                where=where,
-                expected=f"output of shape {wanted}" + f" in a dictionary, under {name!r}" * (len(outputs) > 1),
-                found=f"output of shape {gives}" if gives else "no such output",
-                remedy=f"build the network with num_classes={wanted[0]}" if name == CLASSIFICATION else None,
-            )
+    named = output if isinstance(output, dict) else dict.fromkeys(outputs[:1], output)
+    gives = {name: tuple(tensor.shape[1:]) for name, tensor in named.items() if no_others or name in outputs}
+    wanted = {name: (dataset.num_classes,) if name == CLASSIFICATION else images for name in outputs}
+    if gives != wanted:
+        raise ConfigurationError(
+            "The network's outputs are not those that this needs.",
+            where=where,
+            expected=f"outputs and their shapes {wanted}",
+            found=gives,
+            remedy=f"build the network with num_classes={dataset.num_classes}, or choose other targets",
+        )

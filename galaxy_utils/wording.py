@@ -1,6 +1,6 @@
 """Numbers in sentences."""
 
-SINGULARS = {"galaxies": "galaxy", "classes": "class"}
+SINGULARS = {"galaxies": "galaxy", "classes": "class", "batches": "batch"}
 
 
 def counted(number, plural):

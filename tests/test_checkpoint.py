@@ -141,9 +141,10 @@ def test_another_training_s_checkpoint_is_refused(whole, options, named):
 
 def test_another_optimiser_is_another_training(whole):
     model = network()
-    model.compile(keras.optimizers.SGD(0.02), "categorical_crossentropy")
-    with pytest.raises(ConfigurationError, match="optimizer"):
-        gu.Checkpoint(whole[0]).resume(model)
+    for other, named in ((keras.optimizers.SGD(0.02), "name is"), (keras.optimizers.Adam(0.02, 0.5), "beta_1 is 0.9")):
+        model.compile(other, "categorical_crossentropy")
+        with pytest.raises(ConfigurationError, match=f"optimizer {named}"):
+            gu.Checkpoint(whole[0]).resume(model)
 
 
 def test_who_forgets_to_resume_is_told(whole):

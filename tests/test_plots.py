@@ -36,43 +36,12 @@ def make_galaxies(num_galaxies=40, class_names=CLASS_NAMES, size=48, **columns):
     )
 
 
-def complete_galaxies():
-    random = np.random.default_rng(2)
-    return make_galaxies(
-        ra=random.uniform(0, 360, 40),
-        dec=np.r_[np.full(15, 50.0), np.full(25, -5.0)],
-        pixel_scale=np.full(40, 0.262),
-        vote_fractions=random.dirichlet(np.ones(10), 40).astype(np.float32),
-    )
-
-
-class Run:
-    """What a learning curve needs of a `TrainingRun`."""
-
-    epochs, best_epoch = 3, 2
-    history = {"accuracy": [0.2, 0.5, 0.91], "val_accuracy": [0.2, 0.42, 0.37], "loss": [2.2, 1.5, 0.4]}
-    history = history | {"val_loss": [2.2, 1.81, 2.6]}
-
-
 def evaluate_noise(num_classes=10, num_galaxies=60):
     random = np.random.default_rng(3)
     names = CLASS_NAMES[:num_classes]
     probabilities = random.dirichlet(np.ones(num_classes), num_galaxies)
     labels = np.where(random.random(num_galaxies) < 0.6, probabilities.argmax(axis=1), 0)
     return gu.evaluate(probabilities, labels, names, bootstrap_samples=50), probabilities, labels
-
-
-def drawn_texts(figure):
-    """All texts of a figure, as drawn."""
-    figure.canvas.draw()
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text().strip()]
-
-
-def test_learning_curves_tell_the_last_and_the_best_epoch():
-    figure = plots.learning_curves({"first": Run, "second": Run}, "noise")
-    assert "training accuracy 0.91 and validation accuracy 0.37" in figure.alt_text
-    assert "1.81 nats, in epoch 2" in figure.alt_text
-    assert {"first: training", "second: validation"} <= set(drawn_texts(figure))
 
 
 def test_accuracies_stand_apart_from_published_ones():
@@ -90,24 +59,6 @@ def test_the_line_of_guessing_belongs_to_the_number_of_classes():
     axes = plots.accuracy_intervals({"ours": evaluation}).axes[0]
     assert axes.get_xlabel() == "accuracy (dotted: one in 4)"
     assert any(line.get_xdata()[0] == 0.25 and line.get_linestyle() == ":" for line in axes.lines)
-
-
-def test_confusion_matrix_tells_the_evaluation():
-    evaluation, _, _ = evaluate_noise()
-    matrix = evaluation.confusion_matrix
-    off_diagonal = matrix - np.diag(np.diag(matrix))
-    figure = plots.confusion_matrix(evaluation, "noise")
-    figure.canvas.draw()
-    assert f"{off_diagonal.max():,} times" in figure.alt_text
-    assert f"Disturbed {100 * evaluation.recall[0]:.0f} %" in figure.alt_text
-
-
-def test_classes_without_test_galaxies_can_be_drawn():
-    probabilities = np.random.default_rng(1).dirichlet(np.ones(10), 12)
-    evaluation = gu.evaluate(probabilities, np.zeros(12, int), CLASS_NAMES, bootstrap_samples=20)
-    figure = plots.confusion_matrix(evaluation)
-    figure.canvas.draw()
-    assert "Disturbed" in figure.alt_text
 
 
 @pytest.fixture
@@ -144,18 +95,6 @@ def test_tables_are_rounded_and_can_be_read_without_html(displayed):
     assert "Small &amp; large." in content["text/html"] and "<td>71.3</td>" in content["text/html"]
 
 
-def test_a_warning_is_readable_with_and_without_html(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda content, raw: shown.append(content))
-    plots.show_warning("Two < three", "Nothing & nobody.")
-    assert shown[0]["text/plain"] == "WARNING. Two < three. Nothing & nobody."
-    # Background and text colour come together, or the banner cannot be read in one of the themes.
-    assert "background: #FBF9F4; color: #22252B" in shown[0]["text/html"]
-    assert (
-        "<strong>Two &lt; three</strong>" in shown[0]["text/html"] and "Nothing &amp; nobody." in shown[0]["text/html"]
-    )
-
-
 def test_drawing_changes_nothing_outside_the_figure():
     import matplotlib.pyplot
 
@@ -169,20 +108,9 @@ def test_drawing_changes_nothing_outside_the_figure():
 def test_backgrounds_are_solid():
     evaluation, _, _ = evaluate_noise()
     images = plots.image_rows({"noise": make_galaxies().images[:3]})
-    for figure, background in ((plots.confusion_matrix(evaluation), plots.PAPER), (images, plots.SKY)):
+    for figure, background in ((plots.accuracy_intervals({"ours": evaluation}), plots.PAPER), (images, plots.SKY)):
         assert matplotlib.colors.to_hex(figure.get_facecolor()).upper() == background
         assert figure.get_facecolor()[3] == 1
-
-
-def test_accuracies_over_seeds_show_each_seed_and_the_interval():
-    evaluations = {"none": evaluate_noise()[0], "flips": evaluate_noise(num_galaxies=90)[0]}
-    figure = plots.accuracy_by_seed(evaluations, {"none": [0.4, 0.6], "flips": [0.5, 0.7]}, "noise")
-    figure.canvas.draw()
-    ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
-    np.testing.assert_array_equal([line.get_xdata() for line in ticks], [[0.4, 0.6], [0.5, 0.7]])
-    low, high = evaluations["flips"].intervals["accuracy"]
-    assert f"flips {evaluations['flips'].accuracy:.3f} ({low:.3f} to {high:.3f})" in figure.alt_text
-    assert "2 seeds" in figure.alt_text
 
 
 def test_long_names_and_labels_of_differences_stay_in_the_figure():

@@ -1,20 +1,8 @@
 """Figures of chapters 5 and 6: they draw what they are given, and their alternative texts carry the numbers."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from galaxy_utils import plots
-
-NAMES = ("Red", "Blue", "Green")
-
-
-def run(**history):
-    return SimpleNamespace(history=history, epochs=len(history["loss"]), best_epoch=1)
-
-
-def panels(figure):
-    return [axes for axes in figure.axes if axes.axison]
 
 
 def test_rows_of_images_are_labelled():

@@ -3,7 +3,7 @@ import pytest
 from galaxy_utils import recipes
 from galaxy_utils.classes import OFFICIAL_CLASS_COUNTS
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.profiles import CHAPTERS, PROFILES, get_profile
+from galaxy_utils.profiles import PROFILES, get_profile
 
 
 def test_profiles_are_found_by_name_and_passed_through():
@@ -36,12 +36,10 @@ def test_a_nearly_right_profile_is_suggested():
 
 def test_the_full_profile_keeps_the_papers_numbers():
     full = get_profile("full")
-    assert full.settings(5).joint_epochs == recipes.JOINT_AUTOENCODER.epochs
-    assert full.settings(8).super_resolution_images == full.simulated_galaxies
+    assert full.joint_epochs == recipes.JOINT_AUTOENCODER.epochs
+    assert full.super_resolution_images == full.simulated_galaxies
 
 
-def test_every_chapter_has_settings_in_every_profile():
-    for chapter, settings in CHAPTERS.items():
-        assert all(len(values) == len(PROFILES) for values in settings.values()), chapter
-    with pytest.raises(ConfigurationError, match="99"):
-        get_profile("smoke").settings(99)
+def test_a_chapter_chooses_by_profile():
+    chosen = [profile.choose(epochs=(1, 2, 3, 4), size="abcd") for profile in PROFILES.values()]
+    assert [(one.epochs, one.size) for one in chosen] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]

@@ -1,21 +1,13 @@
 """The still pictures of the interactive pages, in the book's look: for print, and for readers without JavaScript."""
 
-import functools
-
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from galaxy_utils import plots
 
-
-def _in_the_books_look(draw):
-    @functools.wraps(draw)
-    def styled(*arguments, **options):
-        with matplotlib.rc_context(plots.CHART_STYLE):
-            return draw(*arguments, **options)
-
-    return styled
+LOWER, HIGHER = "#EE7733", "#33BBEE"  # Paul Tol's "vibrant" hues: what a change does to a probability
+in_the_books_look = matplotlib.rc_context(plots.CHART_STYLE)
 
 
 def _name_source(figure, provenance):
@@ -23,7 +15,7 @@ def _name_source(figure, provenance):
         figure.supxlabel(provenance, x=0.99, ha="right", fontsize=9, style="italic").set_alpha(0.75)
 
 
-@_in_the_books_look
+@in_the_books_look
 def occlusion_map(image, probabilities, changes, class_names, provenance=None):
     """Draw an image, what covering each place changes about the likeliest class, and the probabilities of all classes.
 
@@ -48,9 +40,7 @@ def occlusion_map(image, probabilities, changes, class_names, provenance=None):
         panel.set(xticks=[], yticks=[])
     # Small changes are chance: below 0.05 the colours do not become stronger.
     strength = 0.8 * np.abs(changes) / max(0.05, np.abs(changes).max())
-    colour = np.where(
-        changes[..., None] < 0, matplotlib.colors.to_rgb(plots.LOWER), matplotlib.colors.to_rgb(plots.HIGHER)
-    )
+    colour = np.where(changes[..., None] < 0, matplotlib.colors.to_rgb(LOWER), matplotlib.colors.to_rgb(HIGHER))
     side = len(image)
     extent = (-0.5, side - 0.5, side - 0.5, -0.5)
     cells.imshow(np.concatenate([colour, strength[..., None]], axis=2), extent=extent, interpolation="nearest")
@@ -76,7 +66,7 @@ def occlusion_map(image, probabilities, changes, class_names, provenance=None):
     return figure
 
 
-@_in_the_books_look
+@in_the_books_look
 def latent_map(points, labels, class_names, shares, provenance=None):
     """Draw galaxies in the plane of two principal components, a colour and a marker for each class.
 

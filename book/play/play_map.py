@@ -8,7 +8,8 @@ from play import FOLDER, as_json, check_rows, cut_out, describe_classes, fill_pa
 from play import picture_sheet as make_sheet
 from play_figures import latent_map
 
-from galaxy_utils.evaluation.latent import load_vectors, nearest
+from galaxy_utils.evaluation.latent import nearest
+from galaxy_utils.files import explain_read_errors
 from galaxy_utils.profiles import get_profile
 
 MOST_GALAXIES, COLUMNS, SIZE, MOST_BYTES = 400, 20, 96, 700_000
@@ -23,15 +24,18 @@ def make(settings):
         settings: What the book is built from.
 
     Raises:
-        DataError: Chapter 6 has left no vectors, or such of other galaxies.
+        DataError: Chapter 6 has left no vectors, a damaged file, or vectors of other galaxies.
     """
     path = find_artifact(settings, f"05_autoencoder_and_classifier/joint/seed_{settings.seed}.vectors.npz")
     galaxies, profile = load_galaxies(settings), get_profile(settings.profile)
-    vectors, rows, fingerprint = load_vectors(path)
+    remedy = "run chapter 6 again, which writes them"
+    with explain_read_errors("The vectors cannot be read.", path, remedy=remedy), np.load(path) as kept:
+        vectors = {name: kept[name] for name in ("train", "validation")}
+        rows, fingerprint = kept["rows"], str(kept["fingerprint"])
     check_rows(galaxies, fingerprint, path)
     plane, shares = project(vectors["train"], vectors["validation"], settings.seed)
     shown = choose(plane, settings.seed)
-    plane, vectors, rows = plane[shown], vectors["validation"][shown], rows["validation"][shown]
+    plane, vectors, rows = plane[shown], vectors["validation"][shown], rows[shown]
     labels = galaxies.labels[rows]
     positions = to_grid(plane)
     count = min(NEIGHBOURS, len(rows) - 1)

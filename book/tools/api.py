@@ -24,7 +24,7 @@ survey, prepared to 32 pixels, and `parts` its split.
 
 
 def public_names():
-    """Return `{module: [name]}` of what is public: functions and classes that the package names in `__all__`."""
+    """Return `{module: [name]}` of what is public: functions and classes that a package names or imports."""
     names = {"galaxy_utils": [], **{module: [] for module in MODULES}}
     for module in names:
         home = galaxy_utils if module == "galaxy_utils" else getattr(galaxy_utils, module)

@@ -514,10 +514,17 @@ def _write_json(path, content):
 
 def build(settings, only_links=False):
     """Build the whole book and say what took how long and where it lies; or ask the addresses that it names."""
-    from galaxy_utils.files import locked
+    from filelock import FileLock, Timeout
 
     started = time.perf_counter()
-    with locked(settings.output / "build", waiting=f"Waiting for another build that writes to {settings.output}"):
+    settings.output.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.output / ".build.lock")
+    try:
+        lock.acquire(blocking=False)
+        lock.release()
+    except Timeout:
+        print(f"Waiting for another build that writes to {settings.output}", flush=True)
+    with lock:
         chapters = find_chapters()
         seconds = run_chapters(chapters, settings)
         source, state = stage(chapters, settings, seconds)

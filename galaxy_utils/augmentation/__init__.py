@@ -1,44 +1,19 @@
-"""More training images than were taken: by geometry, by autoencoders, by adversarial networks, by repetition."""
+"""More training images than were taken: by geometry, autoencoders, adversarial networks. Importing this loads Keras."""
 
-import importlib
-
-from galaxy_utils.renamed import forward
-
-# Layers are Keras classes, so their module needs Keras. It is loaded when one of them is asked for.
-_PUBLIC = {
-    "PAPER_2_RARE": "balance",
-    "SyntheticImages": "synthetic",
-    "add_synthetic": "synthetic",
-    "CanonicalOrientation": "gan",
-    "conditional_gan": "gan",
-    "denoising_autoencoder": "autoencoders",
-    "generate_images": "gan",
-    "add_generated": "gan",
-    "interpolate_latent": "synthetic",
-    "make_synthetic": "synthetic",
-    "missing_images": "balance",
-    "oversample": "balance",
-    "rare_classes": "balance",
-    "relativistic_gan": "gan",
-    "super_resolution_gan": "super_resolution",
-    "upscale": "super_resolution",
-    "variational_autoencoder": "autoencoders",
-    "with_classes": "balance",
-    "RandomDihedral": "geometric",
-    "RandomRotationZoomShift": "geometric",
-    "RandomShiftAndBrightness": "geometric",
-}
-
-__all__ = list(_PUBLIC)
+from galaxy_utils import renamed
+from galaxy_utils.augmentation.autoencoders import denoising_autoencoder, variational_autoencoder
+from galaxy_utils.augmentation.balance import PAPER_2_RARE, rare_classes, with_classes
+from galaxy_utils.augmentation.gan import (
+    CanonicalOrientation,
+    add_generated,
+    conditional_gan,
+    generate_images,
+    relativistic_gan,
+)
+from galaxy_utils.augmentation.geometric import RandomDihedral, RandomRotationZoomShift, RandomShiftAndBrightness
+from galaxy_utils.augmentation.super_resolution import super_resolution_gan, upscale
+from galaxy_utils.augmentation.synthetic import SyntheticImages, add_synthetic
 
 
 def __getattr__(name):
-    if name not in _PUBLIC:
-        return forward(__name__, name)
-    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+    return renamed.forward(__name__, name)

@@ -1,10 +1,12 @@
 """Denoising and variational autoencoders, with which paper 1 made more training images. Importing this loads Keras."""
 
+import math
+
 import keras
 from keras import layers, ops
 
-from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_integer, layer_seeds
+from galaxy_utils.errors import check_integer, check_number
+from galaxy_utils.models.cnn import layer_seeds
 
 # Three convolutions with stride 2 in the encoder, three transposed ones in the decoder.
 FILTERS = (32, 64, 64)
@@ -71,7 +73,10 @@ def denoising_autoencoder(image_size=64, latent_channels=16, noise=0.1, seed=1):
         >>> denoising_autoencoder(32).output.shape
         (None, 32, 32, 3)
     """
-    seeds = _checked(image_size, "latent_channels", latent_channels, "noise", noise, seed)
+    check_integer("image_size", image_size, SHRINKING, "each of three stages halves the image", multiple_of=SHRINKING)
+    check_integer("latent_channels", latent_channels, 1)
+    check_number("noise", noise, "(0, 1]")
+    seeds = layer_seeds(seed)
     images = keras.Input((image_size, image_size, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
     x = layers.GaussianNoise(noise, seed=next(seeds), name="added_noise")(x)
@@ -109,7 +114,10 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
         >>> variational_autoencoder(32, latent_dim=8).get_layer("encoder").output.shape
         (None, 16)
     """
-    seeds = _checked(image_size, "latent_dim", latent_dim, "pixel_noise", pixel_noise, seed)
+    check_integer("image_size", image_size, SHRINKING, "each of three stages halves the image", multiple_of=SHRINKING)
+    check_integer("latent_dim", latent_dim, 1)
+    check_number("pixel_noise", pixel_noise, "(0, 1]")
+    seeds = layer_seeds(seed)
     images = keras.Input((image_size, image_size, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
     x = layers.Flatten(name="flatten")(_shrink(x, seeds))
@@ -118,10 +126,9 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
 
     vectors = keras.Input((latent_dim,), name="latent_vectors")
     shape = (image_size // SHRINKING, image_size // SHRINKING, FILTERS[-1])
-    dense = layers.Dense(
-        shape[0] * shape[1] * shape[2], activation="relu", kernel_initializer=_glorot(seeds), name="from_latent"
-    )
-    x = layers.Reshape(shape, name="to_feature_maps")(dense(vectors))
+    options = {"activation": "relu", "kernel_initializer": _glorot(seeds), "name": "from_latent"}
+    x = layers.Dense(math.prod(shape), **options)(vectors)
+    x = layers.Reshape(shape, name="to_feature_maps")(x)
     decoder = keras.Model(vectors, _grow(x, seeds), name="decoder")
 
     sample = SampleLatent(2 * pixel_noise**2 / (image_size**2 * 3), seed=next(seeds), name="sample_latent")
@@ -143,10 +150,8 @@ def _grow(x, seeds):
     for number, channels in enumerate((FILTERS[1], FILTERS[0]), start=1):
         x = _stage(x, layers.Conv2DTranspose, channels, 4, seeds, f"grow_{number}")
     # float32 also under mixed precision, like every output of this package.
-    return layers.Conv2DTranspose(
-        3, 4, strides=2, padding="same", activation="sigmoid", dtype="float32", kernel_initializer=_glorot(seeds),
-        name="reconstruction",
-    )(x)  # fmt: skip
+    options = {"activation": "sigmoid", "dtype": "float32", "kernel_initializer": _glorot(seeds)}
+    return layers.Conv2DTranspose(3, 4, strides=2, padding="same", name="reconstruction", **options)(x)
 
 
 def _stage(x, convolution, channels, kernel, seeds, name):
@@ -156,20 +161,3 @@ def _stage(x, convolution, channels, kernel, seeds, name):
     # because a sigmoid near 0 lets no gradient through.
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_batch_normalisation")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _checked(image_size, latent_name, latent_size, noise_name, noise, seed):
-    """Refuse arguments that cannot work, and return the seeds of the layers."""
-    check_integer("image_size", image_size, SHRINKING, "each of three stages halves the image")
-    check_integer(latent_name, latent_size, 1, "an image cannot be described by fewer numbers than one")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    if image_size % SHRINKING:
-        raise ConfigurationError(
-            "The decoder cannot give back images of this size.",
-            where="image_size", expected=f"a multiple of {SHRINKING}", found=repr(image_size),
-        )  # fmt: skip
-    if isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0 < noise <= 1:
-        raise ConfigurationError(
-            "Brightness cannot scatter by this.", where=noise_name, expected="above 0, at most 1", found=repr(noise)
-        )
-    return layer_seeds(seed)

@@ -6,6 +6,7 @@ Chapter 9 builds the same network in its cells, piece by piece.
 import keras
 import numpy as np
 from keras import layers, ops
+from keras.initializers import Constant, GlorotUniform, HeNormal
 
 from galaxy_utils.augmentation.adversarial import frozen_scores
 from galaxy_utils.augmentation.geometric import RandomShiftAndBrightness
@@ -13,9 +14,9 @@ from galaxy_utils.augmentation.synthetic import SyntheticImages
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
 from galaxy_utils.models.autoencoder import SKY
-from galaxy_utils.models.cnn import check_integer, layer_seeds
+from galaxy_utils.models.cnn import layer_seeds
 
 # Scatter of the sky in images of 64 px, as a share of the full brightness range. Learned weights of 1 multiply it: were
 # it the beginning of the weights themselves, forty steps of the optimiser could make it zero.
@@ -24,31 +25,7 @@ STEP = 0.05  # Scatter of the noise that measures the gradient of the discrimina
 # As many images are generated at a time, so that memory stays flat.
 IMAGES_AT_ONCE = 64
 MEANS = ("discriminator_loss", "generator_loss", "ranking_accuracy")
-
-
-def non_saturating_loss(real, fake, fooled):
-    """Return the losses of both networks for each image: binary cross-entropy, the generator's non-saturating.
-
-    Args:
-        real: The discriminator's scores (logits) of real images, shape (n,).
-        fake: Its scores of generated images of the same classes, which teach the discriminator.
-        fooled: The same scores, which teach the generator.
-
-    Returns:
-        `(discriminator loss, generator loss)`, shape (n,), in nats (Goodfellow et al. 2014).
-    """
-    return ops.softplus(-real) + ops.softplus(fake), ops.softplus(-fooled)
-
-
-def relativistic_loss(real, fake, fooled):
-    """Return the losses when the discriminator says which of two images, of the same class, is the real one.
-
-    Arguments and results are those of `non_saturating_loss` (Jolicoeur-Martineau 2019).
-    """
-    return ops.softplus(fake - real), ops.softplus(ops.stop_gradient(real) - fooled)
-
-
-LOSSES = {"cross_entropy": non_saturating_loss, "relativistic": relativistic_loss}
+LOSSES = ("cross_entropy", "relativistic")
 
 
 def conditional_gan(
@@ -77,7 +54,8 @@ def conditional_gan(
     Args:
         image_size: Side of the square images, pixels: 4, 5, 6 or 7 times a power of 2, at least 8.
         num_classes: Number of classes. Those without training images are never trained.
-        loss: `"cross_entropy"` or `"relativistic"`.
+        loss: `"cross_entropy"`, whose generator's part is non-saturating (Goodfellow et al. 2014), or `"relativistic"`:
+            the discriminator says which of two images, of the same class, is the real one (Jolicoeur-Martineau 2019).
         augmentation: A layer that changes what the discriminator sees, real and generated images alike, and lets
             gradients through (Zhao et al. 2020).
         ema_decay: Decay of the exponential moving average (EMA) of the generator's weights, 0 up to, but not, 1. With 0
@@ -105,14 +83,10 @@ def conditional_gan(
     """
     check_integer("num_classes", num_classes, 1, "there is no image without a class")
     check_integer("latent_dim", latent_dim, 1, "without random numbers every image would be the same")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    for name, value, valid, expected in (
-        ("loss", loss, loss in LOSSES, " or ".join(map(repr, LOSSES))),
-        ("ema_decay", ema_decay, 0 <= ema_decay < 1, "a number from 0 up to, but not, 1"),
-        ("gradient_penalty", gradient_penalty, 0 <= gradient_penalty < np.inf, "a number, at least 0"),
-    ):
-        if not valid:
-            raise ConfigurationError("No GAN can have this.", where=name, expected=expected, found=repr(value))
+    check_number("ema_decay", ema_decay, "[0, 1)")
+    check_number("gradient_penalty", gradient_penalty, "[0, inf)")
+    if loss not in LOSSES:
+        raise ConfigurationError("There is no such loss.", where="loss", expected=" or ".join(LOSSES), found=repr(loss))
     options = {"loss": loss, "augmentation": augmentation, "ema_decay": ema_decay, "gradient_penalty": gradient_penalty}
     return ConditionalGAN(image_size, num_classes, latent_dim, canonical_orientation, seed, **options)
 
@@ -180,11 +154,6 @@ class ConditionalGAN(keras.Model):
         layer = self.augmentation and keras.saving.serialize_keras_object(self.augmentation)
         return {**self.options, "augmentation": layer, "seed": self.seed}
 
-    @property
-    def best_generator(self):
-        """The generator from which galaxies are sampled: the averaged one where there is one."""
-        return self.generator if self.ema_generator is None else self.ema_generator
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         number = ops.shape(y)[0]
         latent = keras.random.normal((number, self.latent_dim), seed=self.random)
@@ -201,7 +170,12 @@ class ConditionalGAN(keras.Model):
         scores = self.discriminator([shown, classes], training=training)[:, 0]
         of_real, of_fake = scores[:number], scores[number:]
         fooled = frozen_scores(self.discriminator, [fake, y], training)[:, 0]
-        discriminator_loss, generator_loss = LOSSES[self.options["loss"]](of_real, of_fake, fooled)
+        if self.options["loss"] == "relativistic":
+            discriminator_loss = ops.softplus(of_fake - of_real)
+            generator_loss = ops.softplus(ops.stop_gradient(of_real) - fooled)
+        else:
+            discriminator_loss = ops.softplus(-of_real) + ops.softplus(of_fake)
+            generator_loss = ops.softplus(-fooled)
         if gamma := self.options["gradient_penalty"]:
             # The mean square of a score's change under small noise is its squared gradient times the noise's variance:
             # no second derivative, which not every backend gives through `fit`.
@@ -222,25 +196,15 @@ class ConditionalGAN(keras.Model):
         return discriminator_loss + generator_loss
 
 
-def smallest_side(image_size):
-    """Return the side of 4 to 7 pixels from which doubling leads to `image_size`.
-
-    Raises:
-        ConfigurationError: None does.
-    """
+def build_generator(image_size, num_classes, latent_dim=64, seed=1):
+    """Build the generator of `conditional_gan`, whose docstring describes it."""
     check_integer("image_size", image_size, 8, "a generator doubles the side of 4 to 7 pixels at least once")
-    side = image_size
+    seeds, side = layer_seeds(seed), image_size
     while side > 7 and side % 2 == 0:
         side //= 2
     if side > 7:
         where, expected = "image_size", "4 to 7 times a power of 2, such as 32, 48, 64, 96 or 128"
         raise ConfigurationError("No doubling ends here.", where=where, expected=expected, found=repr(image_size))
-    return side
-
-
-def build_generator(image_size, num_classes, latent_dim=64, seed=1):
-    """Build the generator of `conditional_gan`, whose docstring describes it."""
-    seeds, side = layer_seeds(seed), smallest_side(image_size)
 
     def normalised(x):
         x = layers.BatchNormalization(momentum=0.9, name=f"batch_normalisation_{side}")(x)
@@ -252,24 +216,18 @@ def build_generator(image_size, num_classes, latent_dim=64, seed=1):
     latent, label = keras.Input((latent_dim,), name="latent"), keras.Input((num_classes,), name="label")
     noise = keras.Input((image_size, image_size, 3), name="noise")
     x = layers.Concatenate(name="latent_and_label")([latent, label])
-    x = layers.Dense(
-        side**2 * filters(side), use_bias=False, kernel_initializer=keras.initializers.HeNormal(next(seeds)),
-        name="to_pixels",
-    )(x)  # fmt: skip
+    options = {"use_bias": False, "kernel_initializer": HeNormal(next(seeds))}
+    x = layers.Dense(side**2 * filters(side), name="to_pixels", **options)(x)
     x = normalised(layers.Reshape((side, side, filters(side)), name="reshape")(x))
     while side < image_size:
-        x = layers.Conv2D(
-            filters(2 * side), 3, padding="same", use_bias=False, name=f"at_{side}_pixels",
-            kernel_initializer=keras.initializers.HeNormal(next(seeds)),
-        )(x)  # fmt: skip
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": HeNormal(next(seeds))}
+        x = layers.Conv2D(filters(2 * side), 3, name=f"at_{side}_pixels", **options)(x)
         side *= 2
         # Transposed convolutions, the usual way, weave a chequered pattern into the dark sky.
         x = normalised(layers.UpSampling2D(2, interpolation="bilinear", name=f"to_{side}_pixels")(x))
     # float32 also under mixed precision, like every output of this package.
-    image = layers.Conv2D(
-        3, 5, padding="same", activation="sigmoid", bias_initializer=keras.initializers.Constant(SKY),
-        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), dtype="float32", name="smooth_image",
-    )(x)  # fmt: skip
+    options = {"kernel_initializer": GlorotUniform(next(seeds)), "bias_initializer": Constant(SKY), "dtype": "float32"}
+    image = layers.Conv2D(3, 5, padding="same", activation="sigmoid", name="smooth_image", **options)(x)
     sky = layers.Rescaling(SKY_NOISE, dtype="float32", name="rescale_to_noise_of_sky")(noise)
     sky = layers.Dense(3, use_bias=False, kernel_initializer="identity", dtype="float32", name="noise_of_sky")(sky)
     image = layers.Add(dtype="float32", name="image")([image, sky])
@@ -286,12 +244,11 @@ def build_discriminator(image_size, num_classes, seed=1):
     x = layers.Concatenate(name="image_and_label_maps")([layers.Rescaling(2, -1, name="rescale")(image), maps])
     while side > 7:
         kernel, side = 5 if side == image_size else 4, -(-side // 2)
-        x = layers.Conv2D(
-            int(np.clip(512 // side, 16, 128)), kernel, strides=2, padding="same", name=f"to_{side}_pixels",
-            kernel_initializer=keras.initializers.HeNormal(next(seeds)),
-        )(x)  # fmt: skip
+        filters, options = int(np.clip(512 // side, 16, 128)), {"strides": 2, "padding": "same"}
+        start = HeNormal(next(seeds))
+        x = layers.Conv2D(filters, kernel, kernel_initializer=start, name=f"to_{side}_pixels", **options)(x)
         x = layers.LeakyReLU(0.2, name=f"leaky_relu_{side}")(x)
-    last = keras.initializers.GlorotUniform(next(seeds))
+    last = GlorotUniform(next(seeds))
     score = layers.Dense(1, kernel_initializer=last, dtype="float32", name="score")(layers.Flatten(name="flatten")(x))
     return keras.Model([image, label], score, name="discriminator")
 
@@ -344,21 +301,18 @@ def generate_images(gan, labels, seed=1):
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.isin(labels, np.arange(gan.num_classes)).all():
-        raise ConfigurationError(
-            "The network cannot generate galaxies of these classes.",
-            where=gan.name,
-            expected=f"integers from 0 to {gan.num_classes - 1}, shape (n,)",
-            found=f"shape {labels.shape}, with the values {np.unique(labels)}",
-        )
+        expected = f"integers from 0 to {gan.num_classes - 1}, shape (n,)"
+        raise ConfigurationError("The network has no such classes.", where=gan.name, expected=expected, found=labels)
     random = np.random.default_rng(seed)
     latent = random.standard_normal((len(labels), gan.latent_dim), dtype=np.float32)
     orientations = random.integers(NUM_VIEWS, size=len(labels))
     one_hot = np.eye(gan.num_classes, dtype=np.float32)[labels.astype(int)]
+    generator = gan.ema_generator or gan.generator
     images = np.empty((len(labels), *gan.output.shape[1:]), np.uint8)
     for start in range(0, len(labels), IMAGES_AT_ONCE):
         few = slice(start, start + IMAGES_AT_ONCE)
         noise = random.standard_normal(images[few].shape, dtype=np.float32)
-        generated = np.asarray(gan.best_generator([latent[few], one_hot[few], noise], training=False))
+        generated = np.asarray(generator([latent[few], one_hot[few], noise], training=False))
         images[few] = np.rint(255 * np.clip(generated, 0, 1))
     for number in range(NUM_VIEWS):
         images[orientations == number] = dihedral_view(images[orientations == number], number)
@@ -374,7 +328,7 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
             averaged down as real ones were.
         split: The `Split`. Its training rows are noted, so that the images can only be added to a training part that
             holds them all.
-        counts: How many images of each class, shape (number of classes,), usually from `missing_images`.
+        counts: How many images of each class, shape (number of classes,).
         seed: Seed of the latent vectors.
         alone: Whether they are to take the place of the real training images instead of joining them.
 
@@ -386,24 +340,18 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
         DataError: Images of a class that has no training galaxy.
     """
     counts = np.asarray(counts)
-    if counts.shape != (dataset.num_classes,) or not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
+    if counts.shape != (dataset.num_classes,) or counts.dtype.kind not in "iu" or (counts < 0).any():
         expected = f"{dataset.num_classes} integers, at least 0"
-        raise ConfigurationError("These are no counts.", where="counts", expected=expected, found=repr(counts))
+        raise ConfigurationError("These are no counts.", where="counts", expected=expected, found=counts)
     present = np.bincount(np.asarray(dataset.labels)[split.train], minlength=dataset.num_classes) > 0
     if missing := [dataset.class_names[label] for label in np.flatnonzero((counts > 0) & ~present)]:
+        expected = "a training galaxy of each class that is to be generated"
         raise DataError(
-            f"The network was never shown a galaxy of class {missing[0]!r}.",
-            where=f"training part of {dataset.name}",
-            expected="at least one training galaxy of each class that is to be generated",
+            f"Class {missing[0]!r} was never shown.", where=f"training part of {dataset.name}", expected=expected
         )
     labels = np.repeat(np.arange(dataset.num_classes), counts)
     images = generate_images(gan, labels, seed)
     if len(images) and images.shape[1] > dataset.image_size:
         images = area_average(images, dataset.image_size)
-    return SyntheticImages(
-        images=images,
-        labels=labels,
-        learned_from=np.asarray(split.train),
-        share=1.0 if alone else len(labels) / (len(labels) + len(split.train)),
-        made_by=gan.name,
-    )
+    share = 1.0 if alone else len(labels) / (len(labels) + len(split.train))
+    return SyntheticImages(images, labels, np.asarray(split.train), share, gan.name)

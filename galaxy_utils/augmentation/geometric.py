@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, check_integer, check_number
 
 
 class _RandomLayer(keras.layers.Layer):
@@ -23,23 +23,22 @@ class _RandomLayer(keras.layers.Layer):
         name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
         # float32 also under mixed precision: brightness from 0 to 255 with fractions does not fit into 16 bits.
         super().__init__(dtype=dtype, name=name, **options)
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            _refuse("seed", "an integer, at least 0", seed)
+        check_integer("seed", seed, 0)
         self.seed, self.amounts = seed, ()
         # A variable of the network: checkpoints hold it, so that a resumed training draws what it would have drawn.
         self.generator = keras.random.SeedGenerator(seed)
 
-    def set_amounts(self, limits, **amounts):
-        """Keep the largest changes as attributes, if they lie between 0 and their limits."""
-        for name, value in amounts.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limits[name]:
-                _refuse(name, f"a number from 0 to {limits[name]}", value)
+    def set_amounts(self, **amounts):
+        """Keep the largest changes as attributes. Each is given with its limit: `name=(value, limit)`."""
+        for name, (value, limit) in amounts.items():
+            check_number(name, value, f"[0, {limit}]")
             setattr(self, name, float(value))
         self.amounts = tuple(amounts)
 
     def build(self, input_shape):
         if len(input_shape) != 4 or input_shape[1] != input_shape[2]:
-            _refuse(f"input of {self.name}", "square images, shape (n, side, side, channels)", tuple(input_shape))
+            expected = "square images, shape (n, side, side, channels)"
+            raise ConfigurationError("Only squares can be turned.", expected=expected, found=tuple(input_shape))
         super().build(input_shape)
 
     def call(self, images, training=False):
@@ -50,10 +49,6 @@ class _RandomLayer(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed, **{name: getattr(self, name) for name in self.amounts}}
-
-
-def _refuse(name, expected, found):
-    raise ConfigurationError("Images cannot be augmented with this.", where=name, expected=expected, found=repr(found))
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -109,7 +104,7 @@ class RandomRotationZoomShift(_RandomLayer):
 
     def __init__(self, rotation=180.0, zoom=0.2, shift=0.05, seed=1, **options):
         super().__init__(seed, **options)
-        self.set_amounts({"rotation": 180, "zoom": 1, "shift": 0.5}, rotation=rotation, zoom=zoom, shift=shift)
+        self.set_amounts(rotation=(rotation, 180), zoom=(zoom, 1), shift=(shift, 0.5))
         # TensorFlow's interpolation has no XLA kernel.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
@@ -141,7 +136,7 @@ class RandomShiftAndBrightness(_RandomLayer):
 
     def __init__(self, shift=0.0625, brightness=0.1, seed=1, **options):
         super().__init__(seed, **options)
-        self.set_amounts({"shift": 0.5, "brightness": math.inf}, shift=shift, brightness=brightness)
+        self.set_amounts(shift=(shift, 0.5), brightness=(brightness, math.inf))
 
     def transform(self, images):
         num_images, side = ops.shape(images)[0], images.shape[1]

@@ -5,26 +5,19 @@ import numpy as np
 from keras import layers, ops
 
 from galaxy_utils.augmentation.adversarial import frozen_scores
-from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_integer, layer_seeds
+from galaxy_utils.errors import ConfigurationError, check_integer, check_number
+from galaxy_utils.models.cnn import layer_seeds
 
 DISCRIMINATOR_FILTERS = (16, 16, 32, 32, 64, 64, 64, 64)
-# Channels at the full size, where each costs most.
-DETAIL_CHANNELS = 12
+# Channels inside the generator, and at the full size, where each costs most.
+CHANNELS, DETAIL_CHANNELS = 24, 12
 # How much stronger the discriminator sees what halving an image takes from it.
 HIGH_PASS_CONTRAST = 10
+MEANS = ("pixel_loss", "feature_loss", "generator_loss", "discriminator_loss", "ranking_accuracy")
 
 
 def super_resolution_gan(
-    image_size=64,
-    feature_network=None,
-    *,
-    feature_layer=None,
-    pixel_weight=1.0,
-    feature_weight=1e-3,
-    adversarial_weight=3e-4,
-    channels=24,
-    seed=1,
+    image_size, feature_network, *, feature_layer="block_1b_relu", feature_weight=1e-3, adversarial_weight=3e-4, seed=1
 ):
     """Build a network that is shown galaxies at half their size and is asked for the originals (Ledig et al. 2017).
 
@@ -38,27 +31,26 @@ def super_resolution_gan(
     - The generator adds detail to the bicubic interpolation instead of making the whole image.
     - One step of back-projection (Irani and Peleg 1991) shifts each block of 2×2 pixels so that its mean is the small
       pixel again: nothing that the network invents can change what was seen.
-    - With an adversarial loss, the generator has a per-pixel noise input: new noise in each step of training, the same
+    - The generator has a per-pixel noise input: new noise in each step of training, the same
       for each batch afterwards.
     - The discriminator has a high-pass input beside the image: what halving takes from it, ten times as strong.
     - There is no batch normalisation (Lim et al. 2017 measured it to do harm).
     - The feature extractor is not VGG, which knows photographs, but a classifier of galaxies.
 
-    The loss of the generator is a weighted sum: pixels (mean squared error of values 0 to 1), features (mean squared
+    The loss of the generator is a sum of three: pixels (mean squared error of values 0 to 1), features (mean squared
     difference of a classifier's feature maps, in units of their variance in the originals) and adversarial
-    (cross-entropy of the discriminator's prediction). Train the network with `gu.fit(..., targets="images")`. The
-    history holds `pixel_loss`, `feature_loss`, `generator_loss` (adversarial), `discriminator_loss` and
-    `ranking_accuracy`: how often the discriminator gives an original a higher score than what was generated from it.
+    (cross-entropy of the discriminator's prediction), the last two with weights. Train the network with
+    `gu.fit(..., targets="images")`. The history holds `pixel_loss`, `feature_loss`, `generator_loss` (adversarial),
+    `discriminator_loss` and `ranking_accuracy`: how often the discriminator gives an original a higher score than what
+    was generated from it.
 
     Args:
         image_size: Side of the originals, pixels; a multiple of 16.
         feature_network: A Keras model of images 0–255 of this size, usually a trained classifier; a frozen copy of it
-            is used. `None` only with `feature_weight=0`.
-        feature_layer: Name of the layer whose output counts as features; `None` for the last with feature maps.
-        pixel_weight: Weight of the pixel loss.
+            is used.
+        feature_layer: Name of the layer whose output counts as features; the default is one of `compact_cnn`.
         feature_weight: Weight of the feature (perceptual) loss.
-        adversarial_weight: Weight of the adversarial loss; with 0 there is no discriminator and no noise input.
-        channels: Channels inside the generator.
+        adversarial_weight: Weight of the adversarial loss.
         seed: Seed of the initial weights and of the noise.
 
     Returns:
@@ -68,34 +60,24 @@ def super_resolution_gan(
         their own.
 
     Raises:
-        ConfigurationError: A size, weight or feature network that cannot work.
+        ConfigurationError: A size, a weight or a seed that cannot work, or a feature network for another size.
+        ValueError: The feature network has no such layer.
 
     Example:
-        >>> network = super_resolution_gan(32, feature_weight=0)
+        >>> network = super_resolution_gan(32, gu.models.compact_cnn(32))
         >>> network.generator.count_params()
         35031
     """
-    check_integer("image_size", image_size, 16, "the discriminator halves the image four times")
-    check_integer("channels", channels, 1, "a convolution needs at least one filter")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    if image_size % 16:
-        raise ConfigurationError(
-            "The discriminator cannot halve images of this size four times.",
-            where="image_size", expected="a multiple of 16", found=repr(image_size),
-        )  # fmt: skip
-    weights = {"pixel": pixel_weight, "feature": feature_weight, "adversarial": adversarial_weight}
-    if not all(0 <= value < float("inf") for value in weights.values()) or not any(weights.values()):
-        raise ConfigurationError(
-            "The loss cannot have these weights.",
-            where=", ".join(f"{name}_weight" for name in weights),
-            expected="finite numbers of at least 0, one of them above 0",
-            found=", ".join(map(repr, weights.values())),
-        )
+    check_integer("image_size", image_size, 16, "the discriminator halves the image four times", multiple_of=16)
+    check_number("feature_weight", feature_weight, "[0, inf)")
+    check_number("adversarial_weight", adversarial_weight, "[0, inf)")
     seeds = layer_seeds(seed)
-    generator = _generator(channels, seed if adversarial_weight else None, seeds)
-    discriminator = _discriminator(image_size, seeds) if adversarial_weight else None
-    features = _feature_extractor(feature_network, feature_layer, image_size) if feature_weight else None
-    return SuperResolutionGAN(image_size, generator, discriminator, features, weights)
+    parts = {
+        "generator": _generator(seed, seeds),
+        "discriminator": _discriminator(image_size, seeds),
+        "features": _feature_extractor(feature_network, feature_layer, image_size),
+    }
+    return SuperResolutionGAN(image_size, parts, {"feature": feature_weight, "adversarial": adversarial_weight})
 
 
 def upscale(model, images, batch_size=32):
@@ -155,42 +137,36 @@ class SuperResolutionGAN(keras.Model):
     its own gradient from one backward pass, whatever the backend.
     """
 
-    def __init__(self, image_size, generator, discriminator, features, loss_weights):
+    def __init__(self, image_size, parts, loss_weights):
         images = keras.Input((image_size, image_size, 3), name="images")
         small = layers.AveragePooling2D(2, name="halve")(layers.Rescaling(1 / 255, name="rescale")(images))
-        super().__init__(images, generator(small), name="super_resolution_gan")
-        self.generator, self.discriminator, self.features = generator, discriminator, features
-        self.loss_weights = {name: float(weight) for name, weight in loss_weights.items()}
-        names = ["pixel_loss"] + ["feature_loss"] * bool(features)
-        names += ["generator_loss", "discriminator_loss", "ranking_accuracy"] * bool(discriminator)
-        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+        super().__init__(images, parts["generator"](small), name="super_resolution_gan")
+        self.generator, self.discriminator, self.features = parts.values()
+        self.loss_weights = loss_weights
+        self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
 
     def get_config(self):
-        names = ("generator", "discriminator", "features")
-        parts = [(part := getattr(self, name)) and keras.saving.serialize_keras_object(part) for name in names]
-        return {**dict(zip(names, parts, strict=True)), "loss_weights": dict(self.loss_weights)}
+        parts = {name: getattr(self, name) for name in ("generator", "discriminator", "features")}
+        serialized = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**serialized, "loss_weights": dict(self.loss_weights)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        values = {"pixel_loss": ops.mean(ops.square(y - y_pred))}
-        loss = self.loss_weights["pixel"] * values["pixel_loss"]
-        if self.features is not None:
-            wanted = ops.stop_gradient(self.features(255 * y, training=False))
-            difference = ops.mean(ops.square(self.features(255 * y_pred, training=False) - wanted))
-            values["feature_loss"] = difference / (ops.var(wanted) + 1e-6)
-            loss += self.loss_weights["feature"] * values["feature_loss"]
-        if self.discriminator is not None:
-            y = ops.cast(y, "float32")
-            real = self.discriminator(y, training=training)
-            fake = self.discriminator(ops.stop_gradient(y_pred), training=training)
-            score = frozen_scores(self.discriminator, y_pred, training)
-            values["generator_loss"] = ops.mean(ops.softplus(-score))
-            values["discriminator_loss"] = ops.mean(ops.softplus(-real) + ops.softplus(fake))
-            values["ranking_accuracy"] = ops.mean(ops.cast(real > fake, "float32"))
-            # The discriminator's own loss has no weight: Adam's steps do not depend on one.
-            loss += self.loss_weights["adversarial"] * values["generator_loss"] + values["discriminator_loss"]
-        for name, value in values.items():
-            self.means[name].update_state(value)
-        return loss
+        y = ops.cast(y, "float32")
+        pixel = ops.mean(ops.square(y - y_pred))
+        wanted = ops.stop_gradient(self.features(255 * y, training=False))
+        difference = ops.mean(ops.square(self.features(255 * y_pred, training=False) - wanted))
+        feature = difference / (ops.var(wanted) + 1e-6)
+        real = self.discriminator(y, training=training)
+        fake = self.discriminator(ops.stop_gradient(y_pred), training=training)
+        adversarial = ops.mean(ops.softplus(-frozen_scores(self.discriminator, y_pred, training)))
+        of_discriminator = ops.mean(ops.softplus(-real) + ops.softplus(fake))
+        ranking = ops.mean(ops.cast(real > fake, "float32"))
+        values = (pixel, feature, adversarial, of_discriminator, ranking)
+        for mean, value in zip(self.means.values(), values, strict=True):
+            mean.update_state(value)
+        weights = self.loss_weights
+        # The discriminator's own loss has no weight: Adam's steps do not depend on one.
+        return pixel + weights["feature"] * feature + weights["adversarial"] * adversarial + of_discriminator
 
 
 def _convolution(x, filters, kernel, name, seed, **options):
@@ -198,16 +174,15 @@ def _convolution(x, filters, kernel, name, seed, **options):
     return layers.Conv2D(filters, kernel, padding="same", name=name, **options)(x)
 
 
-def _generator(channels, noise_seed, seeds):
+def _generator(noise_seed, seeds):
     small = keras.Input((None, None, 3), name="small_images")
-    x = first = layers.LeakyReLU(0.2, name="first_relu")(_convolution(small, channels, 5, "first", next(seeds)))
+    x = first = layers.LeakyReLU(0.2, name="first_relu")(_convolution(small, CHANNELS, 5, "first", next(seeds)))
     for name in ("block_1", "block_2"):
-        residual = layers.LeakyReLU(0.2, name=f"{name}_relu")(_convolution(x, channels, 3, f"{name}a", next(seeds)))
-        x = layers.Add(name=f"{name}_add")([x, _convolution(residual, channels, 3, f"{name}b", next(seeds))])
+        residual = layers.LeakyReLU(0.2, name=f"{name}_relu")(_convolution(x, CHANNELS, 3, f"{name}a", next(seeds)))
+        x = layers.Add(name=f"{name}_add")([x, _convolution(residual, CHANNELS, 3, f"{name}b", next(seeds))])
     x = layers.Add(name="skip")([x, first])
     x = DepthToSpace(name="depth_to_space")(_convolution(x, 4 * DETAIL_CHANNELS, 3, "sub_pixel", next(seeds)))
-    if noise_seed is not None:
-        x = NoiseInput(noise_seed, name="noise")(x)
+    x = NoiseInput(noise_seed, name="noise")(x)
     # Leaky, because most pixels are dark sky and plain ones die on it.
     x = layers.LeakyReLU(0.2, name="mix_relu")(_convolution(x, DETAIL_CHANNELS, 3, "mix", next(seeds)))
     # 0 in the beginning, so that training starts from the bicubic image and not from noise.
@@ -241,17 +216,11 @@ def _discriminator(image_size, seeds):
 
 def _feature_extractor(network, layer_name, image_size):
     """Return a frozen copy of a network up to the layer whose features count."""
-    shape = (image_size, image_size, 3)
-    with_maps = [] if network is None else [layer.name for layer in network.layers if len(layer.output.shape) == 4]
-    if network is None or tuple(network.input.shape[1:]) != shape or (layer_name or with_maps[-1]) not in with_maps:
-        raise ConfigurationError(
-            "The feature loss needs a network of images of this size, and one of its layers with feature maps.",
-            where="feature_network, feature_layer",
-            expected=f"a model of images of shape {shape}; a layer such as {', '.join(with_maps) or 'none: no model'}",
-            found=f"{network and (network.name, tuple(network.input.shape[1:]))}, {layer_name!r}",
-            remedy="give both, or set feature_weight=0",
-        )
-    part = keras.Model(network.input, network.get_layer(layer_name or with_maps[-1]).output, name="features")
+    takes, wanted = tuple(network.input.shape[1:]), (image_size, image_size, 3)
+    if takes != wanted:
+        problem = "The feature network takes images of another size."
+        raise ConfigurationError(problem, where=network.name, expected=wanted, found=takes)
+    part = keras.Model(network.input, network.get_layer(layer_name).output, name="features")
     # Layers are shared between models, and freezing them here would freeze them in the caller's network.
     frozen = keras.models.clone_model(part)
     frozen.set_weights(part.get_weights())

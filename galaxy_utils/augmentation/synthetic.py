@@ -1,19 +1,12 @@
 """Extra training images from a trained network, with labels, made from the training part alone."""
 
 import dataclasses
-import math
-import tempfile
 from dataclasses import dataclass
 
 import numpy as np
 
 from galaxy_utils.data.split import data_fingerprint
 from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.files import cache_folder, explain_write_errors
-from galaxy_utils.training import encode, reconstruct
-
-# As many images are made at a time, so that memory stays flat.
-IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,42 +32,6 @@ class SyntheticImages:
 
     def __len__(self):
         return len(self.labels)
-
-
-def make_synthetic(model, dataset, split, share=0.5, seed=1):
-    """Make as many synthetic images as it takes for them to be a given share of the training images.
-
-    A denoising autoencoder gives cleaned copies, a variational one copies decoded from samples of each galaxy's
-    distribution in the latent space. A network counts as variational when it has layers `"encoder"` and `"decoder"`.
-    Sources are the rows of `split.train`, each used once before any is used again; no other row is looked at.
-
-    Args:
-        model: A trained network like that of `denoising_autoencoder` or `variational_autoencoder`.
-        dataset: The `GalaxyDataset` it was trained on.
-        split: The `Split` it was trained with.
-        share: Synthetic images among all training images, 0 to 1. At 0.5 there is one for each original, at 0.75 there
-            are three. At 1 the originals are not used at all, and there is one synthetic image for each.
-        seed: Seed of the choice of sources and of the samples.
-
-    Returns:
-        `SyntheticImages`.
-
-    Raises:
-        ConfigurationError: A share outside 0 to 1, or a network that does not fit the images.
-
-    Example:
-        >>> copies = make_synthetic(vae, galaxies, split, share=0.5)  # doctest: +SKIP
-        >>> more_galaxies, longer_split = add_synthetic(galaxies, split, copies)  # doctest: +SKIP
-    """
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-        raise ConfigurationError("Not a share.", where="share", expected="a number from 0 to 1", found=repr(share))
-    train = np.asarray(split.train)
-    count = len(train) if share == 1 else round(share / (1 - share) * len(train))
-    random = np.random.default_rng(seed)
-    passes = [random.permutation(train) for _ in range(math.ceil(count / len(train)))]
-    sources = np.concatenate([*passes, train[:0]])[:count].astype(np.int64)
-    images = _images_of(model, dataset, sources, np.random.default_rng([seed, 1]))
-    return SyntheticImages(images, np.asarray(dataset.labels)[sources], train, float(share), model.name, sources)
 
 
 def add_synthetic(dataset, split, synthetic):
@@ -131,30 +88,6 @@ def add_synthetic(dataset, split, synthetic):
     )
 
 
-def interpolate_latent(model, dataset, first, second, steps=7):
-    """Decode evenly spaced points on the straight line between two galaxies in a variational autoencoder's space.
-
-    Args:
-        model: A trained network like that of `variational_autoencoder`.
-        dataset: A `GalaxyDataset`.
-        first: Row of the galaxy where the line begins.
-        second: Row of the galaxy where it ends.
-        steps: How many images, both ends included; at least 2.
-
-    Returns:
-        Images, shape (steps, height, width, 3), uint8.
-
-    Raises:
-        ConfigurationError: A network without an encoder.
-
-    Example:
-        >>> images = interpolate_latent(vae, galaxies, 0, 1, steps=5)  # doctest: +SKIP
-    """
-    start, end = np.split(encode(model, dataset, [first, second]), 2, axis=1)[0]
-    line = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-    return _decode(model, (1 - line) * start + line * end)
-
-
 class _ImagesOnEnd:
     """Two arrays of images that read as one; nothing is copied before it is asked for."""
 
@@ -173,28 +106,3 @@ class _ImagesOnEnd:
         images[~second] = self.first[flat[~second]]
         images[second] = self.second[flat[second] - len(self.first)]
         return images if rows.ndim else images[0]
-
-
-def _images_of(model, dataset, sources, random):
-    """Make the images, in a file without a name that is mapped into memory: there may be gigabytes of them."""
-    shape = (len(sources), *dataset.images.shape[1:])
-    folder = cache_folder() / "synthetic"
-    with explain_write_errors(folder / model.name, math.prod(shape)):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            for start in range(0, len(sources), IMAGES_AT_ONCE):
-                file.write(_reconstructed(model, dataset, sources[start : start + IMAGES_AT_ONCE], random).data)
-            file.flush()
-            return np.memmap(file, np.uint8, "r", shape=shape) if len(sources) else np.empty(shape, np.uint8)
-
-
-def _reconstructed(model, dataset, rows, random):
-    if not {"encoder", "decoder"} <= {layer.name for layer in model.layers}:
-        return reconstruct(model, dataset, rows)
-    means, log_variances = np.split(encode(model, dataset, rows), 2, axis=1)
-    return _decode(model, means + np.exp(0.5 * log_variances) * random.standard_normal(means.shape, dtype=np.float32))
-
-
-def _decode(model, vectors):
-    # Called directly: `predict` would be compiled anew for every number of vectors.
-    return np.rint(255 * np.asarray(model.get_layer("decoder")(vectors, training=False))).astype(np.uint8)

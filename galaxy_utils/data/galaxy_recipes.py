@@ -5,18 +5,16 @@ sizes are in arcseconds, angles in radians.
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import scipy.special
 
-from galaxy_utils.data.morphology import BARRED, DISTURBED, EDGE_ON, EDGE_ON_BULGE, LOOSE, SMOOTH, TIGHT, clip
+from galaxy_utils.data.morphology import BARRED, DISTURBED, EDGE_ON, EDGE_ON_BULGE, LOOSE, MERGING, TIGHT, clip
 from galaxy_utils.data.survey_camera import FIELD_OF_VIEW, band_fluxes
 
 # Part of the name under which a survey is kept: raise it with every change that draws other pictures (a test notices).
 RECIPE_VERSION = 2
 GRAINS = 10
-FACE_ON = (BARRED, TIGHT, LOOSE)
 
 
 def _disc_plane(canvas, box, x, y, axis_ratio, position_angle, warp=0.0, size=1.0):
@@ -34,27 +32,32 @@ def _sign(rng):
     return 1 if rng.random() < 0.5 else -1
 
 
-def _disc_flux(surface_brightness, scale_length):
-    """Flux in r of a face-on exponential disc, nanomaggies: 2 π h² times its central surface brightness."""
-    return 2 * np.pi * scale_length**2 * 10 ** (0.4 * (22.5 - surface_brightness))
+def _flux(surface_brightness, radius):
+    """Flux in r, nanomaggies: 2 π r² times a surface brightness.
+
+    So much light has a face-on exponential disc of this scale length and central brightness, and a smooth galaxy of
+    this half-light radius and mean brightness within it.
+    """
+    return 2 * np.pi * radius**2 * 10 ** (0.4 * (22.5 - surface_brightness))
 
 
-def _paint_smooth(canvas, morphology, rng, x, y):
-    m = morphology
+def _on_sky(x, y, major, minor, angle):
+    """Return where points along the axes of something at x, y stand whose major axis has this position angle."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return x + major * cosine - minor * sine, y + major * sine + minor * cosine
+
+
+def _paint_smooth(canvas, m, rng, x, y):
     radius = m.size * math.sqrt(m.axis_ratio)
-    flux = 2 * np.pi * radius**2 * 10 ** (0.4 * (22.5 - m.surface_brightness))
+    flux = _flux(m.surface_brightness, radius)
     envelope = rng.uniform(0.0, 0.35) if m.sersic_index > 2 else 0.0
     gradient = rng.uniform(0.0, 0.25)
-    canvas.add_sersic(
-        band_fluxes((1 - envelope) * flux, m.colour + gradient * envelope),
-        m.sersic_index, radius, m.axis_ratio, m.position_angle, x, y,
-    )  # fmt: skip
+    inner_light = band_fluxes((1 - envelope) * flux, m.colour + gradient * envelope)
+    canvas.add_sersic(inner_light, m.sersic_index, radius, m.axis_ratio, m.position_angle, x, y)
     if envelope:
-        shift = rng.normal(0, 0.15, 2) * radius
-        canvas.add_sersic(
-            band_fluxes(envelope * flux, m.colour - gradient),
-            1.0, 1.7 * radius, min(1, m.axis_ratio + 0.05), m.position_angle, x + shift[0], y + shift[1],
-        )  # fmt: skip
+        place = (x, y) + rng.normal(0, 0.15, 2) * radius
+        light, axis_ratio = band_fluxes(envelope * flux, m.colour - gradient), min(1, m.axis_ratio + 0.05)
+        canvas.add_sersic(light, 1.0, 1.7 * radius, axis_ratio, m.position_angle, *place)
     if m.features > 0.15:
         # Structure that only some volunteers notice: a faint disc with weak arms.
         _paint_disc(canvas, m, rng, x, y, 0.35 * flux, 0.55 * m.size, contrast=0.8 * m.features, colour=m.colour - 0.1)
@@ -116,12 +119,12 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour, bar=
 
 
 def _paint_spiral(canvas, m, rng, x, y):
-    flux = _disc_flux(m.surface_brightness, m.size) * m.axis_ratio**0.5
+    flux = _flux(m.surface_brightness, m.size) * m.axis_ratio**0.5
     bar_length, bar_angle = rng.uniform(0.8, 1.5), rng.uniform(0, np.pi)
     bar_share = 0.24 * m.bar**1.5 * rng.uniform(0.6, 1.2) if m.bar > 0.3 else 0.0
     disc_flux = (1 - m.bulge_share - bar_share) * flux
-    _paint_disc(canvas, m, rng, x, y, disc_flux, m.size, contrast=m.features, colour=m.colour,
-                bar=(bar_length, bar_angle) if bar_share else None)  # fmt: skip
+    bar = (bar_length, bar_angle) if bar_share else None
+    _paint_disc(canvas, m, rng, x, y, disc_flux, m.size, contrast=m.features, colour=m.colour, bar=bar)
     if bar_share:
         # The bar lies in the disc: its direction and length on the sky follow from the inclination.
         along, across = math.cos(bar_angle), m.axis_ratio * math.sin(bar_angle)
@@ -132,10 +135,8 @@ def _paint_spiral(canvas, m, rng, x, y):
         bar_light = band_fluxes(bar_share * flux, m.colour + rng.uniform(0.0, 0.45))
         canvas.add_sersic(bar_light, 0.5, half_light, thickness, direction, x, y)
     bulge_radius = m.size * rng.uniform(0.2, 0.36)
-    canvas.add_sersic(
-        band_fluxes(m.bulge_share * flux, m.colour + 0.5), m.sersic_index, bulge_radius,
-        0.5 + 0.5 * m.axis_ratio, m.position_angle, x, y,
-    )  # fmt: skip
+    light, roundness = band_fluxes(m.bulge_share * flux, m.colour + 0.5), 0.5 + 0.5 * m.axis_ratio
+    canvas.add_sersic(light, m.sersic_index, bulge_radius, roundness, m.position_angle, x, y)
 
 
 _RADII = np.linspace(0.01, 6, 600)
@@ -147,7 +148,7 @@ def _paint_edge_on(canvas, m, rng, x, y):
     box = canvas.box(x, y, 5.5 * m.size)
     u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, rng.normal(0, 0.07), m.size)
     height = m.size * m.axis_ratio * rng.uniform(0.9, 1.2)
-    flux = 0.75 * _disc_flux(m.surface_brightness, m.size)
+    flux = 0.75 * _flux(m.surface_brightness, m.size)
     cut = m.size * rng.uniform(2.2, 3.6)
     end = scipy.special.expit((cut - np.abs(u)) / (m.size * rng.uniform(0.2, 0.45)))
     # A thinner or thicker outer disc keeps the outline from being a ruler.
@@ -175,56 +176,50 @@ def _paint_edge_on(canvas, m, rng, x, y):
     canvas.add(box, old, band_fluxes((1 - young_share) * disc_flux, m.colour + 0.42), transmission)
     canvas.add(box, young, band_fluxes(young_share * disc_flux, m.colour - 0.38), transmission)
     if m.bulge_share > 0.01:
-        canvas.add_sersic(
-            band_fluxes(m.bulge_share * flux, m.colour + 0.12), min(m.sersic_index, 2.5),
-            m.size * (0.2 + 0.35 * m.bulge_share) * rng.uniform(0.85, 1.2), rng.uniform(0.55, 0.9),
-            m.position_angle, x, y,
-        )  # fmt: skip
+        light, index = band_fluxes(m.bulge_share * flux, m.colour + 0.12), min(m.sersic_index, 2.5)
+        radius = m.size * (0.2 + 0.35 * m.bulge_share) * rng.uniform(0.85, 1.2)
+        canvas.add_sersic(light, index, radius, rng.uniform(0.55, 0.9), m.position_angle, x, y)
 
 
 def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
     """One tidal tail: a broken arc of a spiral that leaves the galaxy and fades."""
-    length = 160
-    along = np.linspace(0, 1, length)
+    along = np.linspace(0, 1, 160)
     first = rng.uniform(0.8, 1.3) * m.size
     distance = first + (reach - first) * along
     bend = _sign(rng) * rng.uniform(0.3, 2.2)
     # Tides pull along the long axis of what they leave behind.
     angle = np.pi * rng.integers(2) + rng.normal(0, 0.5) + bend * along**1.3
     width = m.size * rng.uniform(0.12, 0.28) * (1 + along)
-    scatter = rng.standard_normal((2, 8, length)) * width
-    light = np.exp(-along * rng.uniform(0.6, 2.2)) * np.exp(0.5 * rng.standard_normal((8, length)))
+    scatter = rng.standard_normal((2, 8, len(along))) * width
+    light = np.exp(-along * rng.uniform(0.6, 2.2)) * np.exp(0.5 * rng.standard_normal((8, len(along))))
     major = distance * np.cos(angle)
     minor = distance * np.sin(angle) * max(m.axis_ratio, 0.5)
-    cosine, sine = np.cos(m.position_angle), np.sin(m.position_angle)
-    horizontal = x + major * cosine - minor * sine + scatter[0]
-    vertical = y + major * sine + minor * cosine + scatter[1]
-    light = light / light.sum()
-    canvas.add_points(horizontal.ravel(), vertical.ravel(), band_fluxes(flux, colour)[:, None] * light.ravel())
+    horizontal, vertical = _on_sky(x, y, major, minor, m.position_angle)
+    light = band_fluxes(flux, colour)[:, None] * (light / light.sum()).ravel()
+    canvas.add_points((horizontal + scatter[0]).ravel(), (vertical + scatter[1]).ravel(), light)
 
 
 def _paint_disturbed(canvas, m, rng, x, y):
-    flux = _disc_flux(m.surface_brightness, m.size)
+    flux = _flux(m.surface_brightness, m.size)
     if rng.random() < 0.55:
-        _paint_disc(canvas, m, rng, x, y, (1 - m.bulge_share) * flux * m.axis_ratio**0.5, m.size,
-                    contrast=0.6 * m.features, colour=m.colour - 0.1)  # fmt: skip
+        disc_flux = (1 - m.bulge_share) * flux * m.axis_ratio**0.5
+        _paint_disc(canvas, m, rng, x, y, disc_flux, m.size, contrast=0.6 * m.features, colour=m.colour - 0.1)
     else:
-        body_light, radius = band_fluxes((1 - m.bulge_share) * flux, m.colour), 1.1 * m.size * math.sqrt(m.axis_ratio)
-        canvas.add_sersic(body_light, rng.uniform(1, 2.5), radius, m.axis_ratio, m.position_angle, x, y)
+        light, radius = band_fluxes((1 - m.bulge_share) * flux, m.colour), 1.1 * m.size * math.sqrt(m.axis_ratio)
+        canvas.add_sersic(light, rng.uniform(1, 2.5), radius, m.axis_ratio, m.position_angle, x, y)
     shift = 0.12 * m.size * m.disturbance
     bulge = band_fluxes((0.05 + m.bulge_share) * flux, m.colour + 0.35)
-    canvas.add_sersic(bulge, 1.5, 0.35 * m.size, 0.8, m.position_angle,
-                      x + rng.normal(0, shift), y + rng.normal(0, shift))  # fmt: skip
+    place = (x, y) + rng.normal(0, shift, 2)
+    canvas.add_sersic(bulge, 1.5, 0.35 * m.size, 0.8, m.position_angle, *place)
     for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1])):
         share = m.disturbance * rng.uniform(0.04, 0.17)
         _paint_tail(canvas, m, rng, x, y, share * flux, m.colour - rng.uniform(0, 0.3), m.size * rng.uniform(3.5, 7))
     if rng.random() < 0.4:
         # A displaced shell or plume of stars.
         angle, distance = rng.uniform(0, 2 * np.pi), m.size * rng.uniform(0.8, 2.2)
-        share = rng.uniform(0.08, 0.25)
-        canvas.add_sersic(band_fluxes(share * flux, m.colour - 0.1), 0.5, m.size * rng.uniform(0.5, 1),
-                          rng.uniform(0.3, 0.8), rng.uniform(0, np.pi),
-                          x + distance * np.cos(angle), y + distance * np.sin(angle))  # fmt: skip
+        place = x + distance * np.cos(angle), y + distance * np.sin(angle)
+        light, radius = band_fluxes(rng.uniform(0.08, 0.25) * flux, m.colour - 0.1), m.size * rng.uniform(0.5, 1)
+        canvas.add_sersic(light, 0.5, radius, rng.uniform(0.3, 0.8), rng.uniform(0, np.pi), *place)
 
 
 def _paint_merging(canvas, m, rng, x, y):
@@ -239,13 +234,14 @@ def _paint_merging(canvas, m, rng, x, y):
         size = m.size * scale * math.exp(rng.normal(0, 0.15))
         colour = m.colour + rng.normal(0, 0.15)
         axis_ratio, angle = rng.uniform(0.4, 1.0), rng.uniform(0, np.pi)
-        flux = 2 * np.pi * size**2 * 10 ** (0.4 * (22.5 - m.surface_brightness))
+        flux = _flux(m.surface_brightness, size)
         total += flux
         if colour > 1.2 or rng.random() < 0.35:
-            canvas.add_sersic(band_fluxes(flux * axis_ratio, colour), rng.uniform(1.5, 4), size * math.sqrt(axis_ratio),
-                              axis_ratio, angle, px, py)  # fmt: skip
+            light, radius = band_fluxes(flux * axis_ratio, colour), size * math.sqrt(axis_ratio)
+            canvas.add_sersic(light, rng.uniform(1.5, 4), radius, axis_ratio, angle, px, py)
         else:
-            part = replace(m, axis_ratio=axis_ratio, position_angle=angle, size=0.85 * size, disturbance=0.5, bar=0.0)
+            shape = {"axis_ratio": axis_ratio, "position_angle": angle, "size": 0.85 * size}
+            part = m._replace(**shape, disturbance=0.5, bar=0.0)
             _paint_disc(canvas, part, rng, px, py, 0.75 * flux, part.size, 0.5 * m.features, colour)
             canvas.add_sersic(band_fluxes(0.25 * flux, colour + 0.3), 2.0, 0.3 * size, 0.8, angle, px, py)
     # The bridge: stars and gas pulled out between the two.
@@ -257,27 +253,24 @@ def _paint_merging(canvas, m, rng, x, y):
     bridge_y = y1 + along * (y2 - y1) + bow * np.cos(direction) + scatter[1]
     share = m.merger * rng.uniform(0.01, 0.08)
     canvas.add_points(bridge_x, bridge_y, band_fluxes(share * total / 600, m.colour - 0.1)[:, None] * np.ones(600))
-    middle = (x1 + x2) / 2, (y1 + y2) / 2
-    canvas.add_sersic(band_fluxes(0.3 * m.merger * rng.random() * total, m.colour), 1.0, 0.5 * separation + m.size,
-                      rng.uniform(0.5, 0.9), direction, *middle)  # fmt: skip
+    light, radius = band_fluxes(0.3 * m.merger * rng.random() * total, m.colour), 0.5 * separation + m.size
+    canvas.add_sersic(light, 1.0, radius, rng.uniform(0.5, 0.9), direction, (x1 + x2) / 2, (y1 + y2) / 2)
     if rng.random() < 0.3:
         _paint_tail(canvas, m, rng, *places[0], 0.08 * m.merger * total, m.colour - 0.2, separation + 2 * m.size)
+
+
+PAINTERS = {
+    **dict.fromkeys((BARRED, TIGHT, LOOSE), _paint_spiral),
+    **dict.fromkeys((EDGE_ON, EDGE_ON_BULGE), _paint_edge_on),
+    **{DISTURBED: _paint_disturbed, MERGING: _paint_merging},
+}
 
 
 def paint_galaxy(canvas, morphology, rng, x=0.0, y=0.0):
     """Add a galaxy to a canvas, its centre near an offset from the picture's centre, arcseconds."""
     # A survey's catalogue places a galaxy to within about half a pixel.
     x, y = rng.normal(0, 0.13, 2) + (x, y)
-    if morphology.label in SMOOTH:
-        _paint_smooth(canvas, morphology, rng, x, y)
-    elif morphology.label in FACE_ON:
-        _paint_spiral(canvas, morphology, rng, x, y)
-    elif morphology.label in (EDGE_ON, EDGE_ON_BULGE):
-        _paint_edge_on(canvas, morphology, rng, x, y)
-    elif morphology.label == DISTURBED:
-        _paint_disturbed(canvas, morphology, rng, x, y)
-    else:
-        _paint_merging(canvas, morphology, rng, x, y)
+    PAINTERS.get(morphology.label, _paint_smooth)(canvas, morphology, rng, x, y)
 
 
 def _magnitudes(rng, count, bright, faint, slope):
@@ -319,10 +312,6 @@ def paint_field(canvas, rng, x=0.0, y=0.0, wide=False):
     faint = magnitudes >= 21.5
     major = grains[faint, :, 0] * radii[faint, None]
     minor = grains[faint, :, 1] * (radii * axis_ratios)[faint, None]
-    cosine, sine = np.cos(angles[faint, None]), np.sin(angles[faint, None])
+    horizontal, vertical = _on_sky(places[faint, :1], places[faint, 1:], major, minor, angles[faint, None])
     light = np.repeat(band_fluxes(fluxes[faint] / GRAINS, colours[faint]), GRAINS, axis=1)
-    canvas.add_points(
-        (places[faint, :1] + major * cosine - minor * sine).ravel(),
-        (places[faint, 1:] + major * sine + minor * cosine).ravel(),
-        light,
-    )
+    canvas.add_points(horizontal.ravel(), vertical.ravel(), light)

@@ -6,7 +6,7 @@ and colours were set by hand so that their medians and spreads resemble those of
 """
 
 import math
-from dataclasses import dataclass
+from collections import namedtuple
 
 import numpy as np
 import scipy.special
@@ -19,47 +19,31 @@ DISTURBED, MERGING, ROUND, IN_BETWEEN, CIGAR, BARRED, TIGHT, LOOSE, EDGE_ON, EDG
 SMOOTH = (ROUND, IN_BETWEEN, CIGAR)
 
 
-@dataclass(frozen=True)
-class Morphology:
-    """What a simulated galaxy truly is. The picture and the volunteers' votes both follow from these numbers.
-
-    Attributes:
-        label: The class whose recipe it follows.
-        merger: Visibility of a second galaxy in contact, 0 to 1.
-        disturbance: Strength of tails, warps and lopsidedness, 0 to 1.
-        features: Visibility of structure such as arms, a bar or an edge-on disc, 0 to 1.
-        axis_ratio: Apparent minor over major axis; of an edge-on disc its thickness.
-        bulge_share: Bulge's share of the light.
-        bar: Strength of the bar, 0 to 1.
-        pitch: Pitch angle of the arms, degrees.
-        arms: Number of arms.
-        size: Half-light radius of a smooth galaxy or scale length of a disc, arcseconds along the major axis.
-        surface_brightness: r band, magnitudes per square arcsecond: mean within the half-light radius of a smooth
-            galaxy, central (face-on) of a disc.
-        sersic_index: Of the smooth galaxy, or of the bulge.
-        colour: g − z of the whole galaxy, magnitudes.
-        position_angle: Radians.
-        companion: Offset (x, y) of a merging galaxy's partner from the picture's centre, arcseconds; else (0, 0).
-        partner_share: How far from the main galaxy to its partner the picture's centre lies, 0 to 0.5.
-    """
-
-    label: int
-    merger: float
-    disturbance: float
-    features: float
-    axis_ratio: float
-    bulge_share: float
-    bar: float
-    pitch: float
-    arms: int
-    size: float
-    surface_brightness: float
-    sersic_index: float
-    colour: float
-    position_angle: float
-    companion: tuple = (0.0, 0.0)
-    partner_share: float = 0.0
-
+# What a simulated galaxy truly is. The picture and the volunteers' votes both follow from these numbers.
+#
+#     label               the class whose recipe it follows
+#     merger              visibility of a second galaxy in contact, 0 to 1
+#     disturbance         strength of tails, warps and lopsidedness, 0 to 1
+#     features            visibility of structure such as arms, a bar or an edge-on disc, 0 to 1
+#     axis_ratio          apparent minor over major axis; of an edge-on disc its thickness
+#     bulge_share         bulge's share of the light
+#     bar                 strength of the bar, 0 to 1
+#     pitch               pitch angle of the arms, degrees
+#     arms                number of arms
+#     size                half-light radius of a smooth galaxy or scale length of a disc, arcseconds, along the major
+#                         axis
+#     surface_brightness  r band, magnitudes per square arcsecond: mean within the half-light radius of a smooth galaxy,
+#                         central (face-on) of a disc
+#     sersic_index        of the smooth galaxy, or of the bulge
+#     colour              g − z of the whole galaxy, magnitudes
+#     position_angle      radians
+#     companion           offset (x, y) of a merging galaxy's partner from the picture's centre, arcseconds; else (0, 0)
+#     partner_share       how far from the main galaxy to its partner the picture's centre lies, 0 to 0.5
+Morphology = namedtuple(
+    "Morphology",
+    "label merger disturbance features axis_ratio bulge_share bar pitch arms size surface_brightness sersic_index "
+    "colour position_angle companion partner_share",
+)
 
 # Per class: median size, its spread (natural logarithm), surface brightness and its spread, colour g − z and spread.
 POPULATION = {
@@ -109,9 +93,8 @@ def draw_morphology(label, rng):
         BARRED: rng.uniform(0.03, 0.2),
         DISTURBED: rng.uniform(0.1, 0.45),
     }.get(label, rng.uniform(0.02, 0.3))
-    pitch = {TIGHT: rng.normal(12, 3), LOOSE: rng.normal(28, 5), BARRED: rng.normal(18, 5)}.get(
-        label, rng.normal(24, 6)
-    )
+    pitches = {TIGHT: rng.normal(12, 3), LOOSE: rng.normal(28, 5), BARRED: rng.normal(18, 5)}
+    pitch = pitches.get(label, rng.normal(24, 6))
     smooth_index = {ROUND: rng.uniform(1.5, 5.5), IN_BETWEEN: rng.uniform(1, 3.5), CIGAR: rng.uniform(0.8, 1.8)}
     size *= math.exp(rng.normal(0, size_spread))
     companion, partner_share = (0.0, 0.0), 0.0
@@ -119,7 +102,7 @@ def draw_morphology(label, rng):
         separation = (2.6 + 4.2 * rng.gamma(1.6, 0.5)) * (size / 1.7) ** 0.5
         direction, partner_share = rng.uniform(0, 2 * np.pi), float(rng.choice([0.0, 0.25, 0.5], p=[0.6, 0.2, 0.2]))
         distance = (1 - partner_share) * separation
-        companion = (distance * math.cos(direction), distance * math.sin(direction))
+        companion = distance * math.cos(direction), distance * math.sin(direction)
     # Plain floats, not NumPy's: they leave the 32-bit arrays of the drawing at 32 bits.
     return Morphology(
         label=label,

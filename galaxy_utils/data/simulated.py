@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections import namedtuple
 from pathlib import Path
 
 import galsim
@@ -21,8 +21,8 @@ from scipy.spatial import cKDTree
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, morphology, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
-from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import cache_folder, explain_read_errors, locked, write_atomically
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer
+from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.profiles import get_profile
 from galaxy_utils.progress import progress_bar
 
@@ -52,28 +52,16 @@ NEIGHBOURS = {(1, 1): 96, (8, 8): 8, (7, 7): 4, (9, 9): 2, (1, 2): 2}
 NUM_NEIGHBOURS = 123
 
 
-@dataclass(frozen=True)
-class Catalogue:
-    """What stands in each row of a simulated survey, before any picture is drawn.
-
-    Attributes:
-        labels: Class of each row, sorted, shape (n,), uint8.
-        galaxy: Row whose galaxy this row shows: its own, or that of the row it repeats, shape (n,), int64.
-        partner: Row of a second galaxy in the picture, or -1, shape (n,), int64.
-        offset: Where the row's own galaxy stands relative to the picture's centre, and where the partner stands
-            relative to the row's galaxy: x1, y1, x2, y2, arcseconds, shape (n, 4), float64.
-        shares_field: Whether another row shows part of the same sky, shape (n,), bool.
-        ra: Degrees, shape (n,), float64.
-        dec: Degrees, shape (n,), float64.
-    """
-
-    labels: np.ndarray
-    galaxy: np.ndarray
-    partner: np.ndarray
-    offset: np.ndarray
-    shares_field: np.ndarray
-    ra: np.ndarray
-    dec: np.ndarray
+# What stands in each row of a simulated survey, before any picture is drawn; an array each, of shape (n,):
+#
+#     labels        class of each row, sorted, uint8
+#     galaxy        row whose galaxy this row shows: its own, or that of the row it repeats, int64
+#     partner       row of a second galaxy in the picture, or -1, int64
+#     offset        where the row's own galaxy stands relative to the picture's centre, and where the partner stands
+#                   relative to the row's galaxy: x1, y1, x2, y2, arcseconds, shape (n, 4), float64
+#     shares_field  whether another row shows part of the same sky, bool
+#     ra, dec       degrees, float64
+Catalogue = namedtuple("Catalogue", "labels galaxy partner offset shares_field ra dec")
 
 
 def class_counts(num_galaxies):
@@ -169,11 +157,6 @@ def _morphology(labels, seed, row):
     return morphology.draw_morphology(int(labels[row]), _random_generator(seed, row, MORPHOLOGY_STREAM))
 
 
-def _telescope(dec):
-    northern = dec > survey_camera.NORTHERN_DECLINATION
-    return survey_camera.BASS_MZLS if northern else survey_camera.DECAM
-
-
 def _render_row(catalogue, seed, row, image_size):
     """Return picture (image_size, image_size, 3) uint8, vote fractions (10,) float32 and redshift of one row."""
     shown, partner = int(catalogue.galaxy[row]), int(catalogue.partner[row])
@@ -189,7 +172,8 @@ def _render_row(catalogue, seed, row, image_size):
     if partner >= 0:
         second = _morphology(catalogue.labels, seed, partner)
         galaxy_recipes.paint_galaxy(canvas, second, _random_generator(seed, partner, GALAXY_STREAM), x2, y2)
-    telescope = _telescope(catalogue.dec[row])
+    northern = catalogue.dec[row] > survey_camera.NORTHERN_DECLINATION
+    telescope = survey_camera.BASS_MZLS if northern else survey_camera.DECAM
     bands = survey_camera.blur(canvas, telescope, _random_generator(seed, field, SEEING_STREAM))
     # A twin is the same cut-out down to its noise; a neighbour's cut-out has noise of its own.
     rng = _random_generator(seed, row if catalogue.shares_field[row] else shown, SKY_STREAM)
@@ -198,11 +182,6 @@ def _render_row(catalogue, seed, row, image_size):
     rng = _random_generator(seed, shown, VOTE_STREAM)
     votes = morphology.cast_votes(true, rng)
     return picture, votes, morphology.draw_redshift(true, rng)
-
-
-def _render_rows(catalogue, seed, rows, image_size):
-    pictures, votes, redshifts = zip(*(_render_row(catalogue, seed, row, image_size) for row in rows), strict=True)
-    return rows, np.stack(pictures), np.stack(votes), np.array(redshifts)
 
 
 def _end_with(parent):
@@ -238,54 +217,23 @@ def render_galaxy(label, seed=1, image_size=FULL_SIZE):
     """
     if label not in range(NUM_CLASSES):
         raise ConfigurationError("There is no such class.", where="label", expected="0 to 9", found=repr(label))
-    catalogue = Catalogue(
-        np.array([label]), np.array([0]), np.array([-1]), np.zeros((1, 4)), np.array([False]), np.zeros(1), np.zeros(1)
-    )
+    # A catalogue of one row: its own galaxy, no partner, in the middle, on the equator.
+    catalogue = Catalogue([label], [0], [-1], np.zeros((1, 4)), [False], [0.0], [0.0])
     return _render_row(catalogue, seed, 0, image_size)[0]
 
 
-def _settings(num_galaxies, seed, image_size):
-    return {
-        "seed": int(seed),
-        "recipe_version": galaxy_recipes.RECIPE_VERSION,
-        "num_galaxies": int(num_galaxies),
-        "image_size": int(image_size),
-        "galsim_version": galsim.__version__,
-    }
-
-
 def _is_complete(path, settings):
-    """Whether a file at `path` is this very survey.
-
-    Raises:
-        DataError: There is a file, but it is damaged or something else.
-    """
-    if not path.exists():
+    """Whether a file at `path` is this very survey."""
+    try:
+        with h5py.File(path, "r") as file:
+            # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
+            return all(file.attrs.get(name) == value for name, value in settings.items())
+    # A damaged file makes HDF5 raise nearly anything.
+    except Exception:
         return False
-    with explain_read_errors("This is not a complete simulated survey.", path), h5py.File(path, "r") as file:
-        found = {key: file.attrs.get(key) for key in settings}
-        lengths = {key: len(file[key]) for key in ("images", "ans", "vote_fractions")}
-    # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
-    wanted = {key: value for key, value in settings.items() if key != "galsim_version"}
-    if any(found[key] != value for key, value in wanted.items()) or set(lengths.values()) != {wanted["num_galaxies"]}:
-        raise DataError("Another file stands in the way.", where=path, expected=wanted, found={**found, **lengths})
-    return True
 
 
-def _remove_damaged(path, settings):
-    """Remove a file of the cache that is no survey: only a damaged one can carry its name there.
-
-    Several processes may have found it damaged. The first removes it, and the others must not remove what the first has
-    rendered since.
-    """
-    with locked(path):
-        try:
-            _is_complete(path, settings)
-        except DataError:
-            path.unlink()
-
-
-def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_workers=None):
+def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_workers=None, replace=False):
     """Render a simulated survey into an HDF5 file with the schema of Galaxy10 DECaLS, or keep the one that is there.
 
     Keys: `images` (n, s, s, 3) uint8; `ans` (n,) uint8, sorted; `ra`, `dec` (n,) float64, degrees; `redshift` (n,)
@@ -299,6 +247,7 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_worker
         seed: Seed of everything.
         image_size: Side of the pictures in pixels, 32 or more; they always span 67 arcseconds.
         num_workers: Processes that render; `None` means all cores.
+        replace: Whether a file that is damaged or another makes way.
 
     Returns:
         The path.
@@ -308,20 +257,20 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_worker
         DataError: The path holds another file.
         StorageError: The disk has no room, or the cache folder cannot be written to.
     """
-    if num_galaxies < NUM_CLASSES or image_size < 32:
-        raise ConfigurationError(
-            "A survey this small cannot be rendered.",
-            where="num_galaxies, image_size",
-            expected=f"at least {NUM_CLASSES} galaxies of at least 32 pixels",
-            found=f"{num_galaxies} galaxies of {image_size} pixels",
-        )
-    settings = _settings(num_galaxies, seed, image_size)
+    check_integer("num_galaxies", num_galaxies, NUM_CLASSES, "each class has one")
+    check_integer("image_size", image_size, 32)
+    settings = {"seed": int(seed), "num_galaxies": int(num_galaxies), "image_size": int(image_size)}
+    settings["recipe_version"] = galaxy_recipes.RECIPE_VERSION
     path = Path(path)
     # Looked at without a lock: a cache that somebody else has filled may be read-only.
     if _is_complete(path, settings):
         return path
     with locked(path):
+        # Another process may have rendered it while this one waited for the lock.
         if not _is_complete(path, settings):
+            if path.exists() and not replace:
+                remedy = "delete it, or name another file"
+                raise DataError("Another file stands in the way.", where=path, expected=settings, remedy=remedy)
             with write_atomically(path, size=num_galaxies * image_size**2 * 3 * 1.02) as temporary:
                 _write_survey(temporary, settings, num_workers)
     return path
@@ -330,22 +279,16 @@ def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_worker
 def _write_survey(path, settings, num_workers):
     num_galaxies, seed, image_size = settings["num_galaxies"], settings["seed"], settings["image_size"]
     catalogue = build_catalogue(num_galaxies, seed)
-    rows = range(num_galaxies)
-    tasks = [rows[first : first + GALAXIES_PER_TASK] for first in rows[::GALAXIES_PER_TASK]]
-    num_workers = min(num_workers or joblib.cpu_count(), len(tasks))
     # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
+    num_workers = min(num_workers or joblib.cpu_count(), num_galaxies)
+    options = {"batch_size": GALAXIES_PER_TASK, "pre_dispatch": 2 * num_workers * GALAXIES_PER_TASK}
     pool = joblib.Parallel(
-        n_jobs=num_workers,
-        backend="loky",
-        return_as="generator",
-        pre_dispatch="2*n_jobs",
-        batch_size=1,
-        initializer=_end_with,
-        initargs=(os.getpid(),),
+        num_workers, backend="loky", return_as="generator", initializer=_end_with, initargs=(os.getpid(),), **options
     )
-    results = pool(joblib.delayed(_render_rows)(catalogue, seed, task, image_size) for task in tasks)
+    results = pool(joblib.delayed(_render_row)(catalogue, seed, row, image_size) for row in range(num_galaxies))
     with h5py.File(path, "w") as file:
         file.attrs.update(settings, simulated=True, num_volunteers=morphology.NUM_VOLUNTEERS)
+        file.attrs["galsim_version"] = galsim.__version__
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
         file["pxscale"] = np.full(num_galaxies, survey_camera.FIELD_OF_VIEW / image_size)
         rendered = {
@@ -357,12 +300,12 @@ def _write_survey(path, settings, num_workers):
     # What is rendered is written past HDF5, to the places that it has set aside: the library ends the whole process
     # (seen with h5py 3.14, HDF5 1.14) when it has to close a file on a disk that became full.
     with open(path, "r+b") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
-        for done, *columns in results:
-            for key, values in zip(rendered, columns, strict=True):
-                values = np.ascontiguousarray(values, rendered[key][1])
-                file.seek(starts[key] + done[0] * values[0].nbytes)
-                file.write(values.data)
-            bar.update(len(done))
+        for row, columns in enumerate(results):
+            for (key, (_, dtype)), values in zip(rendered.items(), columns, strict=True):
+                values = np.asarray(values, dtype)
+                file.seek(starts[key] + row * values.nbytes)
+                file.write(values.tobytes())
+            bar.update(1)
 
 
 def _place(file, key, shape, dtype):
@@ -391,10 +334,6 @@ def load_simulated(profile="demo", seed=1):
     """
     num_galaxies = get_profile(profile).simulated_galaxies
     name = f"survey_n{num_galaxies}_seed{seed}_recipe{galaxy_recipes.RECIPE_VERSION}.h5"
-    path = cache_folder() / "simulated" / name
-    try:
-        simulate_survey(path, num_galaxies, seed)
-    except DataError:
-        _remove_damaged(path, _settings(num_galaxies, seed, FULL_SIZE))
-        simulate_survey(path, num_galaxies, seed)
+    # Only a damaged survey can carry this name there.
+    path = simulate_survey(cache_folder() / "simulated" / name, num_galaxies, seed, replace=True)
     return open_galaxy10(path)

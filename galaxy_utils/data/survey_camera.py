@@ -6,7 +6,7 @@ and sizes are in arcseconds, x to the right and y downwards from the picture's c
 
 import io
 import math
-from dataclasses import dataclass
+from collections import namedtuple
 
 import galsim
 import numpy as np
@@ -17,18 +17,9 @@ FIELD_OF_VIEW = 256 * 0.262  # arcseconds: 256 pixels of the Legacy Surveys' usu
 MAXIMUM_REACH = 0.6 * FIELD_OF_VIEW  # farther from its centre no galaxy is drawn
 
 
-@dataclass(frozen=True)
-class Telescope:
-    """What a telescope does to the light: seeing (full width at half maximum, arcseconds) and noise for g, r, z.
-
-    Attributes:
-        seeing: Median width of the point-spread function.
-        noise: Median standard deviation of the sky, nanomaggies in a pixel of 0.262 arcseconds.
-    """
-
-    seeing: tuple
-    noise: tuple
-
+# What a telescope does to the light in g, r, z: median seeing (full width at half maximum of the point-spread function,
+# arcseconds) and median standard deviation of the sky (nanomaggies in a pixel of 0.262 arcseconds).
+Telescope = namedtuple("Telescope", "seeing noise")
 
 # Set so that the widths of stars and the scatter of the sky match real cut-outs; that the northern telescopes see g
 # and r less sharply and z more so is what Dey et al. (2019) report.
@@ -141,20 +132,15 @@ def blur(canvas, telescope, rng):
     size = canvas.size
     seeing = np.array(telescope.seeing) * np.exp(rng.normal(0, 0.10) + rng.normal(0, 0.08, 3))
     stamp_size = min(64, size - size % 2)
-    half = stamp_size // 2
     kernel = np.zeros((3, size, size), np.float32)
     for band in range(3):
         moffat = galsim.Moffat(beta=3.3, fwhm=max(seeing[band] / canvas.pixel_scale, 0.8))
         # The offset puts the centre on a pixel, so that the convolution moves nothing.
-        stamp = moffat.drawImage(
-            nx=stamp_size, ny=stamp_size, scale=1, method="no_pixel", dtype=np.float32, offset=(0.5, 0.5)
-        ).array
-        # The Fourier transform has its origin in the corner: the stamp's quadrants go to the four corners.
-        centred = np.fft.fftshift(stamp / stamp.sum())
-        kernel[band, :half, :half] = centred[:half, :half]
-        kernel[band, :half, -half:] = centred[:half, half:]
-        kernel[band, -half:, :half] = centred[half:, :half]
-        kernel[band, -half:, -half:] = centred[half:, half:]
+        options = {"scale": 1, "method": "no_pixel", "dtype": np.float32, "offset": (0.5, 0.5)}
+        stamp = moffat.drawImage(nx=stamp_size, ny=stamp_size, **options).array
+        kernel[band, :stamp_size, :stamp_size] = stamp / stamp.sum()
+    # The Fourier transform has its origin in the corner.
+    kernel = np.roll(kernel, (-(stamp_size // 2), -(stamp_size // 2)), axis=(1, 2))
     transform = scipy.fft.rfft2(canvas.light) * scipy.fft.rfft2(kernel)
     visible = slice(canvas.margin, canvas.margin + canvas.image_size)
     return np.ascontiguousarray(scipy.fft.irfft2(transform, s=(size, size))[:, visible, visible])

@@ -9,7 +9,6 @@ from galaxy_utils.evaluation.classification import (
     galaxy_divergences,
     label_entropy,
     smooth_labels,
-    smoothing_from_entropy,
 )
 from galaxy_utils.evaluation.generation import (
     features_and_predictions,
@@ -26,28 +25,3 @@ from galaxy_utils.evaluation.significance import (
     power_of_comparison,
 )
 from galaxy_utils.evaluation.views import predict_with_tta
-
-__all__ = [
-    "Estimate",
-    "Evaluation",
-    "accuracy_difference",
-    "averaged_pixels",
-    "baselines",
-    "evaluate",
-    "features_and_predictions",
-    "frechet_distance",
-    "galaxies_needed",
-    "galaxy_divergences",
-    "inception_score",
-    "kernel_distance",
-    "label_entropy",
-    "latent",
-    "mean_over_seeds",
-    "mean_with_interval",
-    "paired_difference",
-    "power_of_comparison",
-    "predict_with_tta",
-    "resolution",
-    "smooth_labels",
-    "smoothing_from_entropy",
-]

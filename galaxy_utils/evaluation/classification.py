@@ -1,14 +1,13 @@
 """Scores of class probabilities against labels, with bootstrap intervals. All logarithms are natural (nats)."""
 
+import json
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import entr, ndtri
 
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import DataError, check_integer, check_number
 from galaxy_utils.evaluation import significance
 
 CALIBRATION_BINS = 15
@@ -108,7 +107,8 @@ class Evaluation:
 
     def to_dict(self):
         """Return everything as a dictionary that JSON can hold; what is undefined becomes `None`."""
-        return _to_json({name: getattr(self, name) for name in self.__dataclass_fields__})
+        text = json.dumps(vars(self), default=lambda value: value.tolist())
+        return json.loads(text, parse_constant=lambda not_a_number: None)
 
     def __repr__(self):
         left_out = f", {self.excluded:,} left out" if self.excluded else ""
@@ -156,7 +156,7 @@ def evaluate(
     """
     class_names = tuple(class_names)
     probabilities, labels = _checked_predictions(probabilities, labels, len(class_names))
-    significance.check_count("bootstrap_samples", bootstrap_samples, 0)
+    check_integer("bootstrap_samples", bootstrap_samples, 0)
     groups = significance.checked_column(groups, len(labels), "groups")
     exclude = significance.checked_column(exclude, len(labels), "exclude")
     kept = np.ones(len(labels), bool) if exclude is None else ~exclude.astype(bool)
@@ -254,8 +254,7 @@ def smooth_labels(labels, num_classes, label_smoothing):
     Returns:
         Shape (n, K), float64; rows sum to 1.
     """
-    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
-        raise ConfigurationError("label_smoothing must be a number from 0 to 1.", found=label_smoothing)
+    check_number("label_smoothing", label_smoothing, "[0, 1]")
     return np.eye(num_classes)[np.asarray(labels)] * (1 - label_smoothing) + label_smoothing / num_classes
 
 
@@ -267,25 +266,6 @@ def label_entropy(label_smoothing, num_classes):
         0.5003
     """
     return float(entr(smooth_labels(0, num_classes, label_smoothing)).sum())
-
-
-def smoothing_from_entropy(entropy, num_classes):
-    """Return the label smoothing ε whose labels have this entropy: the inverse of `label_entropy`.
-
-    A table that states cross-entropy and KL divergence thereby states ε too, because their difference is that entropy.
-
-    Args:
-        entropy: In nats, from 0 up to log(num_classes).
-        num_classes: Number of classes.
-
-    Raises:
-        ConfigurationError: No smoothing gives this entropy.
-    """
-    largest = label_entropy(1.0, num_classes)
-    # The largest entropy, computed in another order, may lie a rounding error above it.
-    if not 0 <= entropy <= largest * (1 + 1e-12):
-        raise ConfigurationError("No smoothing has this entropy.", expected=f"0 to {largest:.4f} nats", found=entropy)
-    return brentq(lambda smoothing: label_entropy(smoothing, num_classes) - min(entropy, largest), 0, 1, xtol=1e-12)
 
 
 # Every score with an interval is a function of sums over galaxies: cells of the confusion matrix and logarithms. A
@@ -345,7 +325,7 @@ def _checked_predictions(probabilities, labels, num_classes):
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if probabilities.shape != (len(labels), num_classes) or len(labels) == 0 or num_classes < 2:
         expected = (
-            f"one row for each of {len(labels):,} labels (at least one), a column for each of {num_classes} classes"
+            f"a row for each of {len(labels):,} labels (at least one), a column for each of {num_classes} classes"
         )
         raise DataError("The probabilities have the wrong shape.", expected=expected, found=probabilities.shape)
     wrong = ~((probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-3))
@@ -358,12 +338,3 @@ def _checked_predictions(probabilities, labels, num_classes):
         found = f"shape {labels.shape}, {labels.dtype}, {labels.min()} to {labels.max()}"
         raise DataError("The labels are no classes.", where="labels", expected=expected, found=found)
     return probabilities, labels.astype(np.int64)
-
-
-def _to_json(value):
-    value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-    if isinstance(value, dict):
-        return {name: _to_json(member) for name, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(member) for member in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -107,19 +107,15 @@ def features_and_predictions(classifier, images, batch_size=64):
     import keras  # Chapters that only evaluate predictions do without it.
 
     network = keras.Model(classifier.input, [classifier.layers[-1].input, classifier.output])
-    parts = [network.predict_on_batch(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-    features, predictions = (np.concatenate(each).astype(np.float64) for each in zip(*parts, strict=True))
-    return features.reshape(len(features), -1), predictions
+    features, predictions = network.predict(images, batch_size, verbose=0)
+    return features.reshape(len(features), -1).astype(np.float64), predictions.astype(np.float64)
 
 
 def _checked_features(first, second):
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     sound = all(f.ndim == 2 and len(f) >= 2 and np.isfinite(f).all() for f in (first, second))
     if not sound or first.shape[1] != second.shape[1]:
-        raise DataError(
-            "These two sets of features cannot be compared.",
-            where="first, second",
-            expected="finite numbers, shapes (n, d) and (m, d), at least two vectors in each",
-            found=f"shapes {first.shape} and {second.shape}",
-        )
+        expected = "finite numbers, shapes (n, d) and (m, d), at least two vectors in each"
+        found = f"shapes {first.shape} and {second.shape}"
+        raise DataError("These cannot be compared.", where="first, second", expected=expected, found=found)
     return first, second

@@ -6,17 +6,17 @@ the number of seeds alone, however many galaxies there are. `mean_with_interval`
 the networks at hand. `mean_over_seeds` and `paired_difference` count both parts and so speak of recipes.
 """
 
+import bisect
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.stats import chi2, norm, t
 
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import DataError, check_integer, check_number
 
 CONFIDENCE = 0.95
+MOST_GALAXIES = 10**9  # what so many do not show, none will
 
 
 # --- One network, or several taken as they are: the bootstrap ---------------------------------------------------------
@@ -38,7 +38,7 @@ def mean_with_interval(values, *, bootstrap_samples=1000, seed=1, groups=None):
         DataError: Groups that do not fit the values.
         ConfigurationError: No resamplings.
     """
-    check_count("bootstrap_samples", bootstrap_samples, 1)
+    check_integer("bootstrap_samples", bootstrap_samples, 1)
     columns = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
     sums = bootstrap_sums(columns, checked_column(groups, len(columns), "groups"), bootstrap_samples, seed)
     low, high = percentile_interval(sums[:, 0] / sums[:, 1])
@@ -145,7 +145,7 @@ def mean_over_seeds(values, groups=None):
     """
     values = _checked_values(values, "values")
     seed_variance = values.mean(axis=1).var(ddof=1) / len(values)
-    return _estimate(values, groups, seed_variance, len(values) - 1)
+    return _estimate([values], groups, seed_variance, len(values) - 1)
 
 
 def paired_difference(first, second, groups=None, *, same_networks=False):
@@ -177,20 +177,19 @@ def paired_difference(first, second, groups=None, *, same_networks=False):
     """
     first, second = _checked_values(first, "first"), _checked_values(second, "second")
     if first.shape[1] != second.shape[1] or (same_networks and len(first) != len(second)):
-        raise DataError(
-            "Only predictions for the same galaxies can be paired, and the same networks only with the same seeds.",
-            where="first, second",
-            expected=f"shape {first.shape} for both",
-            found=f"shape {second.shape} for the second",
+        problem = (
+            "Only predictions for the same galaxies can be paired, and the same networks only with the same seeds."
         )
+        expected, found = f"shape {first.shape} for both", f"shape {second.shape} for the second"
+        raise DataError(problem, where="first, second", expected=expected, found=found)
     if same_networks:
         change = second - first
-        return _estimate(change, groups, change.mean(axis=1).var(ddof=1) / len(change), len(change) - 1)
+        return _estimate([change], groups, change.mean(axis=1).var(ddof=1) / len(change), len(change) - 1)
     parts = [(x.mean(axis=1).var(ddof=1) / len(x), len(x) - 1) for x in (first, second)]
     total = sum(part for part, _ in parts)
     squares = sum(part**2 / freedom for part, freedom in parts)
     freedom = total**2 / squares if squares > 0 else sum(f for _, f in parts)
-    return _estimate(second, groups, total, freedom, against=first)
+    return _estimate([second, first], groups, total, freedom)
 
 
 def power_of_comparison(
@@ -223,12 +222,11 @@ def power_of_comparison(
         >>> power_of_comparison(0.1, num_galaxies=449, num_seeds=8, level=0.005, shared_spread=0.3) > 0.99
         True
     """
-    check_count("num_galaxies", num_galaxies, 1)
-    check_count("num_seeds", num_seeds, 2)
-    spreads = {"shared_spread": shared_spread, "own_spread": own_spread, "seed_spread": seed_spread}
-    for name, value in {"difference": difference, **spreads}.items():
-        if not isinstance(value, Real) or not 0 <= value < math.inf or (name == "difference" and value == 0):
-            raise ConfigurationError(f"{name} must be a finite number, not negative.", where=name, found=repr(value))
+    check_integer("num_galaxies", num_galaxies, 1)
+    check_integer("num_seeds", num_seeds, 2)
+    check_number("difference", difference, "(0, inf)")
+    for name, value in (("shared", shared_spread), ("own", own_spread), ("seed", seed_spread)):
+        check_number(f"{name}_spread", value, "[0, inf)")
     galaxy_variance = shared_spread**2 / num_galaxies
     seed_variance = (seed_spread**2 + own_spread**2 / num_galaxies) / num_seeds
     freedom, shares = num_seeds - 1, (np.arange(60) + 0.5) / 60
@@ -263,32 +261,27 @@ def galaxies_needed(difference, pilot, *, num_seeds, level, power=0.8, confidenc
     Raises:
         ConfigurationError: A number that cannot be.
     """
-    if not isinstance(power, Real) or not 0 < power < 1:
-        raise ConfigurationError("The power must lie between 0 and 1.", where="power", found=repr(power))
+    check_number("power", power, "(0, 1)")
     tails, freedom = np.array([1 + confidence, 1 - confidence]) / 2, pilot.degrees_of_freedom
     factors = np.sqrt(freedom / chi2.ppf(tails, freedom))
     settings = {"num_seeds": num_seeds, "level": level, "same_networks": same_networks}
 
     def enough(factor):
-        def missing(log_galaxies):
-            spreads = {name: factor * getattr(pilot, name) for name in ("own_spread", "seed_spread")}
-            number = max(1, math.ceil(math.exp(log_galaxies) - 1e-6))
-            return power - power_of_comparison(
-                difference, num_galaxies=number, shared_spread=pilot.shared_spread, **settings, **spreads
-            )
+        spreads = {name: factor * getattr(pilot, name) for name in ("own_spread", "seed_spread")}
+        spreads["shared_spread"] = pilot.shared_spread
 
-        largest = math.log(1e9)
-        if missing(largest) > 0:
-            return math.inf
-        return 1 if missing(0.0) <= 0 else math.ceil(math.exp(brentq(missing, 0.0, largest, xtol=1e-6)) - 1e-3)
+        def suffice(number):
+            return power_of_comparison(difference, num_galaxies=number, **settings, **spreads) >= power
+
+        number = 1 + bisect.bisect_left(range(1, MOST_GALAXIES), True, key=suffice)
+        return number if number < MOST_GALAXIES else math.inf
 
     return tuple(enough(factor) for factor in factors)
 
 
-def _estimate(values, groups, seed_variance, freedom, against=None):
-    """Return the `Estimate` of the mean of `values`, shape (seeds, n), minus that of `against`, if any."""
-    recipes = [values] if against is None else [values, against]
-    galaxies = values.shape[1]
+def _estimate(recipes, groups, seed_variance, freedom):
+    """Return the `Estimate` of a recipe's mean, shape (seeds, n), minus that of a second one, if there is one."""
+    count, galaxies = recipes[0].shape
     groups = checked_column(groups, galaxies, "groups")
     columns = np.concatenate([x - x.mean(axis=1, keepdims=True) for x in recipes]).T
     summed = columns if groups is None else _sums_by_group(columns, groups)
@@ -296,17 +289,17 @@ def _estimate(values, groups, seed_variance, freedom, against=None):
         raise DataError("A single sky group says nothing of others.", where="groups", expected="at least two groups")
     # Covariance of the networks' means, because of the galaxies. Between two networks only what they share is left.
     covariance = summed.T @ summed * len(summed) / (len(summed) - 1) / galaxies**2
-    count, shared, own, seed = len(values), 0.0, 0.0, seed_variance
+    shared, own, seed = 0.0, 0.0, seed_variance
     for recipe in (slice(0, count), slice(count, None))[: len(recipes)]:
         block = covariance[recipe, recipe]
         between = (block.sum() - np.trace(block)) / (len(block) * (len(block) - 1))
         shared, own = shared + between, own + np.trace(block) / len(block) - between
         seed -= (np.trace(block) / len(block) - between) / len(block)
-    if against is not None:
+    if len(recipes) == 2:
         shared -= 2 * covariance[:count, count:].mean()
     shared, own, fewer = max(0.0, shared), max(0.0, own), min(map(len, recipes))
     return Estimate(
-        value=float(values.mean() - (0.0 if against is None else against.mean())),
+        value=float(recipes[0].mean() - sum(other.mean() for other in recipes[1:])),
         galaxy_variance=float(shared),
         seed_variance=float(seed_variance),
         degrees_of_freedom=float(freedom),
@@ -319,8 +312,7 @@ def _estimate(values, groups, seed_variance, freedom, against=None):
 
 
 def _half_width(level, galaxy_variance, seed_variance, freedom):
-    if not isinstance(level, Real) or not 0 < level <= 0.5:
-        raise ConfigurationError("A one-sided level lies above 0 and up to 0.5.", where="level", found=repr(level))
+    check_number("level", level, "(0, 0.5]")
     return np.sqrt(norm.isf(level) ** 2 * galaxy_variance + t.isf(level, freedom) ** 2 * seed_variance)
 
 
@@ -333,22 +325,14 @@ def _sums_by_group(columns, groups):
 def _checked_values(values, name):
     values = np.asarray(values, float)
     if values.ndim != 2 or len(values) < 2 or values.shape[1] < 2:
-        raise DataError(
-            "The chance of a seed cannot be told from these numbers.",
-            where=name,
-            expected="shape (seeds, galaxies), at least two of each",
-            found=f"shape {values.shape}",
-            remedy="train each recipe with two or more seeds: one cannot tell a better recipe from a luckier start",
-        )
+        expected, found = "shape (seeds, galaxies), at least two of each", f"shape {values.shape}"
+        remedy = "train each recipe with two or more seeds: one cannot tell a better recipe from a luckier start"
+        raise DataError("These tell no chance of a seed.", where=name, expected=expected, found=found, remedy=remedy)
     if not np.isfinite(values).all():
         seed, galaxy = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(
-            "Not every galaxy has a number.", where=f"{name}, seed {seed}, galaxy {galaxy}", found=values[seed, galaxy]
-        )
+        where = f"{name}, seed {seed}, galaxy {galaxy}"
+        raise DataError("Not every galaxy has a number.", where=where, found=values[seed, galaxy])
     return values
-
-
-# --- Checks that the scores share -------------------------------------------------------------------------------------
 
 
 def checked_column(values, length, name):
@@ -359,11 +343,3 @@ def checked_column(values, length, name):
     if values.shape != (length,):
         raise DataError(f"{name} must have one entry per galaxy.", expected=f"shape ({length},)", found=values.shape)
     return values
-
-
-def check_count(name, value, smallest):
-    """Raise a `ConfigurationError` for anything but an integer of at least `smallest`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest:
-        raise ConfigurationError(
-            f"This is no valid {name}.", where=name, expected=f"an integer, at least {smallest}", found=repr(value)
-        )

@@ -26,7 +26,6 @@ def predict_with_tta(model, dataset, rows, batch_size=32):
         DataError: As in `predict`.
     """
     fingerprints = {"fingerprint": dataset.fingerprint, "source_fingerprint": dataset.source_fingerprint}
-    turned = [
-        dataset.replace(images=ViewedImages(dataset.images, number), **fingerprints) for number in range(NUM_VIEWS)
-    ]
+    views = [ViewedImages(dataset.images, number) for number in range(NUM_VIEWS)]
+    turned = [dataset.replace(images=images, **fingerprints) for images in views]
     return np.mean([predict(model, view, rows, batch_size) for view in turned], axis=0)

@@ -7,8 +7,8 @@ from keras import layers
 from keras.initializers import Constant, GlorotUniform, HeNormal, VarianceScaling
 
 from galaxy_utils.classes import NUM_CLASSES
-from galaxy_utils.errors import ConfigurationError
-from galaxy_utils.models.cnn import check_dropout, check_integer, layer_seeds
+from galaxy_utils.errors import check_integer, check_number
+from galaxy_utils.models.cnn import layer_seeds
 
 ENCODER_FILTERS = (32, 64, 128, 256)
 SKY = -2.5  # The sigmoid of this is 0.08, about the mean brightness of a galaxy's image.
@@ -83,32 +83,24 @@ def encoder_classifier(image_size=256, num_classes=NUM_CLASSES, latent_dim=128, 
 
 def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decoder):
     shrinks_by = 2 ** len(ENCODER_FILTERS)
-    check_integer("image_size", image_size, shrinks_by, f"each of {len(ENCODER_FILTERS)} stages halves the image")
-    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    check_integer("latent_dim", latent_dim, 1, "an image cannot be described by fewer numbers than one")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
-    check_dropout("dropout", dropout)
-    if image_size % shrinks_by:
-        raise ConfigurationError(
-            "The decoder cannot give back images of this size.", where="image_size", found=repr(image_size),
-            expected=f"a multiple of {shrinks_by}, for example {image_size // shrinks_by * shrinks_by}",
-        )  # fmt: skip
+    check_integer("image_size", image_size, shrinks_by, "four stages halve the image", multiple_of=shrinks_by)
+    check_integer("num_classes", num_classes, 2)
+    check_integer("latent_dim", latent_dim, 1)
+    check_number("dropout", dropout, "[0, 1)")
 
     # One seed for every layer, the decoder's last: the other parts start alike with and without it.
     seeds = layer_seeds(seed)
+    halve_or_double = {"strides": 2, "padding": "same"}
 
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(pixels)
     for number, filters in enumerate(ENCODER_FILTERS, start=1):
-        x = layers.Conv2D(
-            filters, 3, strides=2, padding="same", activation="relu", kernel_initializer=HeNormal(next(seeds)),
-            name=f"convolution_{number}",
-        )(x)  # fmt: skip
+        options = {**halve_or_double, "activation": "relu", "kernel_initializer": HeNormal(next(seeds))}
+        x = layers.Conv2D(filters, 3, name=f"convolution_{number}", **options)(x)
     smallest = tuple(x.shape[1:])
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(latent_dim, kernel_initializer=GlorotUniform(next(seeds)), dtype="float32", name="latent_vector")(
-        x
-    )
+    start = GlorotUniform(next(seeds))
+    x = layers.Dense(latent_dim, kernel_initializer=start, dtype="float32", name="latent_vector")(x)
     encoder = keras.Model(pixels, x, name="encoder")
 
     images = keras.Input((image_size, image_size, 3), name="images")
@@ -117,28 +109,23 @@ def _build(name, image_size, num_classes, latent_dim, dropout, seed, with_decode
     x = layers.BatchNormalization(momentum=0.9, name="dense_batch_normalisation")(x)
     x = layers.Dropout(dropout, seed=next(seeds), name="dense_dropout")(x)
     # float32 also under mixed precision, as for the reconstruction below.
-    probabilities = layers.Dense(
-        num_classes, activation="softmax", kernel_initializer=GlorotUniform(next(seeds)), dtype="float32",
-        name="class_probabilities",
-    )(x)  # fmt: skip
+    options = {"activation": "softmax", "kernel_initializer": GlorotUniform(next(seeds)), "dtype": "float32"}
+    probabilities = layers.Dense(num_classes, name="class_probabilities", **options)(x)
     if not with_decoder:
         return keras.Model(images, probabilities, name=name)
 
     latent = keras.Input((latent_dim,), name="latent")
-    x = layers.Dense(math.prod(smallest), activation="relu", kernel_initializer=HeNormal(next(seeds)), name="dense")(
-        latent
-    )
+    start = HeNormal(next(seeds))
+    x = layers.Dense(math.prod(smallest), activation="relu", kernel_initializer=start, name="dense")(latent)
     x = layers.Reshape(smallest, name="reshape")(x)
     for number, filters in enumerate(ENCODER_FILTERS[-2::-1], start=1):
         # A stride of 2 leaves each output pixel a quarter of the kernel, and Keras counts a transposed kernel's inputs
         # as its outputs: 8 by "fan_out" is He's 2 by the inputs that really arrive.
-        x = layers.Conv2DTranspose(
-            filters, 4, strides=2, padding="same", activation="relu", name=f"transposed_convolution_{number}",
-            kernel_initializer=VarianceScaling(8.0, "fan_out", seed=next(seeds)),
-        )(x)  # fmt: skip
-    x = layers.Conv2DTranspose(
-        3, 4, strides=2, padding="same", activation="sigmoid", kernel_initializer=GlorotUniform(next(seeds)),
-        bias_initializer=Constant(SKY), dtype="float32", name=f"transposed_convolution_{len(ENCODER_FILTERS)}",
-    )(x)  # fmt: skip
+        start = VarianceScaling(8.0, "fan_out", seed=next(seeds))
+        options = {**halve_or_double, "activation": "relu", "kernel_initializer": start}
+        x = layers.Conv2DTranspose(filters, 4, name=f"transposed_convolution_{number}", **options)(x)
+    options = {**halve_or_double, "activation": "sigmoid", "kernel_initializer": GlorotUniform(next(seeds))}
+    options |= {"bias_initializer": Constant(SKY), "dtype": "float32"}
+    x = layers.Conv2DTranspose(3, 4, name=f"transposed_convolution_{len(ENCODER_FILTERS)}", **options)(x)
     decoder = keras.Model(latent, x, name="decoder")
     return keras.Model(images, {"reconstruction": decoder(vectors), "classification": probabilities}, name=name)

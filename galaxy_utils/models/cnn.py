@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from galaxy_utils.classes import NUM_CLASSES
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, check_integer, check_number
 
 
 def four_block_cnn(
@@ -45,8 +45,8 @@ def four_block_cnn(
         >>> four_block_cnn(image_size=256).get_layer("dense").count_params()
         33554944
     """
-    check_dropout("block_dropout", block_dropout)
-    _check_network(image_size, 16, num_classes, seed, pooling)
+    check_number("block_dropout", block_dropout, "[0, 1)")
+    _check_network(image_size, 16, num_classes, pooling)
     seeds = layer_seeds(seed)
     images, x = _scaled_images(image_size, augmentation)
     for block, filters in (("block_1", 32), ("block_2", 64), ("block_3", 128), ("block_4", 256)):
@@ -88,7 +88,7 @@ def three_block_cnn(image_size=256, num_classes=NUM_CLASSES, seed=1, augmentatio
         >>> three_block_cnn(image_size=64, num_classes=4).output.shape
         (None, 4)
     """
-    _check_network(image_size, 8, num_classes, seed)
+    _check_network(image_size, 8, num_classes)
     seeds = layer_seeds(seed)
     images, x = _scaled_images(image_size, augmentation)
     for block, filters in (("block_1", 32), ("block_2", 64), ("block_3", 128)):
@@ -126,7 +126,7 @@ def compact_cnn(image_size=96, num_classes=NUM_CLASSES, augmentation=None, seed=
         >>> compact_cnn(image_size=96).count_params()
         1169898
     """
-    _check_network(image_size, 16, num_classes, seed, pooling)
+    _check_network(image_size, 16, num_classes, pooling)
     seeds = layer_seeds(seed)
 
     def convolution(x, filters, kernel, strides, name):
@@ -168,14 +168,12 @@ def _class_probabilities(x, num_classes, seeds):
     return _dense(x, num_classes, "softmax", "class_probabilities", seeds, dtype="float32")
 
 
-def _check_network(image_size, smallest, num_classes, seed, pooling="flatten"):
+def _check_network(image_size, smallest, num_classes, pooling="flatten"):
     check_integer("image_size", image_size, smallest, "each halving needs something to halve")
     check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
     if pooling not in ("flatten", "average"):
-        raise ConfigurationError(
-            "There is no such pooling.", where="pooling", expected="'flatten' or 'average'", found=repr(pooling)
-        )
+        expected = "'flatten' or 'average'"
+        raise ConfigurationError("There is no such pooling.", where="pooling", expected=expected, found=repr(pooling))
 
 
 def _pooled(x, pooling):
@@ -202,28 +200,10 @@ def layer_seeds(seed):
 
     Returns:
         An iterator over more seeds than any network here has layers.
+
+    Raises:
+        ConfigurationError: No seed: an integer, at least 0.
     """
+    check_integer("seed", seed, 0)
     # Halved, because some backends keep seeds as signed 32-bit numbers.
     return iter((np.random.SeedSequence(seed).generate_state(64) // 2).tolist())
-
-
-def check_integer(name, value, smallest, reason):
-    """Refuse an argument of a network's builder that is no integer or too small, naming it and its value."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < smallest:
-        raise ConfigurationError(
-            f"The network cannot be built with this {name}.",
-            where=name,
-            expected=f"an integer, at least {smallest}: {reason}",
-            found=repr(value),
-        )
-
-
-def check_dropout(name, value):
-    """Refuse a dropout rate that is no number from 0 up to, but not, 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise ConfigurationError(
-            "This is no dropout rate.",
-            where=name,
-            expected="a number from 0 up to, but not, 1",
-            found=repr(value),
-        )

@@ -5,8 +5,6 @@ would compute the same numbers again. `fit_on_frozen_features` does it once and 
 """
 
 import hashlib
-import json
-import time
 from dataclasses import dataclass, replace
 
 import keras
@@ -16,7 +14,7 @@ from tqdm.std import tqdm
 from galaxy_utils.arrays import open_or_make_array
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.files import cache_folder, write_atomically, write_json
+from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.models.transfer import FROZEN_PART, INPUT_SCALING, PROBABILITIES, SCALE_CHECK, TRAINED_PART
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.training import fit
@@ -29,10 +27,7 @@ class FrozenFeatures(GalaxyDataset):
     Attributes:
         images: Shape (n, *shape of the tensor that crosses the boundary), float16 or float32, mapped from the file;
             with `trainable_layers=0` the pooled features, shape (n, numbers).
-        computing_seconds: How long the computing took, in whichever call it was; 0 where nobody wrote it down.
     """
-
-    computing_seconds: float = 0.0
 
     def __post_init__(self):
         pass  # What is checked there is true of images.
@@ -63,10 +58,9 @@ def cache_frozen_features(model, dataset, *, dtype="float16", batch_size=32, pro
     bottom = _frozen_network(model, dataset)
     path = cache_folder() / "frozen_features" / f"{dataset.fingerprint}_{model.name}_{_digest(bottom)}_{dtype}.npy"
     shape = len(dataset), *bottom.output.shape[1:]
-    note = path.with_suffix(".json")
 
     def compute():
-        started, size = time.perf_counter(), int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         title = f"Computing frozen features, {size / 2**20:,.0f} MiB on disk"
         bar = progress_bar(len(dataset), title) if progress else tqdm(disable=True)
         with write_atomically(path, size) as temporary, bar:
@@ -83,27 +77,11 @@ def cache_frozen_features(model, dataset, *, dtype="float16", batch_size=32, pro
                 bar.update(len(rows))
             array.flush()
             del array
-        write_json(note, {"seconds": time.perf_counter() - started})
 
     array = open_or_make_array(path, shape, dtype, compute)
-    return FrozenFeatures(
-        name=dataset.name,
-        provenance=dataset.provenance,
-        images=array,
-        labels=dataset.labels,
-        class_names=dataset.class_names,
-        vote_fractions=dataset.vote_fractions,
-        fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
-        computing_seconds=_seconds(note),
-    )
-
-
-def _seconds(note):
-    """Return what the note beside stored features says; 0 where there is none, or one that is damaged."""
-    try:
-        return float(json.loads(note.read_bytes())["seconds"])
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
-        return 0.0
+    fingerprint = hashlib.sha256(path.stem.encode()).hexdigest()[:16]
+    about = {"vote_fractions": dataset.vote_fractions, "fingerprint": fingerprint}
+    return FrozenFeatures(dataset.name, dataset.provenance, array, dataset.labels, dataset.class_names, **about)
 
 
 def fit_on_frozen_features(model, dataset, split, recipe, *, dtype="float16", progress=True, **options):

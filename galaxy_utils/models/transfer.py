@@ -14,9 +14,9 @@ from keras import layers, ops
 
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.download import checksum_mismatch, download
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
 from galaxy_utils.files import cache_folder, explain_read_errors, locked
-from galaxy_utils.models.cnn import _augmented, check_integer
+from galaxy_utils.models.cnn import _augmented
 
 # Names a file of weights, or says "imagenet" or "none": `find_weights`.
 WEIGHTS_VARIABLE = "GALAXY_UTILS_WEIGHTS"
@@ -28,25 +28,19 @@ WITHOUT_DOWNLOAD = "Or pass weights=<path of the file>. weights=None is the same
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
 
 
-# What has to be known about a backbone besides its layers: its name as its authors write it; the function in
-# `keras.applications`; how its input is scaled, a mode of `InputScaling`, empty where it does that itself; the file
-# with its ImageNet weights, below `WEIGHTS_FOLDER`; the MD5 or SHA-256 that Keras states of it, if any; and its size.
-Backbone = namedtuple("Backbone", "title builder scaling weights_file checksum weights_bytes")
+# What has to be known about a backbone besides its layers: its name as its authors write it, which is that of the
+# function in `keras.applications`; how its input is scaled, a mode of `InputScaling`; the file with its ImageNet
+# weights, below `WEIGHTS_FOLDER`; the MD5 or SHA-256 that Keras states of it, if any; and its size.
+Backbone = namedtuple("Backbone", "title scaling weights_file checksum weights_bytes")
 
 # As in the source of keras.applications. MobileNetV2's weights come for five sizes; any other takes those for 224 px.
 BACKBONES = {
     "resnet50": Backbone(
-        "ResNet50", "ResNet50", "caffe", "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "ResNet50", "caffe", "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "4d473c1dd8becc155b73f8504c6f6626", 94_765_736),
     "mobilenetv2": Backbone(
-        "MobileNetV2", "MobileNetV2", "tf",
-        "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5", None, 9_406_464),
-    "efficientnetv2b0": Backbone(
-        "EfficientNetV2-B0", "EfficientNetV2B0", "", "efficientnet_v2/efficientnetv2-b0_notop.h5",
-        "893217f2bb855e2983157299931e43ff", 24_274_472),
-    "convnexttiny": Backbone(
-        "ConvNeXt-Tiny", "ConvNeXtTiny", "", "convnext/convnext_tiny_notop.h5",
-        "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1", 111_650_432),
+        "MobileNetV2", "tf", "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5",
+        None, 9_406_464),
 }  # fmt: skip
 
 
@@ -56,7 +50,7 @@ class InputScaling(layers.Layer):
 
     Args:
         mode: `"caffe"` or `"tf"`, as in `keras.applications.imagenet_utils.preprocess_input`: mean ImageNet colours
-            subtracted from blue, green and red; or [−1, 1]. Empty leaves the values as they are.
+            subtracted from blue, green and red; or [−1, 1].
 
     Input and output: shape (n, height, width, 3); the output is float32, also for uint8 and under mixed precision.
     """
@@ -67,7 +61,7 @@ class InputScaling(layers.Layer):
 
     def call(self, images):
         images = ops.cast(images, self.compute_dtype)
-        return keras.applications.imagenet_utils.preprocess_input(images, mode=self.mode) if self.mode else images
+        return keras.applications.imagenet_utils.preprocess_input(images, mode=self.mode)
 
     def get_config(self):
         return {**super().get_config(), "mode": self.mode}
@@ -91,11 +85,10 @@ class ScaleCheck(layers.Layer):
         wrong = ops.logical_or(ops.logical_and(largest > 0, largest <= 1), smallest < -1)
         with contextlib.suppress(TypeError):  # No backend says whether something is true while it still compiles.
             if bool(wrong):
-                raise DataError(
-                    "The images are on the wrong scale for this network, which scales them itself.",
-                    expected="RGB values from 0 to 255, neither divided by 255 nor preprocessed",
-                    found=f"values from {float(smallest):.3g} to {float(largest):.3g}",
-                )
+                problem = "The images are on the wrong scale for this network, which scales them itself."
+                expected = "RGB values from 0 to 255, neither divided by 255 nor preprocessed"
+                found = f"values from {float(smallest):.3g} to {float(largest):.3g}"
+                raise DataError(problem, expected=expected, found=found)
         return ops.where(wrong, float("nan"), scores)
 
 
@@ -180,11 +173,11 @@ def backbone_classifier(
     trained = count if trainable_layers == "all" else trainable_layers
     _check(not isinstance(trained, bool) and trained in range(count + 1), "trainable_layers", trainable_layers,
            f"an integer from 0 (the head alone) to {count} (its layers), or 'all'")  # fmt: skip
-    for name, value in (("dropout", dropout), ("batch_statistics_momentum", batch_statistics_momentum)):
-        _check(0 <= value < 1, name, value, "a number from 0 up to, but not, 1")
-    check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
+    check_number("dropout", dropout, "[0, 1)")
+    check_number("batch_statistics_momentum", batch_statistics_momentum, "[0, 1)")
+    check_integer("num_classes", num_classes, 2)
     check_integer("head_units", head_units, 0, "0 leaves the dense layer out")
-    check_integer("seed", seed, 0, "seeds are counted from zero")
+    check_integer("seed", seed, 0)
     if weights == "imagenet":
         weights = imagenet_weights(backbone, image_size)
     if isinstance(weights, (str, Path)):
@@ -338,7 +331,7 @@ def _build_backbone(backbone, image_size):
     about, *_ = _official_file(backbone, image_size)
     check_integer("image_size", image_size, 32, "each of the five stages halves the image")
     images = keras.Input((image_size, image_size, 3), name="scaled_images")
-    return getattr(keras.applications, about.builder)(include_top=False, weights=None, input_tensor=images)
+    return getattr(keras.applications, about.title)(include_top=False, weights=None, input_tensor=images)
 
 
 def _randomise(network, seed):
@@ -352,8 +345,6 @@ def _randomise(network, seed):
 
 def _cut(network, boundary):
     """Return the last tensor below a boundary, counted in layers, that alone leads from below it to above it."""
-    if boundary == 0:
-        return network.inputs[0]
     operations = network.operations  # Additions of some backbones are no layers.
     first_above = operations.index(network.layers[boundary])
     inputs = [keras.tree.flatten(operation.input) for operation in operations]

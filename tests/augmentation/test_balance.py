@@ -1,13 +1,13 @@
-"""Which classes are rare, and what fills them up."""
+"""Which classes are rare, and a split of them alone."""
 
 import numpy as np
 import pytest
 from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
-from galaxy_utils.augmentation import PAPER_2_RARE, missing_images, oversample, rare_classes, with_classes
+from galaxy_utils.augmentation import PAPER_2_RARE, rare_classes, with_classes
 from galaxy_utils.classes import CLASS_NAMES, OFFICIAL_CLASS_COUNTS
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import DataError
 
 
 def galaxies_with(counts, **changes):
@@ -30,21 +30,20 @@ def test_the_papers_rare_classes_are_not_the_ones_it_names():
     "counts, options, expected",
     [
         ([count // 10 for count in OFFICIAL_CLASS_COUNTS], {}, [0, 4, 8]),
-        ([90, 5, 0, 5], {"threshold": 1000}, [1, 3]),
+        ([90, 5, 0, 5], {}, [1, 3]),
         ([25, 25, 25, 25], {"otherwise": [2, 1]}, [1, 2]),
         ([25, 25, 25, 25], {"otherwise": PAPER_2_RARE}, [0]),
         ([55, 40, 5], {"otherwise": [1]}, [1, 2]),  # one class may lie under the threshold by chance
         ([90, 5, 5], {"otherwise": [0]}, [1, 2]),  # named ones never take the place of rare ones
     ],
 )
-def test_the_threshold_is_a_share_and_others_can_be_named(counts, options, expected):
+def test_the_limit_is_a_share_and_others_can_be_named(counts, options, expected):
     np.testing.assert_array_equal(rare_classes(galaxies_with(counts), **options), expected)
 
 
 def test_no_rare_class_is_an_error():
-    for threshold, error in ((1750, DataError), (0, ConfigurationError)):
-        with pytest.raises(error):
-            rare_classes(galaxies_with([30, 20, 25, 25]), threshold=threshold)
+    with pytest.raises(DataError, match="No class is rare"):
+        rare_classes(galaxies_with([30, 20, 25, 25]))
 
 
 @pytest.fixture
@@ -61,26 +60,3 @@ def test_a_split_of_some_classes_keeps_its_test_part(split):
     np.testing.assert_array_equal(fewer.test, parts.test)
     with pytest.raises(DataError, match="(?s)at least 11.*class 1 10"):
         with_classes(galaxies, parts, [1, 2], at_least=11)
-
-
-def test_missing_images_fill_up_to_the_largest_class(split):
-    galaxies, parts = split
-    np.testing.assert_array_equal(np.bincount(galaxies.labels[parts.train]), [30, 10, 20])
-    np.testing.assert_array_equal(missing_images(galaxies, parts), [0, 20, 10])
-    np.testing.assert_array_equal(missing_images(galaxies, parts, target=15), [0, 5, 0])
-    np.testing.assert_array_equal(missing_images(galaxies, parts, classes=[1]), [0, 20, 0])
-
-
-def test_oversampling_repeats_training_galaxies_evenly(split):
-    galaxies, parts = split
-    fuller = oversample(galaxies, parts, missing_images(galaxies, parts))
-    np.testing.assert_array_equal(np.bincount(galaxies.labels[fuller.train]), [30, 30, 30])
-    np.testing.assert_array_equal(np.unique(fuller.train), parts.train)
-    uses = np.bincount(fuller.train, minlength=len(galaxies))
-    for label, found in ((1, {3}), (2, {1, 2})):
-        assert set(uses[parts.train][galaxies.labels[parts.train] == label]) == found
-    for part in ("validation", "test"):
-        np.testing.assert_array_equal(fuller.part(part), parts.part(part))
-    assert oversample(galaxies, parts, missing_images(galaxies, parts)).hash == fuller.hash
-    with pytest.raises(DataError, match="'class 1'"):
-        oversample(galaxies, with_classes(galaxies, parts, [0, 2]), np.array([0, 3, 0]))

@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from filelock import FileLock
 
-from galaxy_utils.files import locked, write_json
+from galaxy_utils.files import write_json
 from galaxy_utils.report import read_report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -219,7 +220,7 @@ def test_the_seed_reaches_the_notebooks(tmp_path, run_build, copy_checkout):
 
 
 def test_a_build_that_waits_for_another_says_so(tmp_path):
-    with locked(tmp_path / "build"):
+    with FileLock(tmp_path / ".build.lock"):
         build = REPOSITORY / "book" / "tools" / "build.py"
         command = [sys.executable, build, "--profile", "smoke", "--output", tmp_path]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -76,4 +76,4 @@ def test_only_the_package_and_public_libraries_are_imported(notebook):
         for line in "".join(cell["source"]).splitlines():
             words = line.split()
             if words[:1] in (["import"], ["from"]):
-                assert words[1].split(".")[0] in allowed | {"pathlib", "json", "math", "time"}, line
+                assert words[1].split(".")[0] in allowed | {"dataclasses", "json", "math", "pathlib", "time"}, line

@@ -15,9 +15,7 @@ from toy_answers import toy_prediction
 from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
-from galaxy_utils import plots
 from galaxy_utils.errors import DataError
-from galaxy_utils.evaluation import latent
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -61,7 +59,9 @@ def settings(source, tmp_path):
         part: random.normal(size=(len(split.part(part)), 30)) * np.linspace(3, 1, 30)
         for part in ("train", "validation")
     }
-    latent.save_vectors(chapters / "05_autoencoder_and_classifier" / "joint" / "seed_1.vectors.npz", vectors, split)
+    folder = chapters / "05_autoencoder_and_classifier" / "joint"
+    folder.mkdir(parents=True)
+    np.savez(folder / "seed_1.vectors.npz", **vectors, rows=split.validation, fingerprint=split.fingerprint)
     return settings
 
 
@@ -127,9 +127,9 @@ def test_a_map_of_validation_galaxies_with_the_neighbours_of_both_kinds(settings
     assert data["labels"] == galaxies.labels[data["rows"]].tolist()
     positions = np.array(data["positions"], float)
     assert positions.min() == 0 and positions.max() == play_map.GRID
-    vectors, rows, _ = latent.load_vectors(next(settings.artifacts.rglob("*.vectors.npz")))
-    place = {row: position for position, row in enumerate(rows["validation"].tolist())}
-    whole = vectors["validation"][[place[row] for row in data["rows"]]]
+    kept = np.load(next(settings.artifacts.rglob("*.vectors.npz")))
+    place = {row: position for position, row in enumerate(kept["rows"].tolist())}
+    whole = kept["validation"][[place[row] for row in data["rows"]]]
     for points, found in ((whole, data["inSpace"]), (positions, data["onMap"])):
         distances = np.linalg.norm(points[:, None] - points[None], axis=2)
         np.fill_diagonal(distances, np.inf)
@@ -201,8 +201,8 @@ def test_the_map_of_a_covered_picture_says_which_place_matters():
     np.testing.assert_array_equal(picture.images[0].get_array(), image)
     colours = cells.images[1].get_array()
     assert colours.shape == (4, 4, 4) and colours[2, 1, 3] == colours[..., 3].max() and colours[1, 1, 3] == 0
-    assert tuple(colours[2, 1, :3]) == matplotlib.colors.to_rgb(plots.LOWER)
-    assert tuple(colours[0, 3, :3]) == matplotlib.colors.to_rgb(plots.HIGHER)
+    assert tuple(colours[2, 1, :3]) == matplotlib.colors.to_rgb(play_figures.LOWER)
+    assert tuple(colours[0, 3, :3]) == matplotlib.colors.to_rgb(play_figures.HIGHER)
     assert [bar.get_width() for bar in bars.patches] == list(probabilities)
     assert "row 3 and column 2 of 4 × 4" in figure.alt_text and "barred 0.70" in figure.alt_text
     assert "-0.40" in figure.alt_text and "+0.10" in figure.alt_text

@@ -17,7 +17,6 @@ from galaxy_utils.evaluation import (
     evaluate,
     label_entropy,
     smooth_labels,
-    smoothing_from_entropy,
 )
 
 
@@ -99,21 +98,6 @@ def test_kl_divergence_is_cross_entropy_minus_the_labels_entropy(case):
     assert label_entropy(smoothing, num_classes) == pytest.approx(entropy(smoothed[0]), abs=1e-12)
     assert scores.cross_entropy - scores.kl_divergence == pytest.approx(entropy(smoothed[0]), abs=1e-12)
     assert scores.kl_divergence >= -1e-12
-
-
-@pytest.mark.parametrize(
-    "cross_entropy, divergence", [(1.0458, 0.5455), (1.5169, 1.0167)], ids=["ResNet50", "autoencoder"]
-)
-def test_paper_1_smoothed_its_labels_by_a_tenth(cross_entropy, divergence):
-    # Both numbers are rounded to four digits, so their difference is certain to 0.0001.
-    assert cross_entropy - divergence == pytest.approx(label_entropy(0.1, 10), abs=1.01e-4)
-    assert smoothing_from_entropy(cross_entropy - divergence, 10) == pytest.approx(0.1, abs=5e-4)
-
-
-@pytest.mark.parametrize("value", [-0.1, 2.31, np.nan])
-def test_entropies_that_no_smoothing_has_are_refused(value):
-    with pytest.raises(ConfigurationError, match=r"0 to 2\.3026"):
-        smoothing_from_entropy(value, 10)
 
 
 def test_calibration_error_agrees_with_a_loop_over_bins():

@@ -25,7 +25,7 @@ WORKERS = {
     works.simulate: (simulated, "_write_survey"),
     works.prepare: (prepare_module, "_write_prepared"),
     works.image_folder: (folder_module, "_decode_all"),
-    works.features: (stored_features, "write_json"),
+    works.features: (stored_features, "write_atomically"),
 }
 
 

@@ -146,7 +146,7 @@ def conditional_gan(folder, begin, note):
 def super_resolution_gan(folder, begin, note):
     """Train the super-resolution GAN."""
     gan = gu.augmentation.super_resolution_gan(
-        SIDE, gu.models.four_block_cnn(SIDE, 4, pooling="average"), channels=4, adversarial_weight=0.01
+        SIDE, gu.models.four_block_cnn(SIDE, 4), feature_layer="block_4_convolution", adversarial_weight=0.01
     )
     return _train(gan, "images", folder, begin, note)
 

@@ -30,5 +30,5 @@ def toy_backbone():
     """Offer it as the backbone "toy"."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.applications, "Toy", build, raising=False)
-        patch.setitem(BACKBONES, "toy", Backbone("Toy", "Toy", "tf", "toy/toy.weights.h5", None, 10_000))
+        patch.setitem(BACKBONES, "toy", Backbone("Toy", "tf", "toy/toy.weights.h5", None, 10_000))
         yield
