@@ -27,7 +27,7 @@ OTHERS = [
     lambda: add.denoising_autoencoder(32),
     lambda: add.variational_autoencoder(32),
     lambda: add.relativistic_gan(32, 4),
-    lambda: add.super_resolution_gan(32, feature_weight=0),
+    lambda: add.super_resolution_gan(32, gu.models.compact_cnn(32)),
 ]
 OPEN = """
 import sys

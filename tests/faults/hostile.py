@@ -392,7 +392,7 @@ def write_folder(folder, suffix=".png"):
 
 def write_manifest(folder):
     path = write_folder(folder).parents[1] / "manifest.csv"
-    path.write_text("file,ra,dec\nround/0.png,1.5,2.5\nspiral/1.png,3.5,-4.5\n")
+    path.write_text("file,ra,dec\nround/0.png,101.5,2.5\nspiral/1.png,103.5,-4.5\n")
     return path
 
 
@@ -538,10 +538,6 @@ def open_features(path):
     return digest(np.asarray(gu.cache_frozen_features(short_backbone(), toy_galaxies(16, 32), progress=False).images))
 
 
-def write_features_record(folder):
-    return write_features(folder).with_suffix(".json")
-
-
 @functools.cache
 def build_program():
     return runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
@@ -575,7 +571,6 @@ KINDS = (
     Kind("prepared images", write_prepared, open_prepared, (*DAMAGES, npy_with_another_header), remade=True),
     Kind("decoded folder", write_decoded, open_decoded, (*DAMAGES, npy_with_another_header), remade=True),
     Kind("frozen features", write_features, open_features, (*DAMAGES, npy_with_another_header), remade=True),
-    Kind("note beside features", write_features_record, open_features, (*DAMAGES, edited_json), remade=True),
     Kind("record of the build", write_build_record, open_build_record, (*DAMAGES, edited_json), remade=True),
 )
 
