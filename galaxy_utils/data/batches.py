@@ -51,16 +51,15 @@ class GalaxyBatches(keras.utils.PyDataset):
     ):
         super().__init__()
         if targets is not None and targets not in TARGETS:
-            raise ConfigurationError(
-                f"There are no targets {targets!r}.", where="targets", expected=" or ".join(map(repr, TARGETS))
-            )
+            expected = " or ".join(map(repr, TARGETS))
+            raise ConfigurationError(f"There are no targets {targets!r}.", where="targets", expected=expected)
         if targets == "votes" and dataset.vote_fractions is None:
-            raise ConfigurationError(
-                "This dataset has no vote fractions to train on.", where=dataset.name, remedy="use targets='labels'"
-            )
+            problem = "This dataset has no vote fractions to train on."
+            raise ConfigurationError(problem, where=dataset.name, remedy="use targets='labels'")
         self.images, self.rows, self.batch_size = dataset.images, checked_rows(dataset, rows), batch_size
         self.outputs = TARGETS.get(targets, ())
-        self.classes = dataset.vote_fractions if targets == "votes" else _one_hot(dataset)
+        one_hot = np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels]
+        self.classes = dataset.vote_fractions if targets == "votes" else one_hot
         self.weights = _balancing_weights(dataset.labels[self.rows]) if balanced_classes else None
         self.shuffle, self.seed, self._drawn = shuffle, seed, None
         # Keras ends an "epoch" once before the first, when it has looked at a batch.
@@ -103,7 +102,3 @@ def _balancing_weights(labels):
     # The usual n / (K · n_class), over the classes that occur: the weights average to 1.
     counts = np.bincount(labels)
     return (len(labels) / (np.count_nonzero(counts) * counts[labels])).astype(np.float32)
-
-
-def _one_hot(dataset):
-    return np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels]

@@ -58,11 +58,10 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
         DownloadError: No mirror served the file.
         StorageError: The disk has no room for the file, or the folder cannot be written to.
     """
-    for address, _ in mirrors:
-        if not _is_safe(address):
-            raise ConfigurationError(
-                "Only https addresses are downloaded from.", where="address", expected="https://...", found=address
-            )
+    addresses = [address for address, _ in mirrors]
+    if unsafe := [address for address in addresses if not _is_safe(address)]:
+        problem = "Only https addresses are downloaded from."
+        raise ConfigurationError(problem, where="address", expected="https://...", found=unsafe[0])
     if path.exists():
         return path
     failures = []
@@ -74,8 +73,8 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
             partial = path.with_name(f"{path.name}.{(checksum or 'unchecked')[:8].lower()}.partial")
             check_free_space(path, size - _size(partial), alternative)
             try:
-                title = f"Downloading {path.name}"
-                with explain_write_errors(path, size), progress_bar(round(size / MEGABYTE), title, unit="MB") as bar:
+                bar = progress_bar(round(size / MEGABYTE), f"Downloading {path.name}", unit="MB")
+                with explain_write_errors(path, size), bar:
                     _fetch(address, checksum, partial, size, attempts, pause, timeout, bar)
                     os.replace(partial, path)
                 return path
@@ -85,12 +84,9 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
                 # A full disk stays full while this lies on it.
                 partial.unlink(missing_ok=True)
                 raise
-    raise DownloadError(
-        f"{path.name} could not be downloaded.",
-        where=", ".join(address for address, _ in mirrors),
-        found="; ".join(failures),
-        remedy=f"Fetch {mirrors[0][0]} with a browser or on another machine and save it as {path}. {alternative}",
-    )
+    problem, found = f"{path.name} could not be downloaded.", "; ".join(failures)
+    remedy = f"Fetch {addresses[0]} with a browser or on another machine and save it as {path}. {alternative}"
+    raise DownloadError(problem, where=", ".join(addresses), found=found, remedy=remedy)
 
 
 def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
@@ -138,10 +134,9 @@ def _receive(address, partial, size, timeout, bar):
     start = _size(partial)
     # Compressed transfer would make byte positions meaningless.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    limits = (min(timeout, LONGEST_CONNECTING), timeout)
-    hooks = {"response": _check_redirect}
+    options = {"timeout": (min(timeout, LONGEST_CONNECTING), timeout), "hooks": {"response": _check_redirect}}
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=limits, hooks=hooks) as response:
+        with requests.get(address, headers=headers, stream=True, **options) as response:
             status = response.status_code
             if status == 416 and start:
                 # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.
@@ -165,8 +160,6 @@ def _receive(address, partial, size, timeout, bar):
                 end = _copy(response.raw, file, start, size, timeout, bar)
             if total is not None and end < total:
                 raise _Cut(f"the connection was cut after {end:,} of {total:,} bytes")
-    except requests.TooManyRedirects as error:
-        raise _Useless("it leads from one address to the next without an end") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         raise _Cut(f"{type(error).__name__}: {error}") from error
 

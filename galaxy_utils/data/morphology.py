@@ -103,24 +103,20 @@ def draw_morphology(label, rng):
         direction, partner_share = rng.uniform(0, 2 * np.pi), float(rng.choice([0.0, 0.25, 0.5], p=[0.6, 0.2, 0.2]))
         distance = (1 - partner_share) * separation
         companion = distance * math.cos(direction), distance * math.sin(direction)
+    drawn = {"label": label, "features": features, "axis_ratio": axis_ratio, "bulge_share": bulge_share, "size": size}
+    drawn |= {"companion": companion, "partner_share": partner_share}
     # Plain floats, not NumPy's: they leave the 32-bit arrays of the drawing at 32 bits.
     return Morphology(
-        label=label,
+        **drawn,
         merger=clip(rng.normal(0.85, 0.15), 0.4, 1.0) if label == MERGING else rng.beta(1, 9) * 0.6,
         disturbance=clip(rng.normal(0.8, 0.15), 0.4, 1.0) if label == DISTURBED else rng.beta(1.2, 6) * 0.7,
-        features=features,
-        axis_ratio=axis_ratio,
-        bulge_share=bulge_share,
         bar=clip(rng.normal(0.8, 0.15), 0.4, 1.0) if label == BARRED else rng.beta(1.2, 6) * 0.6,
         pitch=clip(pitch, 6, 42),
         arms=int(rng.choice([2, 3, 4, 5], p=[0.45, 0.2, 0.2, 0.15] if label == TIGHT else [0.8, 0.12, 0.06, 0.02])),
-        size=size,
         surface_brightness=rng.normal(brightness, brightness_spread),
         sersic_index=smooth_index.get(label, rng.uniform(1.5, 4)),
         colour=clip(rng.normal(colour, colour_spread), 0.55, 2.1),
         position_angle=rng.uniform(0, np.pi),
-        companion=companion,
-        partner_share=partner_share,
     )
 
 

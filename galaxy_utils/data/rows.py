@@ -25,20 +25,12 @@ def checked_rows(dataset, rows, where="rows"):
     """
     rows = np.asarray(rows)
     if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
-        raise DataError(
-            "These are no rows.",
-            where=where,
-            expected="a one-dimensional array of row indices, at least one",
-            found=f"shape {rows.shape}, dtype {rows.dtype}",
-        )
+        expected, found = "a one-dimensional array of row indices", f"shape {rows.shape}, dtype {rows.dtype}"
+        raise DataError("These are no rows.", where=where, expected=expected, found=found)
     if rows.min() < 0 or rows.max() >= len(dataset):
-        raise DataError(
-            "The dataset does not have these rows.",
-            where=where,
-            expected=f"rows 0 to {len(dataset) - 1:,}",
-            found=f"rows {rows.min():,} to {rows.max():,}",
-            remedy="use the split that was made from this dataset",
-        )
+        expected, found = f"rows 0 to {len(dataset) - 1:,}", f"rows {rows.min():,} to {rows.max():,}"
+        problem, remedy = "The dataset does not have these rows.", "use the split that was made from this dataset"
+        raise DataError(problem, where=where, expected=expected, found=found, remedy=remedy)
     return rows.astype(np.int64)
 
 
@@ -58,10 +50,8 @@ def check_blank(blank, count, where, name):
         told = f"{len(blank):,} of {count:,} images are blank, one value everywhere"
         listed = listing([f"{name} {entry}".strip() for entry in blank])
         if len(blank) > max(3, count / 100):
-            raise DataError(
-                f"{told}.", where=where, expected="images", found=listed,
-                remedy="finish the conversion that wrote them, or leave them out",
-            )  # fmt: skip
+            remedy = "finish the conversion that wrote them, or leave them out"
+            raise DataError(f"{told}.", where=where, expected="images", found=listed, remedy=remedy)
         print(f"{told}:{listed}")
 
 

@@ -123,7 +123,7 @@ def test_a_full_disk_is_noticed_before_work_begins(tmp_path):
     from galaxy_utils.data.prepare import _write_prepared
 
     with pytest.raises(StorageError, match="no room"):
-        _write_prepared(tmp_path / "out.npy", HDF5Images(path), 256, 256)
+        _write_prepared(tmp_path / "out.npy", HDF5Images(path), 256, (2 * 10**10, 256, 256, 3))
 
 
 def test_two_processes_at_once_both_get_whole_images_and_one_writes_them(write_galaxy10):
