@@ -96,7 +96,7 @@ class GalaxyDataset:
             >>> images.shape, labels.dtype
             ((100, 32, 32, 3), dtype('int64'))
         """
-        rows = checked_rows(self, np.arange(len(self)) if rows is None else rows)
+        rows = checked_rows(self, rows)
         return np.asarray(self.images[rows]), self.labels[rows]
 
     def keras_dataset(self, rows=None, batch_size=32, *, shuffle=False, seed=1, targets="labels"):
@@ -121,7 +121,6 @@ class GalaxyDataset:
         """
         from galaxy_utils.data.batches import GalaxyBatches
 
-        rows = np.arange(len(self)) if rows is None else rows
         return GalaxyBatches(self, rows, batch_size, shuffle=shuffle, seed=seed, targets=targets)
 
     def tf_dataset(self, rows=None, batch_size=32, *, shuffle=False, seed=1, targets="labels"):
@@ -140,10 +139,7 @@ class GalaxyDataset:
             batches.on_epoch_end()
             yield from (batches[number] for number in range(len(batches)))
 
-        def describe(array):
-            return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-
-        signature = tf.nest.map_structure(describe, batches[0])
+        signature = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), batches[0])
         stream = tf.data.Dataset.from_generator(epoch, output_signature=signature)
         return stream.apply(tf.data.experimental.assert_cardinality(len(batches)))
 

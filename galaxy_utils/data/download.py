@@ -22,8 +22,6 @@ SLOWEST_BYTES_PER_SECOND = 20_000
 # Seconds. A server with many addresses is tried at each of them in turn: behind a firewall that swallows everything,
 # this times their number is how long an attempt lasts.
 LONGEST_CONNECTING = 5.0
-# Overload and its relatives pass; "not found" does not.
-PASSING_STATUS = (408, 416, 425, 429)
 
 
 class _Cut(Exception):
@@ -91,7 +89,6 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
 
 def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
     """Complete the partial file from one address and verify it, in a bounded number of attempts."""
-    reason = None
     for attempt in range(attempts):
         if attempt:
             time.sleep(pause * 2 ** (attempt - 1))
@@ -142,7 +139,8 @@ def _receive(address, partial, size, timeout, bar):
                 # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.
                 return
             if status not in (200, 206):
-                passes = status >= 500 or status in PASSING_STATUS
+                # Overload and its relatives pass; "not found" does not.
+                passes = status >= 500 or status in (408, 416, 425, 429)
                 raise (_Cut if passes else _Useless)(f"the server answered {status} {response.reason}")
             if status == 200:
                 start = 0
@@ -166,13 +164,8 @@ def _receive(address, partial, size, timeout, bar):
 
 def _check_redirect(response, **_):
     """Called with every answer, before a redirect is followed."""
-    if response.is_redirect:
-        try:
-            target = urljoin(response.url, response.headers["Location"])
-        except ValueError as error:
-            raise _Useless("it leads to something that is no address") from error
-        if not _is_safe(target):
-            raise _Useless(f"it leads to {target}, which is not https")
+    if response.is_redirect and not _is_safe(response.headers["Location"], response.url):
+        raise _Useless(f"it leads to {response.headers['Location']}, which is not https")
 
 
 def _copy(source, file, position, size, timeout, bar):
@@ -193,10 +186,10 @@ def _copy(source, file, position, size, timeout, bar):
     return position
 
 
-def _is_safe(address):
-    """Whether the address is https, or plain http to this very machine."""
+def _is_safe(address, base=""):
+    """Whether the address, which may be relative to another, is https, or plain http to this very machine."""
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(urljoin(base, address))
         host = parts.hostname or ""
         local = parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
         return local or parts.scheme == "https"

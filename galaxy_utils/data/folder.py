@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.classes import CLASS_NAMES
@@ -69,12 +69,8 @@ def open_folder(path):
 
 def _name_classes(names):
     """Return the sub-folders' names and the class names, in the official order where all names are official."""
-
-    def simplified(name):
-        return re.sub("[^a-z]", "", name.lower())
-
-    official = {simplified(name): label for label, name in enumerate(CLASS_NAMES)}
-    labels = {name: official.get(simplified(name)) for name in names}
+    official = {re.sub("[^a-z]", "", name.lower()): label for label, name in enumerate(CLASS_NAMES)}
+    labels = {name: official.get(re.sub("[^a-z]", "", name.lower())) for name in names}
     if None in labels.values() or len(set(labels.values())) < len(labels):
         return names, tuple(names)
     order = sorted(names, key=labels.get)
@@ -154,8 +150,6 @@ def _open_image(path):
             # Pillow only warns of images so large that they look like an attack on memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"not an image in {', '.join(FORMATS)}, or of a kind that Pillow cannot read") from error
     except Exception as error:
         raise ValueError(f"cannot be opened ({error})") from error
     if min(image.size) < SMALLEST_SIDE:

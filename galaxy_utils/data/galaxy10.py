@@ -19,7 +19,6 @@ from galaxy_utils.errors import DataError, StorageError
 from galaxy_utils.files import cache_folder, write_json
 from galaxy_utils.progress import progress_bar
 
-FILE_NAME = "Galaxy10_DECals.h5"
 # (address, SHA-256), tried in this order. Only addresses that serve this very file belong here: the copies on Hugging
 # Face hold the same galaxies in other formats.
 SHA_256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
@@ -48,12 +47,9 @@ def fetch_galaxy10():
     Raises:
         DownloadError: The file could not be fetched; the message says where to put it by hand.
     """
-    return download(
-        MIRRORS,
-        cache_folder() / "galaxy10" / FILE_NAME,
-        size=APPROXIMATE_BYTES,
-        alternative='To work without it: DATASET=simulated, or load("simulated"), needs no download.',
-    )
+    path = cache_folder() / "galaxy10" / "Galaxy10_DECals.h5"
+    alternative = 'To work without it: DATASET=simulated, or load("simulated"), needs no download.'
+    return download(MIRRORS, path, size=APPROXIMATE_BYTES, alternative=alternative)
 
 
 def open_galaxy10(path):
@@ -84,23 +80,21 @@ def open_galaxy10(path):
         if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or dtype != np.uint8 or 0 in shape:
             expected = "at least one image: shape (n, side, side, 3), dtype uint8"
             raise _wrong(path, "images", expected, f"shape {shape}, dtype {dtype}")
-        num_galaxies, vote_fractions = shape[0], None
+        num_galaxies, votes = shape[0], None
         columns = {key: _read_column(file, path, key, (num_galaxies,), *about) for key, about in COLUMNS.items()}
         if "vote_fractions" in file:
-            vote_fractions = _read_column(file, path, "vote_fractions", (num_galaxies, NUM_CLASSES), *VOTES)
-            vote_fractions = vote_fractions.astype(np.float32)
+            votes = _read_column(file, path, "vote_fractions", (num_galaxies, NUM_CLASSES), *VOTES).astype(np.float32)
         is_simulated = bool(file.attrs.get("simulated", False))
         unit = file["ra"].attrs.get("units", file["ra"].attrs.get("unit", ""))
         unit = unit.decode() if isinstance(unit, bytes) else str(unit)
         answer = 'file["ra"].attrs["units"] = "deg", "h" or "rad"'
-        positions = check_positions(columns["ra"], columns["dec"], f"{path}, key 'ra'", unit, answer)
-        columns["ra"], columns["dec"] = positions
+        columns["ra"], columns["dec"] = check_positions(columns["ra"], columns["dec"], f"{path}, key ra", unit, answer)
         images = HDF5Images(path)
         is_whole = not (file["images"].is_virtual or file["images"].external or file["images"].file != file)
         content, blank = _look_at_images(path, images, is_whole)
     check_blank(blank, num_galaxies, path, "row")
     digest = hashlib.sha256(content.encode())
-    for values in (*columns.values(), vote_fractions):
+    for values in (*columns.values(), votes):
         digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
 
     labels = columns["ans"].astype(np.int64)
@@ -113,7 +107,7 @@ def open_galaxy10(path):
         provenance = f"{num_galaxies:,} galaxies from {path.name}, not the {official:,} of Galaxy10 DECaLS"
     floats = {name: columns[key].astype(np.float64) for name, key in FLOATS.items()}
     about = {"is_simulated": is_simulated, "fingerprint": digest.hexdigest()[:16]}
-    return GalaxyDataset(name, provenance, images, labels, **floats, vote_fractions=vote_fractions, **about)
+    return GalaxyDataset(name, provenance, images, labels, **floats, vote_fractions=votes, **about)
 
 
 def _find(file, path, key):

@@ -67,8 +67,7 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour, bar=
     v = v / m.axis_ratio
     radius = np.sqrt(u * u + v * v) + 0.02
     angle = np.arctan2(v, u)
-    scaled = radius / scale_length
-    scaled = scaled * (1 - 0.5 * lopsided * np.cos(angle - rng.uniform(0, 2 * np.pi)))
+    scaled = radius / scale_length * (1 - 0.5 * lopsided * np.cos(angle - rng.uniform(0, 2 * np.pi)))
     edge = scipy.special.expit((rng.uniform(3.0, 4.8) - scaled) * rng.uniform(1.5, 4))
     disc = np.exp(-scaled) * edge
 
@@ -83,11 +82,9 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour, bar=
     for frequency in (1, 2, 3, 5):
         height, twist, start = rng.normal(0, 0.26), rng.normal(0, 3), rng.uniform(0, 2 * np.pi)
         phase += height * np.sin(frequency * angle + twist * logarithm + start)
-    sharpness = rng.uniform(0.8, 2.6)
-    ridge = np.exp(sharpness * (np.cos(m.arms * phase) - 1))
+    ridge = np.exp(rng.uniform(0.8, 2.6) * (np.cos(m.arms * phase) - 1))
     strength = 1 + (rng.uniform(0.0, 0.35) + 0.5 * m.disturbance) * np.cos(phase + rng.uniform(0, 2 * np.pi))
-    inner = scipy.special.expit((scaled - bar_length) * 5)
-    arms = ridge * strength * inner
+    arms = ridge * strength * scipy.special.expit((scaled - bar_length) * 5)
     swept = 1.0
     if bar:
         # A bar sweeps the disc beside it clear of young stars and often gathers them in a ring around its ends.
@@ -144,8 +141,7 @@ def _paint_edge_on(canvas, m, rng, x, y):
     u, v = _disc_plane(canvas, box, x, y, m, rng.normal(0, 0.07))
     height = m.size * m.axis_ratio * rng.uniform(0.9, 1.2)
     flux = 0.75 * _flux(m.surface_brightness, m.size)
-    cut = m.size * rng.uniform(2.2, 3.6)
-    end = scipy.special.expit((cut - np.abs(u)) / (m.size * rng.uniform(0.2, 0.45)))
+    end = scipy.special.expit((m.size * rng.uniform(2.2, 3.6) - np.abs(u)) / (m.size * rng.uniform(0.2, 0.45)))
     # A thinner or thicker outer disc keeps the outline from being a ruler.
     flare = height * (1 + rng.uniform(-0.22, 0.08) * np.minimum(np.abs(u) / m.size, 3))
 
@@ -178,8 +174,7 @@ def _paint_edge_on(canvas, m, rng, x, y):
 
 def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
     """One tidal tail: a broken arc of a spiral that leaves the galaxy and fades."""
-    along = np.linspace(0, 1, 160)
-    first = rng.uniform(0.8, 1.3) * m.size
+    along, first = np.linspace(0, 1, 160), rng.uniform(0.8, 1.3) * m.size
     distance = first + (reach - first) * along
     bend = _sign(rng) * rng.uniform(0.3, 2.2)
     # Tides pull along the long axis of what they leave behind.
@@ -187,8 +182,7 @@ def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
     width = m.size * rng.uniform(0.12, 0.28) * (1 + along)
     scatter = rng.standard_normal((2, 8, len(along))) * width
     light = np.exp(-along * rng.uniform(0.6, 2.2)) * np.exp(0.5 * rng.standard_normal((8, len(along))))
-    major = distance * np.cos(angle)
-    minor = distance * np.sin(angle) * max(m.axis_ratio, 0.5)
+    major, minor = distance * np.cos(angle), distance * np.sin(angle) * max(m.axis_ratio, 0.5)
     horizontal, vertical = _on_sky(x, y, major, minor, m.position_angle)
     light = band_fluxes(flux, colour)[:, None] * (light / light.sum()).ravel()
     canvas.add_points((horizontal + scatter[0]).ravel(), (vertical + scatter[1]).ravel(), light)
@@ -225,8 +219,7 @@ def _paint_merging(canvas, m, rng, x, y):
     places = [(x + main[0], y + main[1]), (x + partner[0], y + partner[1])]
     total = 0.0
     for (px, py), scale in zip(places, (1.0, math.sqrt(ratio)), strict=True):
-        size = m.size * scale * math.exp(rng.normal(0, 0.15))
-        colour = m.colour + rng.normal(0, 0.15)
+        size, colour = m.size * scale * math.exp(rng.normal(0, 0.15)), m.colour + rng.normal(0, 0.15)
         axis_ratio, angle = rng.uniform(0.4, 1.0), rng.uniform(0, np.pi)
         flux = _flux(m.surface_brightness, size)
         total += flux

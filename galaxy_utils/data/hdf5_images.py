@@ -131,9 +131,6 @@ class HDF5Images:
     def __getstate__(self):
         return {**self.__dict__, "_opened": (None, None)}
 
-    def __repr__(self):
-        return f"HDF5Images({str(self.path)!r}, shape={self.shape}, dtype={self.dtype})"
-
     def close(self):
         """Close the file; the next access opens it again."""
         if self._opened[0] == os.getpid():

@@ -52,13 +52,10 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
     images = open_or_make_array(path, shape, np.uint8, lambda: _write_prepared(path, dataset.images, crop_size, shape))
     # Found in the whole images, and kept: whoever splits what was prepared gets the same groups.
     find_copies(dataset)
-    scale = dataset.pixel_scale
-    return dataset.replace(
-        images=images,
-        pixel_scale=None if scale is None else scale * (crop_size / image_size),
-        fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
-        source_fingerprint=dataset.source_fingerprint,
-    )
+    scale = None if dataset.pixel_scale is None else dataset.pixel_scale * (crop_size / image_size)
+    known = {"fingerprint": hashlib.sha256(path.stem.encode()).hexdigest()[:16]}
+    known["source_fingerprint"] = dataset.source_fingerprint
+    return dataset.replace(images=images, pixel_scale=scale, **known)
 
 
 def area_average(images, size):
@@ -77,19 +74,14 @@ def area_average(images, size):
     if side % size == 0:
         # Whole pixels: Pillow is ten times faster than the general way below, and as exact.
         return np.stack([np.asarray(Image.fromarray(image).reduce(side // size)) for image in images])
-    weights = _area_weights(side, size)
+    # Share of each old pixel in each new one; rows sum to 1.
+    edges, old = np.arange(size + 1)[:, None] * (side / size), np.arange(side)
+    overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
+    weights = (overlap.clip(min=0) * (size / side)).astype(np.float32)
     rows = weights @ images.reshape(num_images, side, side * 3).astype(np.float32)
     # Three interleaved copies of the weights average the columns of all three bands in one matrix product.
     area = rows.reshape(-1, side * 3) @ np.kron(weights, np.eye(3, dtype=np.float32)).T
     return np.rint(area).astype(np.uint8).reshape(num_images, size, size, 3)
-
-
-def _area_weights(side, size):
-    """Share of each of `side` old pixels in each of `size` new ones; rows sum to 1."""
-    edges = np.arange(size + 1)[:, None] * (side / size)
-    old = np.arange(side)
-    overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
-    return (overlap.clip(min=0) * (size / side)).astype(np.float32)
 
 
 def _write_prepared(path, images, crop_size, shape):

@@ -5,6 +5,7 @@ cores and writes one HDF5 file with the keys of the official one (`images`, `ans
 plus `vote_fractions`.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -105,10 +106,8 @@ def build_catalogue(num_galaxies, seed):
     """
     rng = _random_generator(seed, num_galaxies, CATALOGUE_STREAM)
     labels = np.repeat(np.arange(NUM_CLASSES, dtype=np.uint8), class_counts(num_galaxies))
-    galaxy = np.arange(num_galaxies)
-    partner = np.full(num_galaxies, -1)
-    offset = np.zeros((num_galaxies, 4))
-    shares_field = np.zeros(num_galaxies, bool)
+    galaxy, partner = np.arange(num_galaxies), np.full(num_galaxies, -1)
+    offset, shares_field = np.zeros((num_galaxies, 4)), np.zeros(num_galaxies, bool)
     ra, dec = _draw_positions(num_galaxies, rng)
     # By chance two unrelated galaxies may fall close together; their cut-outs would not show each other.
     while len(close := pairs_within(ra, dec, 120.0)):
@@ -124,11 +123,10 @@ def build_catalogue(num_galaxies, seed):
             if min(len(free[first]), len(free[second])) > 3:
                 yield free[first].pop(), free[second].pop()
 
-    share = num_galaxies / OFFICIAL_COUNT
-    enough = num_galaxies >= 100
-    for row, twin in choose_pairs(TWINS, max(2, round(NUM_TWINS * share)) if enough else 0):
+    share, few = num_galaxies / OFFICIAL_COUNT, num_galaxies < 100
+    for row, twin in choose_pairs(TWINS, 0 if few else max(2, round(NUM_TWINS * share))):
         galaxy[twin], ra[twin], dec[twin] = row, ra[row], dec[row]
-    for row, other in choose_pairs(NEIGHBOURS, max(1, round(NUM_NEIGHBOURS * share)) if enough else 0):
+    for row, other in choose_pairs(NEIGHBOURS, 0 if few else max(1, round(NUM_NEIGHBOURS * share))):
         if labels[row] == labels[other] == morphology.MERGING:
             # Both members of one merger have a row: the same scene, centred on the other member.
             galaxy[other] = row
@@ -160,11 +158,10 @@ def _render_row(catalogue, seed, row, image_size):
     field_x, field_y = (x1, y1) if field == shown else (x2, y2)
     rng = _random_generator(seed, field, FIELD_STREAM)
     galaxy_recipes.paint_field(canvas, rng, field_x, field_y, wide=bool(catalogue.shares_field[row]))
-    true = _morphology(catalogue.labels, seed, shown)
-    galaxy_recipes.paint_galaxy(canvas, true, _random_generator(seed, shown, GALAXY_STREAM), x1, y1)
-    if partner >= 0:
-        second = _morphology(catalogue.labels, seed, partner)
-        galaxy_recipes.paint_galaxy(canvas, second, _random_generator(seed, partner, GALAXY_STREAM), x2, y2)
+    for member, x, y in ((shown, x1, y1), (partner, x2, y2)):
+        if member >= 0:
+            true, rng = _morphology(catalogue.labels, seed, member), _random_generator(seed, member, GALAXY_STREAM)
+            galaxy_recipes.paint_galaxy(canvas, true, rng, x, y)
     northern = catalogue.dec[row] > survey_camera.NORTHERN_DECLINATION
     telescope = survey_camera.BASS_MZLS if northern else survey_camera.DECAM
     bands = survey_camera.blur(canvas, telescope, _random_generator(seed, field, SEEING_STREAM))
@@ -172,7 +169,7 @@ def _render_row(catalogue, seed, row, image_size):
     rng = _random_generator(seed, row if catalogue.shares_field[row] else shown, SKY_STREAM)
     bands = survey_camera.add_noise(bands, telescope, canvas.pixel_scale, rng)
     picture = survey_camera.compress(survey_camera.stretch_rgb(bands))
-    rng = _random_generator(seed, shown, VOTE_STREAM)
+    true, rng = _morphology(catalogue.labels, seed, shown), _random_generator(seed, shown, VOTE_STREAM)
     votes = morphology.cast_votes(true, rng)
     return picture, votes, np.float64(morphology.draw_redshift(true, rng))
 
@@ -217,13 +214,11 @@ def render_galaxy(label, seed=1, image_size=FULL_SIZE):
 
 def _is_complete(path, settings):
     """Whether a file at `path` is this very survey."""
-    try:
-        with h5py.File(path, "r") as file:
-            # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
-            return all(file.attrs.get(name) == value for name, value in settings.items())
     # A damaged file makes HDF5 raise nearly anything.
-    except Exception:
-        return False
+    with contextlib.suppress(Exception), h5py.File(path, "r") as file:
+        # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
+        return all(file.attrs.get(name) == value for name, value in settings.items())
+    return False
 
 
 def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_workers=None, replace=False):

@@ -60,13 +60,9 @@ class Split:
         object.__setattr__(self, "hash", hashlib.sha256(json.dumps(self._content()).encode()).hexdigest())
 
     def _content(self):
-        return {
-            "fingerprint": self.fingerprint,
-            "radius": float(self.radius),
-            "fractions": list(self.fractions),
-            "seed": int(self.seed),
-            **{name: getattr(self, name).tolist() for name in (*PARTS, "groups")},
-        }
+        settings = {"radius": float(self.radius), "fractions": list(self.fractions), "seed": int(self.seed)}
+        rows = {name: getattr(self, name).tolist() for name in (*PARTS, "groups")}
+        return {"fingerprint": self.fingerprint, **settings, **rows}
 
     def part(self, name):
         """Return the rows of `"train"`, `"validation"` or `"test"`.
@@ -195,9 +191,8 @@ def _draw(labels, groups, candidates, fraction, random):
     # Single galaxies make up each class's number, at least one wherever one can be spared.
     singles = rows[sizes[rows] == 1]
     for label in range(num_classes):
-        available = singles[labels[singles] == label]
         wanted = max(1, round(fraction * np.sum(labels[rows] == label))) - int(taken[label])
-        drawn[available[: max(0, wanted)]] = True
+        drawn[singles[labels[singles] == label][: max(0, wanted)]] = True
     return drawn
 
 

@@ -264,7 +264,7 @@ def test_all_unusable_images_are_named_in_one_error(folder, monkeypatch):
     assert "6 of 12 images cannot be used" in message
     for told in (
         "spiral/empty.png: an empty file",
-        "spiral/text.jpg: not an image",
+        "spiral/text.jpg: cannot be opened",
         "elliptical/tiny.png: tiny, 32 x 15 pixels",
         "elliptical/deep.png: 16 bits, only 12",
         "elliptical/vast.png: cannot be opened (Image size (90000 pixels) exceeds limit",
