@@ -101,7 +101,7 @@ class Split:
     def load(cls, path, dataset):
         """Read a split that `save` wrote, and check that it is whole and belongs to `dataset`.
 
-        A split keeps the radius that it was made with: one of version 0.1 loads with its 33.5 arcseconds.
+        A split keeps the radius that it was made with.
 
         Args:
             path: The JSON file.
