@@ -96,7 +96,7 @@ def test_a_manifest_that_does_not_fit_is_refused(folder, manifest, told):
         ("my table.tsv", "name\timage_path\tRAJ2000\tDEJ2000\nx\t./own/spiral/1.png\t10:01:00\t-02 30 00\n", "utf-16"),
         ("spiral/manifest.csv", "file,ra_hours,dec\n1.png,10.016666666666667,\u22122.5\n", "utf-8"),
         ("positions.dat", "# from a program\n# file  ra  dec\nspiral\\1.png  150.25   -2.5\n", "utf-8"),
-        ("manifest.csv", "sep=,\nfile,ra_rad,dec_rad\nspiral/1.png,2.622357,-.043633\nspiral/2.png,-99,-99\n", "ascii"),
+        ("list.csv", "sep=,\nfile,ra_rad,dec_rad\nspiral/1.png,2.6223572,-.0436332\nspiral/2.png,-99,-99\n", "ascii"),
         ("list.csv", "file,ra,dec\nspiral/1.png,10h01m00s,-2d30m\nspiral/2.png,NULL,n/a\n", "utf-8"),
     ],
 )
