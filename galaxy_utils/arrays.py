@@ -14,7 +14,7 @@ def open_array(path, shape, dtype):
 
     Args:
         path: The file.
-        shape: Shape that it must have.
+        shape: Shape that it must have; `None` in it stands for any length.
         dtype: Type that it must have.
 
     Returns:
@@ -29,7 +29,8 @@ def open_array(path, shape, dtype):
     # A damaged header makes NumPy and the parser of Python behind it raise nearly anything.
     except Exception:
         return None
-    sound = array.shape == tuple(shape) and array.dtype == dtype and array.flags.c_contiguous
+    fits = array.ndim == len(shape) and all(map(lambda length, found: length in (None, found), shape, array.shape))
+    sound = fits and array.dtype == dtype and array.flags.c_contiguous
     # In a file that is longer, something was put in: everything behind it would be shifted.
     return array if sound and array.offset + array.nbytes == Path(path).stat().st_size else None
 

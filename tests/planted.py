@@ -33,7 +33,7 @@ FAULTS = (
     # Images on their way to a network
     ("data/prepare.py", "- np.maximum(edges[:-1], old)", "- np.maximum(edges[:-1], old - 1)", "data/test_prepare.py"),
     ("data/prepare.py", "return np.rint(area).astype", "return area.astype", "data/test_prepare.py"),
-    ("data/prepare.py", "margin = (side - crop_size) // 2", "margin = 0", "data/test_prepare.py"),
+    ("data/prepare.py", "margin = (images.shape[1] - crop_size) // 2", "margin = 0", "data/test_prepare.py"),
     ("data/batches.py", "images * np.float32(1 / 255)", "images * np.float32(1)", "test_training_targets.py"),
     ("data/batches.py", "default_rng([self.seed, epoch])", "default_rng([self.seed, 0])", "data test_training.py"),
     ("data/batches.py", "(np.count_nonzero(counts) * counts[labels])", "counts.max()", "data test_training.py"),

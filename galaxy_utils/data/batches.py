@@ -51,18 +51,16 @@ class GalaxyBatches(keras.utils.PyDataset):
     ):
         super().__init__()
         if targets is not None and targets not in TARGETS:
-            raise ConfigurationError(
-                f"There are no targets {targets!r}.", where="targets", expected=" or ".join(map(repr, TARGETS))
-            )
+            expected = " or ".join(map(repr, TARGETS))
+            raise ConfigurationError(f"There are no targets {targets!r}.", where="targets", expected=expected)
         if targets == "votes" and dataset.vote_fractions is None:
-            raise ConfigurationError(
-                "This dataset has no vote fractions to train on.", where=dataset.name, remedy="use targets='labels'"
-            )
+            problem = "This dataset has no vote fractions to train on."
+            raise ConfigurationError(problem, where=dataset.name, remedy="use targets='labels'")
         self.images, self.rows, self.batch_size = dataset.images, checked_rows(dataset, rows), batch_size
         self.outputs = TARGETS.get(targets, ())
-        self.classes = dataset.vote_fractions if targets == "votes" else _one_hot(dataset)
+        self.classes = dataset.vote_fractions if targets == "votes" else np.eye(dataset.num_classes)[dataset.labels]
         self.weights = _balancing_weights(dataset.labels[self.rows]) if balanced_classes else None
-        self.shuffle, self.seed, self._drawn = shuffle, seed, None
+        self.shuffle, self.seed = shuffle, seed
         # Keras ends an "epoch" once before the first, when it has looked at a batch.
         self.epoch = -1
 
@@ -73,16 +71,11 @@ class GalaxyBatches(keras.utils.PyDataset):
         """Move on to the order of the next epoch."""
         self.epoch += 1
 
-    def _order(self):
-        epoch = max(self.epoch, 0)
-        if not self.shuffle:
-            return np.arange(len(self.rows))
-        if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
-        return self._drawn[1]
-
     def __getitem__(self, index):
-        chosen = self._order()[index * self.batch_size : (index + 1) * self.batch_size]
+        order, epoch = np.arange(len(self.rows)), max(self.epoch, 0)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
         rows = self.rows[chosen]
         images = np.asarray(self.images[rows])
         targets, weights = {}, {}
@@ -103,7 +96,3 @@ def _balancing_weights(labels):
     # The usual n / (K · n_class), over the classes that occur: the weights average to 1.
     counts = np.bincount(labels)
     return (len(labels) / (np.count_nonzero(counts) * counts[labels])).astype(np.float32)
-
-
-def _one_hot(dataset):
-    return np.eye(dataset.num_classes, dtype=np.float32)[dataset.labels]

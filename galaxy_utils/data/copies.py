@@ -78,8 +78,8 @@ def _search(images):
             bar.update(stop - start)
     identical, turned = np.arange(count), np.arange(count)
     for row in sorted(row for rows in rows_of_key.values() if len(rows) > 1 for row in rows):
-        views = [dihedral_view(images[row][None], number).tobytes() for number in range(NUM_VIEWS)]
-        hashes = [hashlib.sha256(view).digest() for view in views]
+        image = images[row][None]
+        hashes = [hashlib.sha256(dihedral_view(image, number).tobytes()).digest() for number in range(NUM_VIEWS)]
         identical[row] = first.setdefault((1, hashes[0]), row)
         turned[row] = first.setdefault((NUM_VIEWS, min(hashes)), row)
     rows = np.flatnonzero(turned == np.arange(count))

@@ -53,21 +53,15 @@ class GalaxyDataset:
 
     def __post_init__(self):
         if len(self.images.shape) != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8:
-            raise DataError(
-                "The images are not 8-bit RGB.",
-                where=f"images of {self.name}",
-                expected="shape (n, height, width, 3), dtype uint8",
-                found=f"shape {tuple(self.images.shape)}, dtype {self.images.dtype}",
-            )
+            problem, expected = "The images are not 8-bit RGB.", "shape (n, height, width, 3), dtype uint8"
+            found = f"shape {tuple(self.images.shape)}, dtype {self.images.dtype}"
+            raise DataError(problem, where=f"images of {self.name}", expected=expected, found=found)
         for column in COLUMNS:
             values = getattr(self, column)
             if values is not None and len(values) != len(self):
-                raise DataError(
-                    "The columns of a dataset must have one entry per image.",
-                    where=f"{column} of {self.name}",
-                    expected=f"{len(self):,} entries",
-                    found=f"{len(values):,} entries",
-                )
+                problem, where = "A column must have one entry per image.", f"{column} of {self.name}"
+                expected, found = f"{len(self):,} entries", f"{len(values):,} entries"
+                raise DataError(problem, where=where, expected=expected, found=found)
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", compute_fingerprint(self))
         if not self.source_fingerprint:
@@ -102,7 +96,7 @@ class GalaxyDataset:
             >>> images.shape, labels.dtype
             ((100, 32, 32, 3), dtype('int64'))
         """
-        rows = checked_rows(self, np.arange(len(self)) if rows is None else rows)
+        rows = checked_rows(self, rows)
         return np.asarray(self.images[rows]), self.labels[rows]
 
     def keras_dataset(self, rows=None, batch_size=32, *, shuffle=False, seed=1, targets="labels"):
@@ -127,7 +121,6 @@ class GalaxyDataset:
         """
         from galaxy_utils.data.batches import GalaxyBatches
 
-        rows = np.arange(len(self)) if rows is None else rows
         return GalaxyBatches(self, rows, batch_size, shuffle=shuffle, seed=seed, targets=targets)
 
     def tf_dataset(self, rows=None, batch_size=32, *, shuffle=False, seed=1, targets="labels"):
@@ -146,13 +139,9 @@ class GalaxyDataset:
             batches.on_epoch_end()
             yield from (batches[number] for number in range(len(batches)))
 
-        def describe(array):
-            return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-
-        signature = tf.nest.map_structure(describe, batches[0])
-        return tf.data.Dataset.from_generator(epoch, output_signature=signature).apply(
-            tf.data.experimental.assert_cardinality(len(batches))
-        )
+        signature = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), batches[0])
+        stream = tf.data.Dataset.from_generator(epoch, output_signature=signature)
+        return stream.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
     def replace(self, **changes):
         """Return a copy with some attributes changed; the fingerprints follow unless they are given.
@@ -160,18 +149,15 @@ class GalaxyDataset:
         New images are read once, all of them, so that their fingerprint is another one as soon as one pixel is.
         """
         copy = replace(self, **{"fingerprint": "-", "source_fingerprint": "", **changes})
-        if "fingerprint" not in changes:
-            # Images that stay are vouched for by the old fingerprint: a large file is not read again.
-            known = compute_fingerprint(copy, None if "images" in changes else self.fingerprint)
-            source = changes.get("source_fingerprint", known)
-            copy = replace(copy, fingerprint=known, source_fingerprint=source)
-        return copy
+        if "fingerprint" in changes:
+            return copy
+        # Images that stay are vouched for by the old fingerprint: a large file is not read again.
+        known = compute_fingerprint(copy, None if "images" in changes else self.fingerprint)
+        return replace(copy, fingerprint=known, source_fingerprint=changes.get("source_fingerprint", known))
 
     def __repr__(self):
-        return (
-            f"GalaxyDataset({self.name!r}: {counted(len(self), 'galaxies')}, {counted(self.num_classes, 'classes')}, "
-            f"{self.image_size} px, {self.provenance})"
-        )
+        counts = f"{counted(len(self), 'galaxies')}, {counted(self.num_classes, 'classes')}"
+        return f"GalaxyDataset({self.name!r}: {counts}, {self.image_size} px, {self.provenance})"
 
 
 def compute_fingerprint(dataset, images=None):

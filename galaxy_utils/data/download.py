@@ -22,8 +22,6 @@ SLOWEST_BYTES_PER_SECOND = 20_000
 # Seconds. A server with many addresses is tried at each of them in turn: behind a firewall that swallows everything,
 # this times their number is how long an attempt lasts.
 LONGEST_CONNECTING = 5.0
-# Overload and its relatives pass; "not found" does not.
-PASSING_STATUS = (408, 416, 425, 429)
 
 
 class _Cut(Exception):
@@ -58,11 +56,10 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
         DownloadError: No mirror served the file.
         StorageError: The disk has no room for the file, or the folder cannot be written to.
     """
-    for address, _ in mirrors:
-        if not _is_safe(address):
-            raise ConfigurationError(
-                "Only https addresses are downloaded from.", where="address", expected="https://...", found=address
-            )
+    addresses = [address for address, _ in mirrors]
+    if unsafe := [address for address in addresses if not _is_safe(address)]:
+        problem = "Only https addresses are downloaded from."
+        raise ConfigurationError(problem, where="address", expected="https://...", found=unsafe[0])
     if path.exists():
         return path
     failures = []
@@ -74,8 +71,8 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
             partial = path.with_name(f"{path.name}.{(checksum or 'unchecked')[:8].lower()}.partial")
             check_free_space(path, size - _size(partial), alternative)
             try:
-                title = f"Downloading {path.name}"
-                with explain_write_errors(path, size), progress_bar(round(size / MEGABYTE), title, unit="MB") as bar:
+                bar = progress_bar(round(size / MEGABYTE), f"Downloading {path.name}", unit="MB")
+                with explain_write_errors(path, size), bar:
                     _fetch(address, checksum, partial, size, attempts, pause, timeout, bar)
                     os.replace(partial, path)
                 return path
@@ -85,17 +82,13 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
                 # A full disk stays full while this lies on it.
                 partial.unlink(missing_ok=True)
                 raise
-    raise DownloadError(
-        f"{path.name} could not be downloaded.",
-        where=", ".join(address for address, _ in mirrors),
-        found="; ".join(failures),
-        remedy=f"Fetch {mirrors[0][0]} with a browser or on another machine and save it as {path}. {alternative}",
-    )
+    problem, found = f"{path.name} could not be downloaded.", "; ".join(failures)
+    remedy = f"Fetch {addresses[0]} with a browser or on another machine and save it as {path}. {alternative}"
+    raise DownloadError(problem, where=", ".join(addresses), found=found, remedy=remedy)
 
 
 def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
     """Complete the partial file from one address and verify it, in a bounded number of attempts."""
-    reason = None
     for attempt in range(attempts):
         if attempt:
             time.sleep(pause * 2 ** (attempt - 1))
@@ -138,16 +131,16 @@ def _receive(address, partial, size, timeout, bar):
     start = _size(partial)
     # Compressed transfer would make byte positions meaningless.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    limits = (min(timeout, LONGEST_CONNECTING), timeout)
-    hooks = {"response": _check_redirect}
+    options = {"timeout": (min(timeout, LONGEST_CONNECTING), timeout), "hooks": {"response": _check_redirect}}
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=limits, hooks=hooks) as response:
+        with requests.get(address, headers=headers, stream=True, **options) as response:
             status = response.status_code
             if status == 416 and start:
                 # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.
                 return
             if status not in (200, 206):
-                passes = status >= 500 or status in PASSING_STATUS
+                # Overload and its relatives pass; "not found" does not.
+                passes = status >= 500 or status in (408, 416, 425, 429)
                 raise (_Cut if passes else _Useless)(f"the server answered {status} {response.reason}")
             if status == 200:
                 start = 0
@@ -165,21 +158,14 @@ def _receive(address, partial, size, timeout, bar):
                 end = _copy(response.raw, file, start, size, timeout, bar)
             if total is not None and end < total:
                 raise _Cut(f"the connection was cut after {end:,} of {total:,} bytes")
-    except requests.TooManyRedirects as error:
-        raise _Useless("it leads from one address to the next without an end") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         raise _Cut(f"{type(error).__name__}: {error}") from error
 
 
 def _check_redirect(response, **_):
     """Called with every answer, before a redirect is followed."""
-    if response.is_redirect:
-        try:
-            target = urljoin(response.url, response.headers["Location"])
-        except ValueError as error:
-            raise _Useless("it leads to something that is no address") from error
-        if not _is_safe(target):
-            raise _Useless(f"it leads to {target}, which is not https")
+    if response.is_redirect and not _is_safe(response.headers["Location"], response.url):
+        raise _Useless(f"it leads to {response.headers['Location']}, which is not https")
 
 
 def _copy(source, file, position, size, timeout, bar):
@@ -200,10 +186,10 @@ def _copy(source, file, position, size, timeout, bar):
     return position
 
 
-def _is_safe(address):
-    """Whether the address is https, or plain http to this very machine."""
+def _is_safe(address, base=""):
+    """Whether the address, which may be relative to another, is https, or plain http to this very machine."""
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(urljoin(base, address))
         host = parts.hostname or ""
         local = parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
         return local or parts.scheme == "https"

@@ -1,15 +1,15 @@
 """Own images: a folder with one sub-folder per class becomes the same dataset as the official file."""
 
+import contextlib
 import hashlib
-import math
 import re
 import warnings
 from collections import Counter
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from galaxy_utils.arrays import array_header, open_array
+from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.manifest import read_manifests
@@ -17,7 +17,7 @@ from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.rows import check_blank, listing
 from galaxy_utils.data.sources import find_images, is_hidden
 from galaxy_utils.errors import DataError
-from galaxy_utils.files import cache_folder, locked, write_atomically
+from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.progress import progress_bar
 from galaxy_utils.wording import counted
 
@@ -48,59 +48,29 @@ def open_folder(path):
         DataError: Fewer than two classes, a class without images, images that cannot be used (counted, ten named), or
             a manifest that does not fit the images.
     """
-    class_names, files, labels = list_images(path)
-    others = find_images(path)[1]
+    images, others = find_images(path)
+    order, class_names = _name_classes(list(images))
+    files = [file.relative_to(path).as_posix() for name in order for file in images[name]]
+    labels = np.repeat(np.arange(len(order)), [len(images[name]) for name in order]).astype(np.int64)
     ra, dec, tables = read_manifests(path, files, others)
     _tell_left_out(path, [file.relative_to(path) for file in others if file not in tables])
     content = _hash_content(path, files)
     # The content decides the name, so a changed, added or renamed image never meets an old cache.
     cached = cache_folder() / "folders" / f"{content}.npy"
-    images = _open_decoded(cached, len(files))
-    if images is None:
-        with locked(cached):
-            # Another process may have decoded them while this one waited for the lock.
-            images = _open_decoded(cached, len(files))
-            if images is None:
-                _decode_all(path, files, cached)
-                images = _open_decoded(cached, len(files))
-
+    shape = (len(files), None, None, 3)
+    images = open_or_make_array(cached, shape, np.uint8, lambda: _decode_all(path, files, cached))
     digest = hashlib.sha256(repr((content, class_names)).encode())
     for column in (ra, dec):
         digest.update(b"-" if column is None else column.tobytes())
     name = path.resolve().name
-    return GalaxyDataset(
-        name=name,
-        provenance=f"{counted(len(files), 'images')} from the folder {name}",
-        images=images,
-        labels=labels,
-        class_names=class_names,
-        ra=ra,
-        dec=dec,
-        fingerprint=digest.hexdigest()[:16],
-    )
-
-
-def list_images(path):
-    """Return class names, image files (relative paths with `/`) and labels of a folder, without opening an image.
-
-    Raises:
-        DataError: There is no sub-folder, or one holds no image.
-    """
-    images = find_images(path)[0]
-    order, class_names = _name_classes(list(images))
-    files = [file.relative_to(path).as_posix() for name in order for file in images[name]]
-    labels = np.repeat(np.arange(len(order)), [len(images[name]) for name in order]).astype(np.int64)
-    return class_names, files, labels
+    provenance, fingerprint = f"{counted(len(files), 'images')} from the folder {name}", digest.hexdigest()[:16]
+    return GalaxyDataset(name, provenance, images, labels, class_names, ra, dec, fingerprint=fingerprint)
 
 
 def _name_classes(names):
     """Return the sub-folders' names and the class names, in the official order where all names are official."""
-
-    def simplified(name):
-        return re.sub("[^a-z]", "", name.lower())
-
-    official = {simplified(name): label for label, name in enumerate(CLASS_NAMES)}
-    labels = {name: official.get(simplified(name)) for name in names}
+    official = {re.sub("[^a-z]", "", name.lower()): label for label, name in enumerate(CLASS_NAMES)}
+    labels = {name: official.get(re.sub("[^a-z]", "", name.lower())) for name in names}
     if None in labels.values() or len(set(labels.values())) < len(labels):
         return names, tuple(names)
     order = sorted(names, key=labels.get)
@@ -119,7 +89,9 @@ def _hash_content(path, files):
     digest, unusable = hashlib.sha256(), {}
     for file in files:
         try:
-            _check_name(file)
+            # What cannot be printed cannot be written into a report either, after hours of training.
+            if not file.isprintable():
+                raise ValueError("a name with characters that cannot be printed; rename it")
             # A device or a pipe with an image's name may be read for ever.
             if not (path / file).is_file():
                 raise ValueError("a folder, a device or a broken link, no file")
@@ -132,59 +104,38 @@ def _hash_content(path, files):
     return digest.hexdigest()[:16]
 
 
-def _check_name(name):
-    """Refuse what cannot be printed or written into a report, before hours of training end with it."""
-    if not name.isprintable():
-        raise ValueError("a name with characters that cannot be printed; rename it")
-
-
 def _check_all_usable(path, files, unusable):
     if unusable:
-        raise DataError(
-            f"{len(unusable):,} of {len(files):,} images cannot be used.",
-            where=path,
-            expected=f"images in {', '.join(FORMATS)} of at least {SMALLEST_SIDE} pixels",
-            found=listing([f"{_printable(file)}: {_printable(reason)}" for file, reason in unusable.items()]),
-            remedy="Repair, convert or remove these files.",
-        )
+        problem = f"{len(unusable):,} of {len(files):,} images cannot be used."
+        expected = f"images in {', '.join(FORMATS)} of at least {SMALLEST_SIDE} pixels"
+        found = listing([f"{_printable(file)}: {_printable(reason)}" for file, reason in unusable.items()])
+        remedy = "Repair, convert or remove these files."
+        raise DataError(problem, where=path, expected=expected, found=found, remedy=remedy)
 
 
 def _printable(text):
     return str(text) if str(text).isprintable() else ascii(str(text))
 
 
-def _open_decoded(cached, num_images):
-    """Map the decoded images; return None where there is no sound file. Its length tells the side of the images."""
-    if not cached.is_file():
-        return None
-    header_bytes = len(array_header((num_images, 1, 1, 3), np.uint8))
-    side = math.isqrt(max(0, cached.stat().st_size - header_bytes) // (3 * num_images))
-    return open_array(cached, (num_images, side, side, 3), np.uint8)
-
-
 def _decode_all(path, files, cached):
     """Decode all images into one array on disk, or name all that cannot be used in one error."""
     unusable, sides, blank = {}, [], []
     for file in files:
-        try:
-            with _open_image(path / file) as image:
-                sides.append(min(image.size))
-        except ValueError as error:
-            unusable[file] = error
+        with contextlib.suppress(ValueError), _open_image(path / file) as image:
+            sides.append(min(image.size))
     size = Counter(sides).most_common(1)[0][0] if sides else 0
     room = len(files) * size**2 * 3
     with write_atomically(cached, size=room) as temporary, open(temporary, "wb") as output:
         output.write(array_header((len(files), size, size, 3), np.uint8))
         with progress_bar(len(files), "Reading images", unit="images") as bar:
             for file in files:
-                if file not in unusable:
-                    try:
-                        pixels = _decode(path / file)
-                        if (pixels == pixels[0, 0]).all():
-                            blank.append(_printable(file))
-                        output.write(area_average(pixels[None], size).data)
-                    except ValueError as error:
-                        unusable[file] = error
+                try:
+                    pixels = _decode(path / file)
+                    if (pixels == pixels[0, 0]).all():
+                        blank.append(_printable(file))
+                    output.write(area_average(pixels[None], size).data)
+                except ValueError as error:
+                    unusable[file] = error
                 bar.update(1)
         _check_all_usable(path, files, unusable)
         check_blank(blank, len(files), path, "")
@@ -199,10 +150,6 @@ def _open_image(path):
             # Pillow only warns of images so large that they look like an attack on memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"not an image in {', '.join(FORMATS)}, or of a kind that Pillow cannot read") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:
         raise ValueError(f"cannot be opened ({error})") from error
     if min(image.size) < SMALLEST_SIDE:
@@ -224,9 +171,7 @@ def _decode(path):
         except Exception as error:
             raise ValueError(f"cannot be decoded ({error})") from error
     if is_deep and pixels.max() <= 16:
-        raise ValueError(
-            "16 bits of which only 12 or fewer are used; stretch it to 0 to 65,535, or save it with 8 bits"
-        )
+        raise ValueError("16 bits, only 12 or fewer of them used; stretch it to 0 to 65,535, or save it with 8 bits")
     side = min(pixels.shape[:2])
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     return pixels[top : top + side, left : left + side]

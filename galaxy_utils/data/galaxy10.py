@@ -19,29 +19,24 @@ from galaxy_utils.errors import DataError, StorageError
 from galaxy_utils.files import cache_folder, write_json
 from galaxy_utils.progress import progress_bar
 
-FILE_NAME = "Galaxy10_DECals.h5"
 # (address, SHA-256), tried in this order. Only addresses that serve this very file belong here: the copies on Hugging
 # Face hold the same galaxies in other formats.
-MIRRORS = (
-    (
-        "https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5",
-        "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571",
-    ),
-)
+SHA_256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
+MIRRORS = (("https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5", SHA_256),)
 APPROXIMATE_BYTES = 2_540_000_000
 # Larger files are read from beginning to end when they are first seen, and again when their size or time has changed.
 LARGE_FILE = 64 * 2**20
 
-# Key → (NumPy kinds of number, lowest and highest value, how a message calls them). Redshifts may be unknown.
+# Key → (NumPy kinds of number, rows that are right, how a message calls them). Redshifts may be unknown.
 COLUMNS = {
-    "ans": ("ui", 0, NUM_CLASSES - 1, f"integer labels 0 to {NUM_CLASSES - 1}"),
-    "ra": ("f", -180, 360, "finite degrees, 0 to 360 or -180 to 180"),
-    "dec": ("f", -90, 90, "finite degrees, -90 to 90"),
-    "redshift": ("f", None, None, "floating point numbers"),
-    "pxscale": ("f", 1e-6, np.inf, "arcseconds per pixel above 0"),
+    "ans": ("ui", lambda label: (label >= 0) & (label < NUM_CLASSES), f"integer labels 0 to {NUM_CLASSES - 1}"),
+    "ra": ("f", lambda ra: (ra >= -180) & (ra <= 360), "finite degrees, 0 to 360 or -180 to 180"),
+    "dec": ("f", lambda dec: abs(dec) <= 90, "finite degrees, -90 to 90"),
+    "redshift": ("f", lambda redshift: np.full(redshift.shape, True), "floating point numbers"),
+    "pxscale": ("f", lambda scale: (scale >= 1e-6) & (scale < np.inf), "arcseconds per pixel above 0"),
 }
-
-
+VOTES = ("f", lambda votes: np.isclose(votes.sum(axis=1), 1, atol=1e-3) & (votes >= 0).all(axis=1),
+         "fractions that sum to 1 in each row")  # fmt: skip
 # Attribute of the data set → key of the file.
 FLOATS = {"ra": "ra", "dec": "dec", "redshift": "redshift", "pixel_scale": "pxscale"}
 
@@ -52,12 +47,9 @@ def fetch_galaxy10():
     Raises:
         DownloadError: The file could not be fetched; the message says where to put it by hand.
     """
-    return download(
-        MIRRORS,
-        cache_folder() / "galaxy10" / FILE_NAME,
-        size=APPROXIMATE_BYTES,
-        alternative='To work without it: DATASET=simulated, or load("simulated"), needs no download.',
-    )
+    path = cache_folder() / "galaxy10" / "Galaxy10_DECals.h5"
+    alternative = 'To work without it: DATASET=simulated, or load("simulated"), needs no download.'
+    return download(MIRRORS, path, size=APPROXIMATE_BYTES, alternative=alternative)
 
 
 def open_galaxy10(path):
@@ -88,21 +80,21 @@ def open_galaxy10(path):
         if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or dtype != np.uint8 or 0 in shape:
             expected = "at least one image: shape (n, side, side, 3), dtype uint8"
             raise _wrong(path, "images", expected, f"shape {shape}, dtype {dtype}")
-        num_galaxies = shape[0]
-        columns = {key: _read_column(file, path, key, num_galaxies) for key in COLUMNS}
-        vote_fractions = _read_vote_fractions(file, path, num_galaxies)
+        num_galaxies, votes = shape[0], None
+        columns = {key: _read_column(file, path, key, (num_galaxies,), *about) for key, about in COLUMNS.items()}
+        if "vote_fractions" in file:
+            votes = _read_column(file, path, "vote_fractions", (num_galaxies, NUM_CLASSES), *VOTES).astype(np.float32)
         is_simulated = bool(file.attrs.get("simulated", False))
         unit = file["ra"].attrs.get("units", file["ra"].attrs.get("unit", ""))
         unit = unit.decode() if isinstance(unit, bytes) else str(unit)
-        columns["ra"], columns["dec"] = check_positions(
-            columns["ra"], columns["dec"], f"{path}, key 'ra'", unit, 'file["ra"].attrs["units"] = "deg", "h" or "rad"'
-        )
+        answer = 'file["ra"].attrs["units"] = "deg", "h" or "rad"'
+        columns["ra"], columns["dec"] = check_positions(columns["ra"], columns["dec"], f"{path}, key ra", unit, answer)
         images = HDF5Images(path)
         is_whole = not (file["images"].is_virtual or file["images"].external or file["images"].file != file)
         content, blank = _look_at_images(path, images, is_whole)
     check_blank(blank, num_galaxies, path, "row")
     digest = hashlib.sha256(content.encode())
-    for values in (*columns.values(), vote_fractions):
+    for values in (*columns.values(), votes):
         digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
 
     labels = columns["ans"].astype(np.int64)
@@ -111,67 +103,36 @@ def open_galaxy10(path):
     elif tuple(np.bincount(labels, minlength=NUM_CLASSES)) == OFFICIAL_CLASS_COUNTS:
         name, provenance = "galaxy10", f"Galaxy10 DECaLS, all {num_galaxies:,} galaxies"
     else:
-        official = sum(OFFICIAL_CLASS_COUNTS)
-        name = path.stem
+        name, official = path.stem, sum(OFFICIAL_CLASS_COUNTS)
         provenance = f"{num_galaxies:,} galaxies from {path.name}, not the {official:,} of Galaxy10 DECaLS"
-    return GalaxyDataset(
-        name=name,
-        provenance=provenance,
-        images=images,
-        labels=labels,
-        **{name: columns[key].astype(np.float64) for name, key in FLOATS.items()},
-        vote_fractions=vote_fractions,
-        is_simulated=is_simulated,
-        fingerprint=digest.hexdigest()[:16],
-    )
+    floats = {name: columns[key].astype(np.float64) for name, key in FLOATS.items()}
+    about = {"is_simulated": is_simulated, "fingerprint": digest.hexdigest()[:16]}
+    return GalaxyDataset(name, provenance, images, labels, **floats, vote_fractions=votes, **about)
 
 
 def _find(file, path, key):
     dataset = file.get(key)
     if not isinstance(dataset, h5py.Dataset):
-        raise DataError(
-            "The file lacks a key.", where=f"{path}, key {key!r}", expected=f"a data set {key!r}", found=sorted(file)
-        )
+        raise _wrong(path, key, f"a data set {key!r}", sorted(file), "The file lacks a key.")
     check_readable(dataset, path)
     return dataset
 
 
-def _wrong(path, key, expected, found):
-    return DataError(
-        "The file does not hold what it must.", where=f"{path}, key {key!r}", expected=expected, found=found
-    )
+def _wrong(path, key, expected, found, problem="The file does not hold what it must."):
+    return DataError(problem, where=f"{path}, key {key!r}", expected=expected, found=found)
 
 
-def _read_column(file, path, key, num_galaxies):
-    kinds, lowest, highest, expected = COLUMNS[key]
+def _read_column(file, path, key, shape, kinds, is_right, expected):
     dataset = _find(file, path, key)
-    if dataset.shape != (num_galaxies,) or dataset.dtype.kind not in kinds:
+    if dataset.shape != shape or dataset.dtype.kind not in kinds:
         found = f"shape {dataset.shape}, dtype {dataset.dtype}"
-        raise _wrong(path, key, f"{expected}, one per image: shape ({num_galaxies:,},)", found)
+        raise _wrong(path, key, f"{expected}, one per image: shape {shape}", found)
     values = dataset[:]
-    if lowest is not None:
-        numbers = values.astype(np.float64)
-        wrong = ~(np.isfinite(numbers) & (numbers >= lowest) & (numbers <= highest))
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise _wrong(path, key, expected, f"{numbers[row]:g} in row {row}, {wrong.sum():,} such rows in all")
-    return values
-
-
-def _read_vote_fractions(file, path, num_galaxies):
-    key = "vote_fractions"
-    if key not in file:
-        return None
-    dataset = _find(file, path, key)
-    if dataset.shape != (num_galaxies, NUM_CLASSES) or dataset.dtype.kind != "f":
-        expected = f"floating point, shape ({num_galaxies}, {NUM_CLASSES})"
-        raise _wrong(path, key, expected, f"shape {dataset.shape}, dtype {dataset.dtype}")
-    fractions = dataset[:].astype(np.float32)
-    wrong = ~np.isclose(fractions.sum(axis=1), 1, atol=1e-3) | (fractions < 0).any(axis=1)
+    wrong = ~is_right(values.astype(np.float64))
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise _wrong(path, key, "fractions that sum to 1 in each row", f"row {row}: {fractions[row].tolist()}")
-    return fractions
+        raise _wrong(path, key, expected, f"{values[row].tolist()} in row {row}, {wrong.sum():,} such rows in all")
+    return values
 
 
 def _look_at_images(path, images, is_whole):

@@ -17,15 +17,12 @@ RECIPE_VERSION = 2
 GRAINS = 10
 
 
-def _disc_plane(canvas, box, x, y, axis_ratio, position_angle, warp=0.0, size=1.0):
+def _disc_plane(canvas, box, x, y, m, warp):
     """Return coordinates (u along the major axis, v perpendicular, not yet deprojected), arcseconds, on a box."""
     horizontal, vertical = canvas.offsets(box, x, y)
-    cosine, sine = math.cos(position_angle), math.sin(position_angle)
+    cosine, sine = math.cos(m.position_angle), math.sin(m.position_angle)
     u = horizontal * cosine + vertical * sine
-    v = vertical * cosine - horizontal * sine
-    if warp:
-        v = v - warp * u * np.abs(u) / (4 * size)
-    return u, v
+    return u, vertical * cosine - horizontal * sine - warp * u * np.abs(u) / (4 * m.size)
 
 
 def _sign(rng):
@@ -52,12 +49,11 @@ def _paint_smooth(canvas, m, rng, x, y):
     flux = _flux(m.surface_brightness, radius)
     envelope = rng.uniform(0.0, 0.35) if m.sersic_index > 2 else 0.0
     gradient = rng.uniform(0.0, 0.25)
-    inner_light = band_fluxes((1 - envelope) * flux, m.colour + gradient * envelope)
-    canvas.add_sersic(inner_light, m.sersic_index, radius, m.axis_ratio, m.position_angle, x, y)
+    inner = (1 - envelope) * flux, m.colour + gradient * envelope
+    canvas.add_sersic(*inner, m.sersic_index, radius, m.axis_ratio, m.position_angle, x, y)
     if envelope:
-        place = (x, y) + rng.normal(0, 0.15, 2) * radius
-        light, axis_ratio = band_fluxes(envelope * flux, m.colour - gradient), min(1, m.axis_ratio + 0.05)
-        canvas.add_sersic(light, 1.0, 1.7 * radius, axis_ratio, m.position_angle, *place)
+        place, outer = (x, y) + rng.normal(0, 0.15, 2) * radius, (envelope * flux, m.colour - gradient)
+        canvas.add_sersic(*outer, 1.0, 1.7 * radius, min(1, m.axis_ratio + 0.05), m.position_angle, *place)
     if m.features > 0.15:
         # Structure that only some volunteers notice: a faint disc with weak arms.
         _paint_disc(canvas, m, rng, x, y, 0.35 * flux, 0.55 * m.size, contrast=0.8 * m.features, colour=m.colour - 0.1)
@@ -67,12 +63,11 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour, bar=
     """Exponential disc with logarithmic spiral arms, clumps and star-forming knots; `flux` in r, nanomaggies."""
     box = canvas.box(x, y, 5.5 * scale_length)
     lopsided = 0.12 * rng.random() + 0.25 * m.disturbance * rng.uniform(0.5, 1.0)
-    u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, 0.3 * max(0.0, m.disturbance - 0.3), m.size)
+    u, v = _disc_plane(canvas, box, x, y, m, 0.3 * max(0.0, m.disturbance - 0.3))
     v = v / m.axis_ratio
     radius = np.sqrt(u * u + v * v) + 0.02
     angle = np.arctan2(v, u)
-    scaled = radius / scale_length
-    scaled = scaled * (1 - 0.5 * lopsided * np.cos(angle - rng.uniform(0, 2 * np.pi)))
+    scaled = radius / scale_length * (1 - 0.5 * lopsided * np.cos(angle - rng.uniform(0, 2 * np.pi)))
     edge = scipy.special.expit((rng.uniform(3.0, 4.8) - scaled) * rng.uniform(1.5, 4))
     disc = np.exp(-scaled) * edge
 
@@ -85,14 +80,11 @@ def _paint_disc(canvas, m, rng, x, y, flux, scale_length, contrast, colour, bar=
     # The arms start at the ends of the bar, where there is one.
     phase = winding * (angle - bar_angle) - turn * (logarithm - math.log(bar_length))
     for frequency in (1, 2, 3, 5):
-        phase += rng.normal(0, 0.26) * np.sin(
-            frequency * angle + rng.normal(0, 3) * logarithm + rng.uniform(0, 2 * np.pi)
-        )
-    sharpness = rng.uniform(0.8, 2.6)
-    ridge = np.exp(sharpness * (np.cos(m.arms * phase) - 1))
+        height, twist, start = rng.normal(0, 0.26), rng.normal(0, 3), rng.uniform(0, 2 * np.pi)
+        phase += height * np.sin(frequency * angle + twist * logarithm + start)
+    ridge = np.exp(rng.uniform(0.8, 2.6) * (np.cos(m.arms * phase) - 1))
     strength = 1 + (rng.uniform(0.0, 0.35) + 0.5 * m.disturbance) * np.cos(phase + rng.uniform(0, 2 * np.pi))
-    inner = scipy.special.expit((scaled - bar_length) * 5)
-    arms = ridge * strength * inner
+    arms = ridge * strength * scipy.special.expit((scaled - bar_length) * 5)
     swept = 1.0
     if bar:
         # A bar sweeps the disc beside it clear of young stars and often gathers them in a ring around its ends.
@@ -132,11 +124,11 @@ def _paint_spiral(canvas, m, rng, x, y):
         foreshortening = math.hypot(along, across)
         thickness = min(0.8, rng.uniform(0.16, 0.34) / max(foreshortening, 0.5))
         half_light = 0.55 * bar_length * m.size * foreshortening * math.sqrt(thickness)
-        bar_light = band_fluxes(bar_share * flux, m.colour + rng.uniform(0.0, 0.45))
-        canvas.add_sersic(bar_light, 0.5, half_light, thickness, direction, x, y)
-    bulge_radius = m.size * rng.uniform(0.2, 0.36)
-    light, roundness = band_fluxes(m.bulge_share * flux, m.colour + 0.5), 0.5 + 0.5 * m.axis_ratio
-    canvas.add_sersic(light, m.sersic_index, bulge_radius, roundness, m.position_angle, x, y)
+        colour = m.colour + rng.uniform(0.0, 0.45)
+        canvas.add_sersic(bar_share * flux, colour, 0.5, half_light, thickness, direction, x, y)
+    radius, roundness = m.size * rng.uniform(0.2, 0.36), 0.5 + 0.5 * m.axis_ratio
+    bulge = m.bulge_share * flux, m.colour + 0.5
+    canvas.add_sersic(*bulge, m.sersic_index, radius, roundness, m.position_angle, x, y)
 
 
 _RADII = np.linspace(0.01, 6, 600)
@@ -146,11 +138,10 @@ EDGE_ON_PROFILE = _RADII, _RADII * scipy.special.k1(_RADII)
 def _paint_edge_on(canvas, m, rng, x, y):
     """Disc seen from the side: (u / h) K1(u / h) sech²(v / z0), van der Kruit and Searle (1981), with a dust lane."""
     box = canvas.box(x, y, 5.5 * m.size)
-    u, v = _disc_plane(canvas, box, x, y, m.axis_ratio, m.position_angle, rng.normal(0, 0.07), m.size)
+    u, v = _disc_plane(canvas, box, x, y, m, rng.normal(0, 0.07))
     height = m.size * m.axis_ratio * rng.uniform(0.9, 1.2)
     flux = 0.75 * _flux(m.surface_brightness, m.size)
-    cut = m.size * rng.uniform(2.2, 3.6)
-    end = scipy.special.expit((cut - np.abs(u)) / (m.size * rng.uniform(0.2, 0.45)))
+    end = scipy.special.expit((m.size * rng.uniform(2.2, 3.6) - np.abs(u)) / (m.size * rng.uniform(0.2, 0.45)))
     # A thinner or thicker outer disc keeps the outline from being a ruler.
     flare = height * (1 + rng.uniform(-0.22, 0.08) * np.minimum(np.abs(u) / m.size, 3))
 
@@ -176,15 +167,14 @@ def _paint_edge_on(canvas, m, rng, x, y):
     canvas.add(box, old, band_fluxes((1 - young_share) * disc_flux, m.colour + 0.42), transmission)
     canvas.add(box, young, band_fluxes(young_share * disc_flux, m.colour - 0.38), transmission)
     if m.bulge_share > 0.01:
-        light, index = band_fluxes(m.bulge_share * flux, m.colour + 0.12), min(m.sersic_index, 2.5)
+        bulge = m.bulge_share * flux, m.colour + 0.12, min(m.sersic_index, 2.5)
         radius = m.size * (0.2 + 0.35 * m.bulge_share) * rng.uniform(0.85, 1.2)
-        canvas.add_sersic(light, index, radius, rng.uniform(0.55, 0.9), m.position_angle, x, y)
+        canvas.add_sersic(*bulge, radius, rng.uniform(0.55, 0.9), m.position_angle, x, y)
 
 
 def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
     """One tidal tail: a broken arc of a spiral that leaves the galaxy and fades."""
-    along = np.linspace(0, 1, 160)
-    first = rng.uniform(0.8, 1.3) * m.size
+    along, first = np.linspace(0, 1, 160), rng.uniform(0.8, 1.3) * m.size
     distance = first + (reach - first) * along
     bend = _sign(rng) * rng.uniform(0.3, 2.2)
     # Tides pull along the long axis of what they leave behind.
@@ -192,8 +182,7 @@ def _paint_tail(canvas, m, rng, x, y, flux, colour, reach):
     width = m.size * rng.uniform(0.12, 0.28) * (1 + along)
     scatter = rng.standard_normal((2, 8, len(along))) * width
     light = np.exp(-along * rng.uniform(0.6, 2.2)) * np.exp(0.5 * rng.standard_normal((8, len(along))))
-    major = distance * np.cos(angle)
-    minor = distance * np.sin(angle) * max(m.axis_ratio, 0.5)
+    major, minor = distance * np.cos(angle), distance * np.sin(angle) * max(m.axis_ratio, 0.5)
     horizontal, vertical = _on_sky(x, y, major, minor, m.position_angle)
     light = band_fluxes(flux, colour)[:, None] * (light / light.sum()).ravel()
     canvas.add_points((horizontal + scatter[0]).ravel(), (vertical + scatter[1]).ravel(), light)
@@ -205,12 +194,11 @@ def _paint_disturbed(canvas, m, rng, x, y):
         disc_flux = (1 - m.bulge_share) * flux * m.axis_ratio**0.5
         _paint_disc(canvas, m, rng, x, y, disc_flux, m.size, contrast=0.6 * m.features, colour=m.colour - 0.1)
     else:
-        light, radius = band_fluxes((1 - m.bulge_share) * flux, m.colour), 1.1 * m.size * math.sqrt(m.axis_ratio)
-        canvas.add_sersic(light, rng.uniform(1, 2.5), radius, m.axis_ratio, m.position_angle, x, y)
-    shift = 0.12 * m.size * m.disturbance
-    bulge = band_fluxes((0.05 + m.bulge_share) * flux, m.colour + 0.35)
-    place = (x, y) + rng.normal(0, shift, 2)
-    canvas.add_sersic(bulge, 1.5, 0.35 * m.size, 0.8, m.position_angle, *place)
+        body, radius = ((1 - m.bulge_share) * flux, m.colour), 1.1 * m.size * math.sqrt(m.axis_ratio)
+        canvas.add_sersic(*body, rng.uniform(1, 2.5), radius, m.axis_ratio, m.position_angle, x, y)
+    place = (x, y) + rng.normal(0, 0.12 * m.size * m.disturbance, 2)
+    bulge = (0.05 + m.bulge_share) * flux, m.colour + 0.35
+    canvas.add_sersic(*bulge, 1.5, 0.35 * m.size, 0.8, m.position_angle, *place)
     for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1])):
         share = m.disturbance * rng.uniform(0.04, 0.17)
         _paint_tail(canvas, m, rng, x, y, share * flux, m.colour - rng.uniform(0, 0.3), m.size * rng.uniform(3.5, 7))
@@ -218,8 +206,8 @@ def _paint_disturbed(canvas, m, rng, x, y):
         # A displaced shell or plume of stars.
         angle, distance = rng.uniform(0, 2 * np.pi), m.size * rng.uniform(0.8, 2.2)
         place = x + distance * np.cos(angle), y + distance * np.sin(angle)
-        light, radius = band_fluxes(rng.uniform(0.08, 0.25) * flux, m.colour - 0.1), m.size * rng.uniform(0.5, 1)
-        canvas.add_sersic(light, 0.5, radius, rng.uniform(0.3, 0.8), rng.uniform(0, np.pi), *place)
+        shell = rng.uniform(0.08, 0.25) * flux, m.colour - 0.1, 0.5, m.size * rng.uniform(0.5, 1)
+        canvas.add_sersic(*shell, rng.uniform(0.3, 0.8), rng.uniform(0, np.pi), *place)
 
 
 def _paint_merging(canvas, m, rng, x, y):
@@ -231,19 +219,18 @@ def _paint_merging(canvas, m, rng, x, y):
     places = [(x + main[0], y + main[1]), (x + partner[0], y + partner[1])]
     total = 0.0
     for (px, py), scale in zip(places, (1.0, math.sqrt(ratio)), strict=True):
-        size = m.size * scale * math.exp(rng.normal(0, 0.15))
-        colour = m.colour + rng.normal(0, 0.15)
+        size, colour = m.size * scale * math.exp(rng.normal(0, 0.15)), m.colour + rng.normal(0, 0.15)
         axis_ratio, angle = rng.uniform(0.4, 1.0), rng.uniform(0, np.pi)
         flux = _flux(m.surface_brightness, size)
         total += flux
         if colour > 1.2 or rng.random() < 0.35:
-            light, radius = band_fluxes(flux * axis_ratio, colour), size * math.sqrt(axis_ratio)
-            canvas.add_sersic(light, rng.uniform(1.5, 4), radius, axis_ratio, angle, px, py)
+            index, radius = rng.uniform(1.5, 4), size * math.sqrt(axis_ratio)
+            canvas.add_sersic(flux * axis_ratio, colour, index, radius, axis_ratio, angle, px, py)
         else:
             shape = {"axis_ratio": axis_ratio, "position_angle": angle, "size": 0.85 * size}
             part = m._replace(**shape, disturbance=0.5, bar=0.0)
             _paint_disc(canvas, part, rng, px, py, 0.75 * flux, part.size, 0.5 * m.features, colour)
-            canvas.add_sersic(band_fluxes(0.25 * flux, colour + 0.3), 2.0, 0.3 * size, 0.8, angle, px, py)
+            canvas.add_sersic(0.25 * flux, colour + 0.3, 2.0, 0.3 * size, 0.8, angle, px, py)
     # The bridge: stars and gas pulled out between the two.
     along = rng.random(600)
     bow = rng.normal(0, 0.15) * separation * np.sin(np.pi * along)
@@ -253,17 +240,15 @@ def _paint_merging(canvas, m, rng, x, y):
     bridge_y = y1 + along * (y2 - y1) + bow * np.cos(direction) + scatter[1]
     share = m.merger * rng.uniform(0.01, 0.08)
     canvas.add_points(bridge_x, bridge_y, band_fluxes(share * total / 600, m.colour - 0.1)[:, None] * np.ones(600))
-    light, radius = band_fluxes(0.3 * m.merger * rng.random() * total, m.colour), 0.5 * separation + m.size
-    canvas.add_sersic(light, 1.0, radius, rng.uniform(0.5, 0.9), direction, (x1 + x2) / 2, (y1 + y2) / 2)
+    envelope = 0.3 * m.merger * rng.random() * total, m.colour, 1.0, 0.5 * separation + m.size
+    canvas.add_sersic(*envelope, rng.uniform(0.5, 0.9), direction, (x1 + x2) / 2, (y1 + y2) / 2)
     if rng.random() < 0.3:
         _paint_tail(canvas, m, rng, *places[0], 0.08 * m.merger * total, m.colour - 0.2, separation + 2 * m.size)
 
 
-PAINTERS = {
-    **dict.fromkeys((BARRED, TIGHT, LOOSE), _paint_spiral),
-    **dict.fromkeys((EDGE_ON, EDGE_ON_BULGE), _paint_edge_on),
-    **{DISTURBED: _paint_disturbed, MERGING: _paint_merging},
-}
+PAINTERS = {DISTURBED: _paint_disturbed, MERGING: _paint_merging}
+PAINTERS |= dict.fromkeys((BARRED, TIGHT, LOOSE), _paint_spiral)
+PAINTERS |= dict.fromkeys((EDGE_ON, EDGE_ON_BULGE), _paint_edge_on)
 
 
 def paint_galaxy(canvas, morphology, rng, x=0.0, y=0.0):
@@ -307,8 +292,8 @@ def paint_field(canvas, rng, x=0.0, y=0.0, wide=False):
     # The many faint ones are a few grains of light each: too small to show a profile.
     grains = rng.standard_normal((num_galaxies, GRAINS, 2))
     for row in np.flatnonzero(magnitudes < 21.5):
-        light = band_fluxes(fluxes[row], colours[row])
-        canvas.add_sersic(light, 1.0, radii[row], axis_ratios[row], angles[row], *places[row])
+        shape = radii[row], axis_ratios[row], angles[row]
+        canvas.add_sersic(fluxes[row], colours[row], 1.0, *shape, *places[row])
     faint = magnitudes >= 21.5
     major = grains[faint, :, 0] * radii[faint, None]
     minor = grains[faint, :, 1] * (radii * axis_ratios)[faint, None]

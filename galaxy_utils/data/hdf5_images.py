@@ -21,7 +21,6 @@ SOUND = (
      "run `pip install hdf5plugin`, and `import hdf5plugin` before the file is loaded"),
     ("errno = (5|23|24|107|116)\\b", "The disk or the network does not give the file.", "connect it and try again"),
 )  # fmt: skip
-DAMAGED = "if it is still being copied or written, wait; otherwise copy or download it again beside this one"
 
 
 @contextlib.contextmanager
@@ -42,17 +41,13 @@ def explain_hdf5_errors(path, what="The file"):
     except Exception as error:
         found = f"{type(error).__name__}: {str(error)[:500]}"
         size = path.stat().st_size if path.is_file() else 0
-        for pattern, problem, remedy in SOUND:
+        problem, expected = f"{what} is truncated or damaged.", f"a complete HDF5 file; this one has {size:,} bytes"
+        remedy = "if it is still being copied or written, wait; otherwise copy or download it again beside this one"
+        for pattern, sound_problem, sound_remedy in reversed(SOUND):
             if re.search(pattern, str(error)):
-                details = {"expected": "a file that can be read now", "found": found}
-                raise DataError(problem, where=path, **details, remedy=f"{remedy}. The file is sound.") from error
-        raise DataError(
-            f"{what} is truncated or damaged.",
-            where=path,
-            expected=f"a complete HDF5 file; this one has {size:,} bytes",
-            found=found,
-            remedy=DAMAGED,
-        ) from error
+                problem, remedy = sound_problem, f"{sound_remedy}. The file is sound."
+                expected = "a file that can be read now"
+        raise DataError(problem, where=path, expected=expected, found=found, remedy=remedy) from error
 
 
 def check_readable(dataset, path):
@@ -71,13 +66,9 @@ def check_readable(dataset, path):
         part = Path(dataset.file.filename).absolute().parent / name
         # A pattern stands for many files; where some of those are missing, images are blank.
         if name != "." and "%" not in name and not part.is_file():
-            raise DataError(
-                f"A part of {dataset.name} is missing.",
-                where=path,
-                expected=f"the file {part}",
-                found="no such file; HDF5 would give zeros in its place",
-                remedy="copy all parts, as they lay beside one another",
-            )
+            found, remedy = "no such file; HDF5 would give zeros", "copy all parts, as they lay beside one another"
+            problem = f"A part of {dataset.name} is missing."
+            raise DataError(problem, where=path, expected=f"the file {part}", found=found, remedy=remedy)
 
 
 class HDF5Images:
@@ -87,8 +78,7 @@ class HDF5Images:
     h5py itself only takes strictly increasing index lists; here they may be unsorted, repeated or negative.
 
     Args:
-        path: The HDF5 file.
-        key: Name of the data set in it.
+        path: The HDF5 file; the images are its data set `images`.
 
     Attributes:
         shape: Shape of the whole data set, first axis = rows.
@@ -96,24 +86,17 @@ class HDF5Images:
         rows_per_chunk: Rows that the file stores together. Reading one of them decompresses all of them.
     """
 
-    def __init__(self, path, key="images"):
+    def __init__(self, path):
         self.path = Path(path).absolute()
-        self.key = key
-        self._file = None
-        self._process = None
+        # The number of a process, and the file that it has opened.
+        self._opened = None, None
         self._state = self._size_and_time()
         dataset = self._dataset()
-        self.shape = tuple(dataset.shape)
-        self.dtype = dataset.dtype
+        self.shape, self.dtype = tuple(dataset.shape), dataset.dtype
         self.rows_per_chunk = dataset.chunks[0] if dataset.chunks else 1
 
     def __len__(self):
         return self.shape[0]
-
-    @property
-    def ndim(self):
-        """Number of axes."""
-        return len(self.shape)
 
     def __getitem__(self, index):
         """Return one row (integer), or a new array of rows (slice, integer array, boolean mask).
@@ -146,23 +129,19 @@ class HDF5Images:
         return np.asarray(self[:], dtype=dtype)
 
     def __getstate__(self):
-        return {**self.__dict__, "_file": None, "_process": None}
-
-    def __repr__(self):
-        return f"HDF5Images({str(self.path)!r}, {self.key!r}, shape={self.shape}, dtype={self.dtype})"
+        return {**self.__dict__, "_opened": (None, None)}
 
     def close(self):
         """Close the file; the next access opens it again."""
-        if self._file is not None and self._process == os.getpid():
-            self._file.close()
-        self._file = None
+        if self._opened[0] == os.getpid():
+            self._opened[1].close()
+        self._opened = None, None
 
     def _dataset(self):
         # An HDF5 handle that crosses a fork shares its file position with the parent: each process opens its own.
-        if self._file is None or self._process != os.getpid():
-            self._file = h5py.File(self.path, "r")
-            self._process = os.getpid()
-        return self._file[self.key]
+        if self._opened[0] != os.getpid():
+            self._opened = os.getpid(), h5py.File(self.path, "r")
+        return self._opened[1]["images"]
 
     def _size_and_time(self):
         status = self.path.stat()

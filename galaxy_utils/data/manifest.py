@@ -46,40 +46,34 @@ def read_manifests(path, files, others):
     count = Counter(file.rpartition("/")[2] for file in rows)
     unique = {name: row for file, row in rows.items() if count[name := file.rpartition("/")[2]] == 1}
     coordinates, used, lines_of = np.full((2, len(files)), np.nan), [], {}
+    text = {"expected": "a table of text in UTF-8 or UTF-16, such as CSV", "remedy": "save it again, as CSV in UTF-8"}
     for table in others:
         is_named = table.name.lower().startswith("manifest")
         if not is_named and table.suffix.lower() not in SUFFIXES:
             continue
         problems = []
-        with explain_read_errors(
-            "The manifest cannot be read.",
-            table,
-            expected="a table of text in UTF-8 or UTF-16, such as CSV",
-            remedy="save it again, as CSV in UTF-8",
-        ):
+        with explain_read_errors("The manifest cannot be read.", table, **text):
             try:
-                columns, units, lines = _read_table(table)
+                names, columns, lines = _read_table(table)
             except UnicodeDecodeError:
                 if is_named:
                     raise
                 continue
-            if missing := COLUMNS.keys() - columns.keys():
+            if missing := sorted(COLUMNS.keys() - columns.keys()):
                 if is_named:
-                    raise DataError(
-                        f"The manifest lacks the column {', '.join(sorted(missing))}.",
-                        where=table,
-                        expected="columns file, ra, dec",
-                        found=", ".join(next(lines, (0, []))[1]) or "an empty file",
-                        remedy="name its columns file, ra and dec, in its first line",
-                    )
+                    problem = f"The manifest lacks the column {', '.join(missing)}."
+                    details = {"expected": "columns file, ra, dec", "found": ", ".join(names) or "an empty file"}
+                    remedy = "name its columns file, ra and dec, in its first line"
+                    raise DataError(problem, where=table, **details, remedy=remedy)
                 continue
             used.append(table)
-            width, is_stated = len(next(lines)[1]), bool(units[0])
+            units = columns["ra"][1], columns["dec"][1]
+            is_stated = bool(units[0])
             for number, entries in lines:
-                file, ra, dec = ((entries[place : place + 1] or [""])[0] for place in columns.values())
+                file, ra, dec = ("".join(entries[place : place + 1]) for place, _ in map(columns.get, COLUMNS))
                 row = _find(file, table.parent.relative_to(path).as_posix(), rows, unique)
                 try:
-                    if any(entries[width:]):
+                    if any(entries[len(names) :]):
                         raise ValueError("more fields than columns; a number with a comma needs quotes around it")
                     if row is None:
                         raise ValueError(f"there is no image {file!r}")
@@ -91,50 +85,34 @@ def read_manifests(path, files, others):
                 except ValueError as error:
                     problems.append(f"line {number}: {error}")
         if problems:
-            raise DataError(
-                "The manifest does not fit the images.",
-                where=table,
-                expected="one line for an image of this folder, with ra and dec in degrees or both empty",
-                found=listing(problems),
-                remedy="correct or remove these lines",
-            )
+            expected = "one line for an image of this folder, with ra and dec in degrees or both empty"
+            details = {"expected": expected, "found": listing(problems), "remedy": "correct or remove these lines"}
+            raise DataError("The manifest does not fit the images.", where=table, **details)
         answer = "call the column ra_deg, ra_hours or ra_rad"
         coordinates = np.array(check_positions(*coordinates, f"{table}, column ra", "d" if is_stated else "", answer))
     return (None, None, used) if np.isnan(coordinates).all() else (*coordinates.copy(), used)
 
 
 def _read_table(table):
-    """Return places of columns, their units, and an iterator over (line number, fields) that begins with the names."""
+    """Return names of columns, `{"file": (place, unit), …}` of those that fit, and the rows: (line number, fields)."""
     raw = table.read_bytes()
     text = raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
-        header = line.strip().lstrip("# ")
+        header, columns = line.strip().lstrip("# "), {}
         delimiter = max(",;\t|", key=header.count)
-        delimiter = delimiter if delimiter in header else " "
-        names = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True), [])
-        found = {kind: _places(pattern, names) for kind, pattern in COLUMNS.items()}
-        columns = {kind: places[0] for kind, places in found.items() if places}
+        options = {"delimiter": delimiter if delimiter in header else " ", "skipinitialspace": True}
+        names = next(csv.reader([header], **options), [])
+        for place, name in reversed(list(enumerate(names))):
+            for kind, pattern in COLUMNS.items():
+                if fit := pattern.fullmatch(re.sub("[^a-z0-9]", "", name.lower())):
+                    columns[kind] = place, fit.group(1) or ""
         # Comments stand before the names, and sometimes a line that tells a spreadsheet the delimiter.
         if len(columns) == len(COLUMNS) or header and not re.match("#|sep=", line.strip('"\t ')):
-            rest, before = lines[number:], number
-            break
-    else:
-        return {}, (), iter(())
-    rest = rest if delimiter != " " else [line.strip() + "\n" for line in rest]
-    reader = csv.reader(rest, delimiter=delimiter, skipinitialspace=True)
-    units = [found[kind][0][1] for kind in ("ra", "dec")] if len(columns) == len(COLUMNS) else ()
-    return (
-        {kind: place for kind, (place, _) in columns.items()},
-        units,
-        iter([(before, names), *((before + reader.line_num, row) for row in reader if any(row))]),
-    )
-
-
-def _places(pattern, names):
-    """Return (place, unit) of the columns whose names fit."""
-    fits = [(place, pattern.fullmatch(re.sub("[^a-z0-9]", "", name.lower()))) for place, name in enumerate(names)]
-    return [(place, (fit.group(1) or "")) for place, fit in fits if fit]
+            rest = lines[number:] if delimiter in header else [line.strip() + "\n" for line in lines[number:]]
+            reader = csv.reader(rest, **options)
+            return names, columns, ((number + reader.line_num, row) for row in reader if any(row))
+    return [], {}, ()
 
 
 def _find(file, folder, rows, unique):

@@ -103,24 +103,20 @@ def draw_morphology(label, rng):
         direction, partner_share = rng.uniform(0, 2 * np.pi), float(rng.choice([0.0, 0.25, 0.5], p=[0.6, 0.2, 0.2]))
         distance = (1 - partner_share) * separation
         companion = distance * math.cos(direction), distance * math.sin(direction)
+    drawn = {"label": label, "features": features, "axis_ratio": axis_ratio, "bulge_share": bulge_share, "size": size}
+    drawn |= {"companion": companion, "partner_share": partner_share}
     # Plain floats, not NumPy's: they leave the 32-bit arrays of the drawing at 32 bits.
     return Morphology(
-        label=label,
+        **drawn,
         merger=clip(rng.normal(0.85, 0.15), 0.4, 1.0) if label == MERGING else rng.beta(1, 9) * 0.6,
         disturbance=clip(rng.normal(0.8, 0.15), 0.4, 1.0) if label == DISTURBED else rng.beta(1.2, 6) * 0.7,
-        features=features,
-        axis_ratio=axis_ratio,
-        bulge_share=bulge_share,
         bar=clip(rng.normal(0.8, 0.15), 0.4, 1.0) if label == BARRED else rng.beta(1.2, 6) * 0.6,
         pitch=clip(pitch, 6, 42),
         arms=int(rng.choice([2, 3, 4, 5], p=[0.45, 0.2, 0.2, 0.15] if label == TIGHT else [0.8, 0.12, 0.06, 0.02])),
-        size=size,
         surface_brightness=rng.normal(brightness, brightness_spread),
         sersic_index=smooth_index.get(label, rng.uniform(1.5, 4)),
         colour=clip(rng.normal(colour, colour_spread), 0.55, 2.1),
         position_angle=rng.uniform(0, np.pi),
-        companion=companion,
-        partner_share=partner_share,
     )
 
 
@@ -141,30 +137,20 @@ def vote_probabilities(morphology):
     quantity behind it: merging? disturbed? smooth (then how round) or featured (then edge-on and its bulge, or bar,
     or how tightly wound)? Galaxies near a boundary divide the volunteers.
     """
-    merging = _yes(morphology.merger, 0.5, 0.10)
-    disturbed = _yes(morphology.disturbance, 0.5, 0.10)
+    merging, disturbed = _yes(morphology.merger, 0.5, 0.10), _yes(morphology.disturbance, 0.5, 0.10)
     featured = _yes(morphology.features, 0.45, 0.07)
-    edge_on = _yes(-morphology.axis_ratio, -0.36, 0.02)
-    bulge = _yes(morphology.bulge_share, 0.12, 0.02)
-    barred = _yes(morphology.bar, 0.5, 0.10)
-    tight = _yes(-morphology.pitch, -20, 2.0)
-    round_ = _yes(morphology.axis_ratio, 0.80, 0.03)
-    cigar = _yes(-morphology.axis_ratio, -0.50, 0.03)
+    edge_on, bulge = _yes(-morphology.axis_ratio, -0.36, 0.02), _yes(morphology.bulge_share, 0.12, 0.02)
+    barred, tight = _yes(morphology.bar, 0.5, 0.10), _yes(-morphology.pitch, -20, 2.0)
+    round_, cigar = _yes(morphology.axis_ratio, 0.80, 0.03), _yes(-morphology.axis_ratio, -0.50, 0.03)
 
     regular = (1 - merging) * (1 - disturbed)
     smooth, disc = regular * (1 - featured), regular * featured
     face_on = disc * (1 - edge_on)
-    probabilities = np.zeros(NUM_CLASSES)
-    probabilities[MERGING] = merging
-    probabilities[DISTURBED] = (1 - merging) * disturbed
-    probabilities[ROUND] = smooth * round_
-    probabilities[CIGAR] = smooth * (1 - round_) * cigar
-    probabilities[IN_BETWEEN] = smooth * (1 - round_) * (1 - cigar)
-    probabilities[EDGE_ON] = disc * edge_on * (1 - bulge)
-    probabilities[EDGE_ON_BULGE] = disc * edge_on * bulge
-    probabilities[BARRED] = face_on * barred
-    probabilities[TIGHT] = face_on * (1 - barred) * tight
-    probabilities[LOOSE] = face_on * (1 - barred) * (1 - tight)
+    shares = {MERGING: merging, DISTURBED: (1 - merging) * disturbed, ROUND: smooth * round_, BARRED: face_on * barred}
+    shares |= {CIGAR: smooth * (1 - round_) * cigar, IN_BETWEEN: smooth * (1 - round_) * (1 - cigar)}
+    shares |= {EDGE_ON: disc * edge_on * (1 - bulge), EDGE_ON_BULGE: disc * edge_on * bulge}
+    shares |= {TIGHT: face_on * (1 - barred) * tight, LOOSE: face_on * (1 - barred) * (1 - tight)}
+    probabilities = np.array([shares[label] for label in range(NUM_CLASSES)])
     return probabilities / probabilities.sum()
 
 

@@ -34,13 +34,14 @@ def parse_position(ra, dec, ra_unit="", dec_unit=""):
     found = f"ra {ra!r}, dec {dec!r}"
     try:
         values = _parse_angle(ra, ra_unit, "hourangle"), _parse_angle(dec, dec_unit, "deg")
+        is_unknown = [np.isnan(value) or abs(value) in PLACEHOLDERS for value in values]
+        if all(is_unknown) and not abs(values[1]) <= 90:
+            return np.nan, np.nan
+        if np.isnan(values).any() or (is_unknown[0] and values[0] < 0):
+            raise ValueError("only one of them is known")
+    # astropy has errors of several kinds.
     except Exception as error:
         raise ValueError(f"{found} are not two numbers") from error
-    is_unknown = [np.isnan(value) or abs(value) in PLACEHOLDERS for value in values]
-    if all(is_unknown) and not abs(values[1]) <= 90:
-        return np.nan, np.nan
-    if np.isnan(values).any() or (is_unknown[0] and values[0] < 0):
-        raise ValueError(f"{found} are not two numbers")
     if not (-180 <= values[0] <= 360 and -90 <= values[1] <= 90):
         raise ValueError(f"{found} are not degrees on the sky (0 to 360 or -180 to 180, -90 to 90)")
     return values[0] % 360, values[1]
@@ -82,11 +83,7 @@ def check_positions(ra, dec, where, unit, answer):
         wide, high = np.ptp(known), np.nanmax(dec) - np.nanmin(dec)
         is_radians = known.max() <= 2 * np.pi and wide > 4 and np.nanmax(np.abs(dec)) <= np.pi / 2
         if wide > 12 or is_radians or (wide > 1 and high > 3 * wide):
-            raise DataError(
-                "Is right ascension given in degrees, hours or radians?",
-                where=where,
-                expected="degrees, 0 to 360, or a unit that is stated",
-                found=f"values from {known.min():g} to {known.max():g}, declinations that span {high:g} degrees",
-                remedy=f"say it: {answer}",
-            )
+            problem, expected = "Is right ascension given in degrees, hours or radians?", "degrees, or a stated unit"
+            found = f"values from {known.min():g} to {known.max():g}, declinations that span {high:g} degrees"
+            raise DataError(problem, where=where, expected=expected, found=found, remedy=f"say it: {answer}")
     return ra * DEGREES[unit or "d"] % 360, dec

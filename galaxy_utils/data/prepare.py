@@ -1,6 +1,7 @@
 """Crop and shrink images once, into a file that is mapped into memory: no chapter ever holds them all."""
 
 import hashlib
+import math
 
 import numpy as np
 from PIL import Image
@@ -8,7 +9,7 @@ from PIL import Image
 from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.data.copies import find_copies
 from galaxy_utils.data.rows import image_blocks
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, check_integer, check_number
 from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.progress import progress_bar
 
@@ -38,29 +39,23 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
         DataError: Some of the source's images cannot be read.
         StorageError: The disk has no room for the prepared images, or the cache folder cannot be written to.
     """
-    crop_size = _crop_size(dataset.image_size, crop_fraction)
-    if not SMALLEST_IMAGE <= image_size <= crop_size:
-        raise ConfigurationError(
-            "The prepared images cannot have this size.",
-            where="image_size",
-            expected=f"{SMALLEST_IMAGE} to {crop_size} pixels, the side of the central crop",
-            found=repr(image_size),
-            remedy="Choose a smaller image_size or a larger crop_fraction.",
-        )
+    check_number("crop_fraction", crop_fraction, "(0, 1]")
+    # The same number of pixels goes on either side, so that the galaxy stays in the centre.
+    crop_size = dataset.image_size - 2 * round(dataset.image_size * (1 - crop_fraction) / 2)
+    check_integer("image_size", image_size, SMALLEST_IMAGE)
+    if image_size > crop_size:
+        problem, expected = "The prepared images cannot have this size.", f"at most {crop_size}, the side of the crop"
+        remedy = "Choose a smaller image_size or a larger crop_fraction."
+        raise ConfigurationError(problem, where="image_size", expected=expected, found=image_size, remedy=remedy)
     shape = (len(dataset), image_size, image_size, 3)
     path = cache_folder() / "prepared" / f"{dataset.fingerprint}_crop{crop_size}_size{image_size}.npy"
-    images = open_or_make_array(
-        path, shape, np.uint8, lambda: _write_prepared(path, dataset.images, crop_size, image_size)
-    )
+    images = open_or_make_array(path, shape, np.uint8, lambda: _write_prepared(path, dataset.images, crop_size, shape))
     # Found in the whole images, and kept: whoever splits what was prepared gets the same groups.
     find_copies(dataset)
-    scale = dataset.pixel_scale
-    return dataset.replace(
-        images=images,
-        pixel_scale=None if scale is None else scale * (crop_size / image_size),
-        fingerprint=hashlib.sha256(path.stem.encode()).hexdigest()[:16],
-        source_fingerprint=dataset.source_fingerprint,
-    )
+    scale = None if dataset.pixel_scale is None else dataset.pixel_scale * (crop_size / image_size)
+    known = {"fingerprint": hashlib.sha256(path.stem.encode()).hexdigest()[:16]}
+    known["source_fingerprint"] = dataset.source_fingerprint
+    return dataset.replace(images=images, pixel_scale=scale, **known)
 
 
 def area_average(images, size):
@@ -79,44 +74,25 @@ def area_average(images, size):
     if side % size == 0:
         # Whole pixels: Pillow is ten times faster than the general way below, and as exact.
         return np.stack([np.asarray(Image.fromarray(image).reduce(side // size)) for image in images])
-    weights = _area_weights(side, size)
+    # Share of each old pixel in each new one; rows sum to 1.
+    edges, old = np.arange(size + 1)[:, None] * (side / size), np.arange(side)
+    overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
+    weights = (overlap.clip(min=0) * (size / side)).astype(np.float32)
     rows = weights @ images.reshape(num_images, side, side * 3).astype(np.float32)
     # Three interleaved copies of the weights average the columns of all three bands in one matrix product.
     area = rows.reshape(-1, side * 3) @ np.kron(weights, np.eye(3, dtype=np.float32)).T
     return np.rint(area).astype(np.uint8).reshape(num_images, size, size, 3)
 
 
-def _area_weights(side, size):
-    """Share of each of `side` old pixels in each of `size` new ones; rows sum to 1."""
-    edges = np.arange(size + 1)[:, None] * (side / size)
-    old = np.arange(side)
-    overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
-    return (overlap.clip(min=0) * (size / side)).astype(np.float32)
-
-
-def _crop_size(side, crop_fraction):
-    if not 0 < crop_fraction <= 1:
-        raise ConfigurationError(
-            "The central crop has no sensible size.",
-            where="crop_fraction",
-            expected="above 0 and at most 1",
-            found=repr(crop_fraction),
-        )
-    # The same number of pixels goes on either side, so that the galaxy stays in the centre.
-    return side - 2 * round(side * (1 - crop_fraction) / 2)
-
-
-def _write_prepared(path, images, crop_size, image_size):
-    num_images, side = images.shape[:2]
-    margin = (side - crop_size) // 2
+def _write_prepared(path, images, crop_size, shape):
+    margin = (images.shape[1] - crop_size) // 2
     crop = slice(margin, margin + crop_size)
-    shape = (num_images, image_size, image_size, 3)
-    with write_atomically(path, size=num_images * image_size**2 * 3) as temporary, open(temporary, "wb") as file:
+    with write_atomically(path, size=math.prod(shape)) as temporary, open(temporary, "wb") as file:
         file.write(array_header(shape, np.uint8))
-        with progress_bar(num_images, f"Preparing {image_size} px images") as bar:
+        with progress_bar(shape[0], f"Preparing {shape[1]} px images") as bar:
             for first, last in image_blocks(images):
                 # Ordinary writes: the pages of a mapped array would count as this process's memory.
                 block = images[first:last][:, crop, crop]
                 for start in range(0, len(block), IMAGES_AT_ONCE):
-                    file.write(area_average(block[start : start + IMAGES_AT_ONCE], image_size).data)
+                    file.write(area_average(block[start : start + IMAGES_AT_ONCE], shape[1]).data)
                 bar.update(last - first)

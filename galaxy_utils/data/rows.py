@@ -1,5 +1,7 @@
 """Rows of a data set, checked before anything long begins."""
 
+import math
+
 import numpy as np
 
 from galaxy_utils.errors import DataError
@@ -11,34 +13,25 @@ LISTED = 10
 
 def image_blocks(images):
     """Return ranges of rows to read together, in whole chunks of the file so that none is decompressed twice."""
-    bytes_per_image = int(np.prod(images.shape[1:]))
     rows_per_chunk = getattr(images, "rows_per_chunk", 1)
-    rows = max(1, BLOCK_BYTES // bytes_per_image // rows_per_chunk) * rows_per_chunk
+    rows = max(1, BLOCK_BYTES // math.prod(images.shape[1:]) // rows_per_chunk) * rows_per_chunk
     return [(first, min(first + rows, images.shape[0])) for first in range(0, images.shape[0], rows)]
 
 
 def checked_rows(dataset, rows, where="rows"):
-    """Return row indices as int64.
+    """Return row indices as int64, those of all rows for `None`.
 
     Raises:
         DataError: They are no row indices, or the dataset does not have them.
     """
-    rows = np.asarray(rows)
+    rows = np.arange(len(dataset)) if rows is None else np.asarray(rows)
     if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
-        raise DataError(
-            "These are no rows.",
-            where=where,
-            expected="a one-dimensional array of row indices, at least one",
-            found=f"shape {rows.shape}, dtype {rows.dtype}",
-        )
+        expected, found = "a one-dimensional array of row indices", f"shape {rows.shape}, dtype {rows.dtype}"
+        raise DataError("These are no rows.", where=where, expected=expected, found=found)
     if rows.min() < 0 or rows.max() >= len(dataset):
-        raise DataError(
-            "The dataset does not have these rows.",
-            where=where,
-            expected=f"rows 0 to {len(dataset) - 1:,}",
-            found=f"rows {rows.min():,} to {rows.max():,}",
-            remedy="use the split that was made from this dataset",
-        )
+        expected, found = f"rows 0 to {len(dataset) - 1:,}", f"rows {rows.min():,} to {rows.max():,}"
+        problem, remedy = "The dataset does not have these rows.", "use the split that was made from this dataset"
+        raise DataError(problem, where=where, expected=expected, found=found, remedy=remedy)
     return rows.astype(np.int64)
 
 
@@ -58,10 +51,8 @@ def check_blank(blank, count, where, name):
         told = f"{len(blank):,} of {count:,} images are blank, one value everywhere"
         listed = listing([f"{name} {entry}".strip() for entry in blank])
         if len(blank) > max(3, count / 100):
-            raise DataError(
-                f"{told}.", where=where, expected="images", found=listed,
-                remedy="finish the conversion that wrote them, or leave them out",
-            )  # fmt: skip
+            remedy = "finish the conversion that wrote them, or leave them out"
+            raise DataError(f"{told}.", where=where, expected="images", found=listed, remedy=remedy)
         print(f"{told}:{listed}")
 
 

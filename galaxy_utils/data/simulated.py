@@ -5,6 +5,7 @@ cores and writes one HDF5 file with the keys of the official one (`images`, `ans
 plus `vote_fractions`.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -16,11 +17,11 @@ import galsim
 import h5py
 import joblib
 import numpy as np
-from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, morphology, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
+from galaxy_utils.data.split import pairs_within
 from galaxy_utils.errors import ConfigurationError, DataError, check_integer
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.profiles import get_profile
@@ -91,17 +92,10 @@ def _random_generator(seed, row, purpose):
 
 def _draw_positions(count, rng):
     boxes = np.array(FOOTPRINT)
-    box = boxes[rng.choice(len(boxes), size=count, p=boxes[:, 4] / boxes[:, 4].sum())]
-    ra = box[:, 0] + rng.random(count) * (box[:, 1] - box[:, 0])
-    low, high = np.sin(np.radians(box[:, 2])), np.sin(np.radians(box[:, 3]))
-    dec = np.degrees(np.arcsin(low + rng.random(count) * (high - low)))
-    return ra, dec
-
-
-def _close_pairs(ra, dec, radius):
-    ra, dec = np.radians(ra), np.radians(dec)
-    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-    return cKDTree(points).query_pairs(2 * np.sin(np.radians(radius / 3600) / 2), output_type="ndarray")
+    west, east, south, north, _ = boxes[rng.choice(len(boxes), size=count, p=boxes[:, 4] / boxes[:, 4].sum())].T
+    ra = west + rng.random(count) * (east - west)
+    low, high = np.sin(np.radians([south, north]))
+    return ra, np.degrees(np.arcsin(low + rng.random(count) * (high - low)))
 
 
 def build_catalogue(num_galaxies, seed):
@@ -112,13 +106,11 @@ def build_catalogue(num_galaxies, seed):
     """
     rng = _random_generator(seed, num_galaxies, CATALOGUE_STREAM)
     labels = np.repeat(np.arange(NUM_CLASSES, dtype=np.uint8), class_counts(num_galaxies))
-    galaxy = np.arange(num_galaxies)
-    partner = np.full(num_galaxies, -1)
-    offset = np.zeros((num_galaxies, 4))
-    shares_field = np.zeros(num_galaxies, bool)
+    galaxy, partner = np.arange(num_galaxies), np.full(num_galaxies, -1)
+    offset, shares_field = np.zeros((num_galaxies, 4)), np.zeros(num_galaxies, bool)
     ra, dec = _draw_positions(num_galaxies, rng)
     # By chance two unrelated galaxies may fall close together; their cut-outs would not show each other.
-    while len(close := _close_pairs(ra, dec, 120.0)):
+    while len(close := pairs_within(ra, dec, 120.0)):
         ra[close[:, 1]], dec[close[:, 1]] = _draw_positions(len(close), rng)
 
     free = {label: list(rng.permutation(np.flatnonzero(labels == label))) for label in range(NUM_CLASSES)}
@@ -131,11 +123,10 @@ def build_catalogue(num_galaxies, seed):
             if min(len(free[first]), len(free[second])) > 3:
                 yield free[first].pop(), free[second].pop()
 
-    share = num_galaxies / OFFICIAL_COUNT
-    enough = num_galaxies >= 100
-    for row, twin in choose_pairs(TWINS, max(2, round(NUM_TWINS * share)) if enough else 0):
+    share, few = num_galaxies / OFFICIAL_COUNT, num_galaxies < 100
+    for row, twin in choose_pairs(TWINS, 0 if few else max(2, round(NUM_TWINS * share))):
         galaxy[twin], ra[twin], dec[twin] = row, ra[row], dec[row]
-    for row, other in choose_pairs(NEIGHBOURS, max(1, round(NUM_NEIGHBOURS * share)) if enough else 0):
+    for row, other in choose_pairs(NEIGHBOURS, 0 if few else max(1, round(NUM_NEIGHBOURS * share))):
         if labels[row] == labels[other] == morphology.MERGING:
             # Both members of one merger have a row: the same scene, centred on the other member.
             galaxy[other] = row
@@ -167,11 +158,10 @@ def _render_row(catalogue, seed, row, image_size):
     field_x, field_y = (x1, y1) if field == shown else (x2, y2)
     rng = _random_generator(seed, field, FIELD_STREAM)
     galaxy_recipes.paint_field(canvas, rng, field_x, field_y, wide=bool(catalogue.shares_field[row]))
-    true = _morphology(catalogue.labels, seed, shown)
-    galaxy_recipes.paint_galaxy(canvas, true, _random_generator(seed, shown, GALAXY_STREAM), x1, y1)
-    if partner >= 0:
-        second = _morphology(catalogue.labels, seed, partner)
-        galaxy_recipes.paint_galaxy(canvas, second, _random_generator(seed, partner, GALAXY_STREAM), x2, y2)
+    for member, x, y in ((shown, x1, y1), (partner, x2, y2)):
+        if member >= 0:
+            true, rng = _morphology(catalogue.labels, seed, member), _random_generator(seed, member, GALAXY_STREAM)
+            galaxy_recipes.paint_galaxy(canvas, true, rng, x, y)
     northern = catalogue.dec[row] > survey_camera.NORTHERN_DECLINATION
     telescope = survey_camera.BASS_MZLS if northern else survey_camera.DECAM
     bands = survey_camera.blur(canvas, telescope, _random_generator(seed, field, SEEING_STREAM))
@@ -179,9 +169,9 @@ def _render_row(catalogue, seed, row, image_size):
     rng = _random_generator(seed, row if catalogue.shares_field[row] else shown, SKY_STREAM)
     bands = survey_camera.add_noise(bands, telescope, canvas.pixel_scale, rng)
     picture = survey_camera.compress(survey_camera.stretch_rgb(bands))
-    rng = _random_generator(seed, shown, VOTE_STREAM)
+    true, rng = _morphology(catalogue.labels, seed, shown), _random_generator(seed, shown, VOTE_STREAM)
     votes = morphology.cast_votes(true, rng)
-    return picture, votes, morphology.draw_redshift(true, rng)
+    return picture, votes, np.float64(morphology.draw_redshift(true, rng))
 
 
 def _end_with(parent):
@@ -224,13 +214,11 @@ def render_galaxy(label, seed=1, image_size=FULL_SIZE):
 
 def _is_complete(path, settings):
     """Whether a file at `path` is this very survey."""
-    try:
-        with h5py.File(path, "r") as file:
-            # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
-            return all(file.attrs.get(name) == value for name, value in settings.items())
     # A damaged file makes HDF5 raise nearly anything.
-    except Exception:
-        return False
+    with contextlib.suppress(Exception), h5py.File(path, "r") as file:
+        # Another GalSim version may change the last digit of a pixel; that is no reason to render again.
+        return all(file.attrs.get(name) == value for name, value in settings.items())
+    return False
 
 
 def simulate_survey(path, num_galaxies, seed=1, image_size=FULL_SIZE, num_workers=None, replace=False):
@@ -282,28 +270,25 @@ def _write_survey(path, settings, num_workers):
     # joblib's workers start clean: they need no guarded main module and inherit nothing from TensorFlow's threads.
     num_workers = min(num_workers or joblib.cpu_count(), num_galaxies)
     options = {"batch_size": GALAXIES_PER_TASK, "pre_dispatch": 2 * num_workers * GALAXIES_PER_TASK}
-    pool = joblib.Parallel(
-        num_workers, backend="loky", return_as="generator", initializer=_end_with, initargs=(os.getpid(),), **options
-    )
+    options |= {"return_as": "generator", "initializer": _end_with, "initargs": (os.getpid(),)}
+    pool = joblib.Parallel(num_workers, backend="loky", **options)
     results = pool(joblib.delayed(_render_row)(catalogue, seed, row, image_size) for row in range(num_galaxies))
     with h5py.File(path, "w") as file:
         file.attrs.update(settings, simulated=True, num_volunteers=morphology.NUM_VOLUNTEERS)
         file.attrs["galsim_version"] = galsim.__version__
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
         file["pxscale"] = np.full(num_galaxies, survey_camera.FIELD_OF_VIEW / image_size)
-        rendered = {
-            "images": ((num_galaxies, image_size, image_size, 3), np.uint8),
-            "vote_fractions": ((num_galaxies, NUM_CLASSES), np.float32),
-            "redshift": ((num_galaxies,), np.float64),
-        }
-        starts = {key: _place(file, key, *about) for key, about in rendered.items()}
+        starts = [
+            _place(file, "images", (num_galaxies, image_size, image_size, 3), np.uint8),
+            _place(file, "vote_fractions", (num_galaxies, NUM_CLASSES), np.float32),
+            _place(file, "redshift", (num_galaxies,), np.float64),
+        ]
     # What is rendered is written past HDF5, to the places that it has set aside: the library ends the whole process
     # (seen with h5py 3.14, HDF5 1.14) when it has to close a file on a disk that became full.
     with open(path, "r+b") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:
         for row, columns in enumerate(results):
-            for (key, (_, dtype)), values in zip(rendered.items(), columns, strict=True):
-                values = np.asarray(values, dtype)
-                file.seek(starts[key] + row * values.nbytes)
+            for start, values in zip(starts, columns, strict=True):
+                file.seek(start + row * values.nbytes)
                 file.write(values.tobytes())
             bar.update(1)
 

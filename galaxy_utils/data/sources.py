@@ -49,13 +49,8 @@ def identify_source(source):
         found = f"a path that does not exist ({path.absolute()})"
     else:
         found = "neither a known name nor an existing path"
-    raise ConfigurationError(
-        f"There is no source of galaxies {name!r}.",
-        where="dataset",
-        expected=VALID_SOURCES,
-        found=found,
-        remedy=f'Did you mean "{near[0]}"?' if near else None,
-    )
+    problem, remedy = f"There is no source of galaxies {name!r}.", f'Did you mean "{near[0]}"?' if near else None
+    raise ConfigurationError(problem, where="dataset", expected=VALID_SOURCES, found=found, remedy=remedy)
 
 
 def find_images(folder):
@@ -115,42 +110,27 @@ def _refuse(error):
 
 
 def _check_classes(folder, images, beside):
-    details = {
-        "where": f"dataset {folder.absolute()}",
-        "expected": f"one sub-folder per class, each with files that end in {', '.join(IMAGE_SUFFIXES)}",
-    }
-    full = [name for name, files in images.items() if files]
-    empty = [name for name, files in images.items() if not files]
-    parts = [name for name in full if PART.fullmatch(name.lower())]
+    full, empty = ([name for name, files in images.items() if bool(files) == wanted] for wanted in (True, False))
+    expected = f"one sub-folder per class, each with files that end in {', '.join(IMAGE_SUFFIXES)}"
     if not full:
-        raise DataError(
-            "The folder holds no galaxies: it has no sub-folders with images.",
-            **details,
-            found=f"sub-folders without an image: {_shortened(empty)}" if empty else "no sub-folder",
-            remedy="Name the folder above the class folders. Other sources: " + VALID_SOURCES,
-        )
-    if parts:
-        raise DataError(
-            f"These sub-folders are parts of a split, not classes: {_shortened(parts)}.",
-            **details,
-            remedy="Put the images of all parts into one folder per class: split() divides them. Where the class "
-            "folders lie below, name one part. A class that is really called so needs another name.",
-        )
-    if empty:
-        raise DataError(
-            f"No images in {_shortened(empty)}.",
-            **details,
-            found=f"{len(empty):,} of {len(images):,} sub-folders without an image that can be read",
-            remedy="Add images, or remove the empty sub-folders.",
-        )
-    if len(full) == 1:
-        raise DataError(
-            f"There is only one class, {full[0]!r}.",
-            **details,
-            found=f"{len(images[full[0]]):,} images in {full[0]}; beside it {_shortened(beside) or 'nothing'}",
-            remedy="Sort the images into one sub-folder per class; where a table beside them says the classes, a few "
-            f"lines of Python do it. Where the classes lie deeper, name {folder / full[0]}.",
-        )
+        problem = "The folder holds no galaxies: it has no sub-folders with images."
+        found = f"sub-folders without an image: {_shortened(empty)}" if empty else "no sub-folder"
+        remedy = "Name the folder above the class folders. Other sources: " + VALID_SOURCES
+    elif parts := [name for name in full if PART.fullmatch(name.lower())]:
+        problem, found = f"These sub-folders are parts of a split, not classes: {_shortened(parts)}.", None
+        remedy = "Put the images of all parts into one folder per class: split() divides them. Where the class folders "
+        remedy += "lie below, name one part. A class that is really called so needs another name."
+    elif empty:
+        problem, remedy = f"No images in {_shortened(empty)}.", "Add images, or remove the empty sub-folders."
+        found = f"{len(empty):,} of {len(images):,} sub-folders without an image that can be read"
+    elif len(full) == 1:
+        problem = f"There is only one class, {full[0]!r}."
+        found = f"{len(images[full[0]]):,} images in {full[0]}; beside it {_shortened(beside) or 'nothing'}"
+        remedy = "Sort the images into one sub-folder per class; where a table beside them says the classes, a few "
+        remedy += f"lines of Python do it. Where the classes lie deeper, name {folder / full[0]}."
+    else:
+        return
+    raise DataError(problem, where=f"dataset {folder.absolute()}", expected=expected, found=found, remedy=remedy)
 
 
 def _shortened(names):
@@ -170,10 +150,7 @@ def check_signature(path):
     with open(path, "rb") as file:
         begins = file.read(16)
     if not begins.startswith(HDF5_SIGNATURE):
-        raise DataError(
-            "The file is not HDF5.",
-            where=path,
-            expected="an HDF5 file in the format of Galaxy10 DECaLS",
-            found=f"{path.stat().st_size:,} bytes that begin with {begins!r}",
-            remedy="Download it again; a web page saved under this name is a common cause.",
-        )
+        found = f"{path.stat().st_size:,} bytes that begin with {begins!r}"
+        remedy = "Download it again; a web page saved under this name is a common cause."
+        expected = "an HDF5 file in the format of Galaxy10 DECaLS"
+        raise DataError("The file is not HDF5.", where=path, expected=expected, found=found, remedy=remedy)

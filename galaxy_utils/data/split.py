@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.copies import find_copies
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
 from galaxy_utils.files import explain_read_errors, write_json
 
 PARTS = ("train", "validation", "test")
@@ -60,13 +60,9 @@ class Split:
         object.__setattr__(self, "hash", hashlib.sha256(json.dumps(self._content()).encode()).hexdigest())
 
     def _content(self):
-        return {
-            "fingerprint": self.fingerprint,
-            "radius": float(self.radius),
-            "fractions": list(self.fractions),
-            "seed": int(self.seed),
-            **{name: getattr(self, name).tolist() for name in (*PARTS, "groups")},
-        }
+        settings = {"radius": float(self.radius), "fractions": list(self.fractions), "seed": int(self.seed)}
+        rows = {name: getattr(self, name).tolist() for name in (*PARTS, "groups")}
+        return {"fingerprint": self.fingerprint, **settings, **rows}
 
     def part(self, name):
         """Return the rows of `"train"`, `"validation"` or `"test"`.
@@ -86,10 +82,9 @@ class Split:
             seed: Seed of the draw.
 
         Raises:
-            ConfigurationError: `num_train` is smaller than 1.
+            ConfigurationError: `num_train` is no integer, or smaller than 1.
         """
-        if num_train < 1:
-            raise ConfigurationError("num_train must be at least 1.", found=repr(num_train))
+        check_integer("num_train", num_train, 1)
         drawn = np.random.default_rng(seed).permutation(self.train)[:num_train]
         return replace(self, train=np.sort(drawn))
 
@@ -106,7 +101,7 @@ class Split:
     def load(cls, path, dataset):
         """Read a split that `save` wrote, and check that it is whole and belongs to `dataset`.
 
-        A split keeps the radius that it was made with: one of version 0.1 loads with its 33.5 arcseconds.
+        A split keeps the radius that it was made with.
 
         Args:
             path: The JSON file.
@@ -116,17 +111,17 @@ class Split:
             DataError: The file is missing, unreadable, was changed by hand, or belongs to other data.
         """
         path = Path(path)
-        details = {"where": path, "remedy": "Delete the file and split again."}
+        remedy = "Delete the file and split again."
         if not path.exists():
             raise DataError("There is no saved split.", where=path, remedy="Make one with split().")
-        with explain_read_errors("The saved split cannot be read.", path, remedy=details["remedy"]):
+        with explain_read_errors("The saved split cannot be read.", path, remedy=remedy):
             content = json.loads(path.read_text(encoding="utf-8"))
             written_hash = content.pop("hash")
             split = cls(**content)
         if split.hash != written_hash:
-            raise DataError("The saved split was changed after it was written.", **details)
+            raise DataError("The saved split was changed after it was written.", where=path, remedy=remedy)
         if split.fingerprint != data_fingerprint(dataset):
-            raise DataError("The saved split belongs to other data.", **details)
+            raise DataError("The saved split belongs to other data.", where=path, remedy=remedy)
         return split
 
     def __repr__(self):
@@ -157,8 +152,7 @@ def split(dataset, radius=OVERLAP_RADIUS, fractions=(0.65, 0.15, 0.20), seed=1):
     """
     if len(fractions) != 3 or min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
         raise ConfigurationError("fractions must be three numbers above 0 that sum to 1.", found=repr(fractions))
-    if not 0 <= radius < 3600:
-        raise ConfigurationError("radius must be at least 0 and less than 3600 arcseconds.", found=repr(radius))
+    check_number("radius", radius, "[0, 3600)")
     labels, groups = np.asarray(dataset.labels), galaxy_groups(dataset, radius)
     random = np.random.default_rng(seed)
     is_test = _draw(labels, groups, np.ones(len(labels), bool), fractions[2], random)
@@ -166,15 +160,12 @@ def split(dataset, radius=OVERLAP_RADIUS, fractions=(0.65, 0.15, 0.20), seed=1):
     parts = {"train": ~is_test & ~is_validation, "validation": is_validation, "test": is_test}
     for label, class_name in enumerate(getattr(dataset, "class_names", CLASS_NAMES)):
         if missing := [name for name, is_part in parts.items() if not np.any(labels[is_part] == label)]:
-            raise DataError(
-                f"Class {class_name!r} has too few galaxies or sky groups: none is left for {missing[0]}.",
-                expected="at least 3 groups of each class",
-                found=f"{np.sum(labels == label)} galaxies in {len(np.unique(groups[labels == label]))} groups",
-                remedy="Add galaxies of this class, leave the class out, or use a smaller radius.",
-            )
-    rows = {name: np.flatnonzero(is_part) for name, is_part in parts.items()}
-    return Split(**rows, groups=groups, radius=radius, fractions=fractions, seed=seed,
-                 fingerprint=data_fingerprint(dataset))  # fmt: skip
+            problem = f"Class {class_name!r} has too few galaxies or sky groups: none is left for {missing[0]}."
+            found = f"{np.sum(labels == label)} galaxies in {len(np.unique(groups[labels == label]))} groups"
+            remedy = "Add galaxies of this class, leave the class out, or use a smaller radius."
+            raise DataError(problem, expected="at least 3 groups of each class", found=found, remedy=remedy)
+    rows = [np.flatnonzero(is_part) for is_part in parts.values()]
+    return Split(*rows, groups, radius, fractions, seed, data_fingerprint(dataset))
 
 
 def _draw(labels, groups, candidates, fraction, random):
@@ -189,7 +180,7 @@ def _draw(labels, groups, candidates, fraction, random):
     for row in rows[sizes[rows] > 1]:
         members.setdefault(groups[row], []).append(row)
     num_classes = labels.max() + 1
-    seen, taken = np.zeros(num_classes), np.zeros(num_classes)
+    seen, taken = np.zeros((2, num_classes))
     for group in sorted(members.values(), key=len, reverse=True):
         counts = np.bincount(labels[group], minlength=num_classes)
         seen += counts
@@ -200,10 +191,8 @@ def _draw(labels, groups, candidates, fraction, random):
     # Single galaxies make up each class's number, at least one wherever one can be spared.
     singles = rows[sizes[rows] == 1]
     for label in range(num_classes):
-        available = singles[labels[singles] == label]
-        total = np.sum(labels[rows] == label)
-        wanted = max(1, round(fraction * total)) - int(taken[label])
-        drawn[available[: max(0, wanted)]] = True
+        wanted = max(1, round(fraction * np.sum(labels[rows] == label))) - int(taken[label])
+        drawn[singles[labels[singles] == label][: max(0, wanted)]] = True
     return drawn
 
 
@@ -226,7 +215,7 @@ def galaxy_groups(dataset, radius=OVERLAP_RADIUS):
         DataError: Galaxies without coordinates have no images either.
     """
     ra, dec = _coordinates(dataset)
-    pairs = _close_pairs(ra, dec, radius)
+    pairs = pairs_within(ra, dec, radius)
     groups = _connected(pairs, len(ra))
     if getattr(dataset, "images", None) is None:
         if np.isnan(ra).any():
@@ -236,10 +225,8 @@ def galaxy_groups(dataset, radius=OVERLAP_RADIUS):
     found = np.stack([rows, copies["turned"]], axis=1), copies["near"]
     same, near = (some[groups[some[:, 0]] != groups[some[:, 1]]] for some in found)
     if len(same) or len(near):
-        print(
-            f"{len(same):,} identical, turned or mirrored copies of images and {len(near):,} pairs of similar ones "
-            "(saved again, resized, shifted) at other coordinates or without any: each stays with its original"
-        )
+        told = f"{len(same):,} identical, turned or mirrored copies of images and {len(near):,} pairs of similar ones"
+        print(f"{told} (saved again, resized, shifted) without coordinates or at others: each stays with its original")
     return _connected(np.concatenate([pairs, same, near]), len(ra))
 
 
@@ -254,12 +241,12 @@ def sky_groups(ra, dec, radius=OVERLAP_RADIUS):
     Returns:
         Shape (n,), int64, numbered from 0 in the order of each group's first row.
     """
-    return _connected(_close_pairs(ra, dec, radius), len(ra))
+    return _connected(pairs_within(ra, dec, radius), len(ra))
 
 
 def close_pairs(ra, dec, radius=OVERLAP_RADIUS):
     """Return the pairs of rows at most `radius` arcseconds apart, shape (k, 2), int64, sorted."""
-    return np.unique(np.sort(_close_pairs(ra, dec, radius), axis=1), axis=0)
+    return np.unique(pairs_within(ra, dec, radius), axis=0)
 
 
 def exact_pairs(dataset):
@@ -287,9 +274,7 @@ def conflicting_rows(dataset):
     """Return a mask, shape (n,): galaxies that stand in the data a second time under another label."""
     labels = np.asarray(dataset.labels)
     pairs = exact_pairs(dataset)
-    conflicting = np.zeros(len(labels), bool)
-    conflicting[pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]] = True
-    return conflicting
+    return np.isin(np.arange(len(labels)), pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]])
 
 
 def data_fingerprint(dataset):
@@ -309,7 +294,8 @@ def _coordinates(dataset):
     return places
 
 
-def _close_pairs(ra, dec, radius):
+def pairs_within(ra, dec, radius):
+    """Return the pairs of rows at most `radius` arcseconds apart, shape (k, 2), int64, as they are found."""
     ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
     known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)[known]

@@ -68,9 +68,8 @@ class Canvas:
 
         Its size depends on `half_size` alone, so that a galaxy looks the same wherever it stands.
         """
-        column, row = self.pixels_of(x, y)
+        column, row = map(round, self.pixels_of(x, y))
         half = math.ceil(min(half_size, MAXIMUM_REACH) / self.pixel_scale)
-        row, column = round(row), round(column)
         return slice(row - half, row + half + 1), slice(column - half, column + half + 1)
 
     def offsets(self, box, x=0.0, y=0.0):
@@ -98,7 +97,7 @@ class Canvas:
             light = shape[part] * (scale * fluxes[band])
             self.light[band][inside] += light if transmission is None else light * transmission[band][part]
 
-    def add_sersic(self, fluxes, index, half_light_radius, axis_ratio=1.0, position_angle=0.0, x=0.0, y=0.0):
+    def add_sersic(self, flux, colour, index, half_light_radius, axis_ratio, position_angle, x, y):
         """Add a Sérsic profile drawn by GalSim. `half_light_radius` is circularised, arcseconds."""
         box = self.box(x, y, half_light_radius * (4 + 2.5 * index) / math.sqrt(axis_ratio))
         column, row = self.pixels_of(x, y)
@@ -108,7 +107,7 @@ class Canvas:
         profile = profile.shear(q=min(max(axis_ratio, 0.05), 1.0), beta=position_angle * galsim.radians)
         offset = (column - (box[1].start + side // 2), row - (box[0].start + side // 2))
         stamp = profile.drawImage(nx=side, ny=side, scale=1, method="no_pixel", offset=offset, dtype=np.float32)
-        self.add(box, stamp.array, fluxes)
+        self.add(box, stamp.array, band_fluxes(flux, colour))
 
     def add_points(self, x, y, fluxes):
         """Add points of light (stars, clumps): x, y (n,) arcseconds, fluxes (3, n), shared among four pixels."""

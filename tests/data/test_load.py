@@ -24,25 +24,19 @@ def test_a_path_to_a_file_or_folder_is_opened(write_galaxy10, tmp_path):
     assert gu.load(tmp_path / "own").class_names == ("round", "spiral")
 
 
-def test_a_folder_without_classes_is_refused_before_any_work(tmp_path):
+def test_a_folder_without_classes_or_images_is_refused_before_any_work(tmp_path):
     with pytest.raises(DataError, match="no sub-folders"):
         identify_source(tmp_path)
-
-
-def test_a_class_folder_without_images_is_refused_before_any_work(tmp_path):
     for number in range(12):
         (tmp_path / f"class_{number:02}").mkdir()
         (tmp_path / f"class_{number:02}" / "notes.txt").touch()
     (tmp_path / "class_00" / "one.JPG").touch()
     (tmp_path / "class_01" / ".hidden.jpg").touch()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match="No images in class_01, class_02.*class_08 and 3 more."):
         identify_source(tmp_path)
-    assert "No images in class_01, class_02" in str(caught.value)
-    assert "class_08 and 3 more." in str(caught.value) and "class_09" not in str(caught.value)
     (tmp_path / "class_00" / "one.JPG").unlink()
-    with pytest.raises(DataError, match="class_07 and 4 more") as caught:
+    with pytest.raises(DataError, match=r"no sub-folders with images[\s\S]*class_07 and 4 more"):
         identify_source(tmp_path)
-    assert "no sub-folders with images" in str(caught.value) and "class_08" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"ra,dec,ans\n10.5,-3,2\n", b"", b"\x89HDF"])
@@ -52,11 +46,6 @@ def test_a_file_that_only_has_the_name_of_hdf5_is_refused_before_any_work(tmp_pa
     with pytest.raises(DataError, match="not HDF5") as caught:
         identify_source(path)
     assert str(path) in str(caught.value) and repr(content[:16]) in str(caught.value)
-
-
-def test_known_names_are_valid_without_loading_anything():
-    assert identify_source("simulated") == "simulated"
-    assert identify_source("galaxy10") == "galaxy10"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +104,8 @@ sys.path.insert(0, {str(REPOSITORY)!r})
 import galaxy_utils
 from galaxy_utils.data.sources import identify_source
 from galaxy_utils.profiles import get_profile
-assert identify_source("simulated") == "simulated" and get_profile("demo").name == "demo"
+assert identify_source("simulated") == "simulated" and identify_source("galaxy10") == "galaxy10"
+assert get_profile("demo").name == "demo"
 try:
     import numpy
 except ImportError:

@@ -1,7 +1,7 @@
-import os
 import subprocess
 import sys
 import zlib
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -26,14 +26,10 @@ def test_area_average_is_exact(side, size):
     images = np.random.default_rng(side).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
     averaged = area_average(images, size)
     assert averaged.shape == (5, size, size, 3) and averaged.dtype == np.uint8
+    assert np.all(area_average(np.full_like(images, 255), size) == 255)
     exact = np.stack([exact_area_average(image, size) for image in images])
     # Rounding costs half a step. Pillow divides by multiplying: with nine pixels it may round 0.44 up or 0.56 down.
     assert np.abs(averaged - exact).max() <= (0.56 if side == 3 * size else 0.5001)
-
-
-def test_area_average_keeps_constant_images_constant():
-    for value in (0, 1, 128, 255):
-        assert np.all(area_average(np.full((1, 30, 30, 3), value, np.uint8), 14) == value)
 
 
 def test_prepare_crops_the_centre_shrinks_it_and_adjusts_the_pixel_scale(write_galaxy10):
@@ -55,16 +51,11 @@ def test_the_crop_keeps_the_centre_in_the_centre(write_galaxy10, crop_fraction):
     assert np.array_equal(images, images[:, ::-1, ::-1])
 
 
-def test_settings_that_change_nothing_still_make_a_fast_copy(write_galaxy10):
-    dataset = open_galaxy10(write_galaxy10())
-    prepared = gu.prepare(dataset, 32, 1.0)
-    assert isinstance(prepared.images, np.memmap)
-    assert np.array_equal(prepared.images, dataset.images[:])
-    assert np.array_equal(prepared.pixel_scale, dataset.pixel_scale)
-
-
 def test_every_block_and_chunk_layout_gives_the_same_images(write_galaxy10, monkeypatch):
-    expected = np.asarray(gu.prepare(open_galaxy10(write_galaxy10()), 16, 1.0).images)
+    dataset = open_galaxy10(write_galaxy10())
+    expected = np.asarray(gu.prepare(dataset, 16, 1.0).images)
+    whole = gu.prepare(dataset, 32, 1.0)
+    assert np.array_equal(whole.images, dataset.images[:]) and np.array_equal(whole.pixel_scale, dataset.pixel_scale)
     monkeypatch.setattr("galaxy_utils.data.rows.BLOCK_BYTES", 32 * 32 * 3 * 10)
     for number, chunks in enumerate([(1, 32, 32, 3), (7, 8, 8, 1), (25, 32, 16, 3)]):
         monkeypatch.setenv("GALAXY_UTILS_CACHE", str(cache_folder() / str(number)))
@@ -75,37 +66,29 @@ def test_every_block_and_chunk_layout_gives_the_same_images(write_galaxy10, monk
 
 def test_the_second_call_opens_the_first_ones_file_and_other_settings_another(write_galaxy10):
     dataset = open_galaxy10(write_galaxy10())
-    gu.prepare(dataset, 8)
+    expected = np.array(gu.prepare(dataset, 8).images)
     (file,) = (cache_folder() / "prepared").glob("*.npy")
     written = file.stat().st_mtime_ns
     gu.prepare(dataset, 8)
     assert file.stat().st_mtime_ns == written
+    # A damaged one is written again.
+    file.write_bytes(file.read_bytes()[:-100])
+    assert np.array_equal(gu.prepare(dataset, 8).images, expected)
     gu.prepare(dataset, 16)
     gu.prepare(dataset, 8, 1.0)
     assert len(list((cache_folder() / "prepared").glob("*.npy"))) == 3
     assert len({gu.prepare(dataset, size, crop).fingerprint for size in (8, 16) for crop in (0.5, 1.0)}) == 4
 
 
-def test_a_damaged_cache_is_written_again(write_galaxy10):
-    dataset = open_galaxy10(write_galaxy10())
-    expected = np.array(gu.prepare(dataset, 8).images)
-    (file,) = (cache_folder() / "prepared").glob("*.npy")
-    file.write_bytes(file.read_bytes()[:-100])
-    assert np.array_equal(gu.prepare(dataset, 8).images, expected)
-
-
-def test_a_damaged_image_is_named_and_leaves_nothing_under_the_final_name(write_galaxy10, monkeypatch):
+def test_a_damaged_image_is_named(write_galaxy10):
     path = write_galaxy10(image_options={"chunks": (10, 32, 32, 3), "compression": "gzip"})
     with h5py.File(path) as file:
         chunk = file["images"].id.get_chunk_info_by_coord((40, 0, 0, 0))
     with open(path, "r+b") as file:
         file.seek(chunk.byte_offset)
         file.write(bytes(chunk.size))
-    monkeypatch.setattr("galaxy_utils.data.rows.BLOCK_BYTES", 32 * 32 * 3 * 10)
-    # Four blocks are written before reading fails.
-    with pytest.raises(DataError, match="small.h5, rows 40 to 49"):
-        gu.prepare(open_galaxy10(path), 8)
-    assert not [entry for entry in (cache_folder() / "prepared").glob("*") if entry.suffix in (".npy", ".partial")]
+    with pytest.raises(DataError, match="small.h5, rows 0 to 59"):
+        open_galaxy10(path)
 
 
 @pytest.mark.parametrize(("image_size", "crop_fraction"), [(17, 0.5), (7, 0.5), (64, 1.0), (8, 0), (8, 1.1), (8, -0.5)])
@@ -114,52 +97,24 @@ def test_impossible_settings_are_refused(write_galaxy10, image_size, crop_fracti
         gu.prepare(open_galaxy10(write_galaxy10()), image_size, crop_fraction)
 
 
-def test_a_full_disk_is_noticed_before_work_begins(tmp_path):
-    # A sparse file: twenty thousand million images that take no room on the disk.
-    path = tmp_path / "vast.h5"
-    with h5py.File(path, "w") as file:
-        file.create_dataset("images", (2 * 10**10, 256, 256, 3), np.uint8, chunks=(1, 256, 256, 3))
-    from galaxy_utils.data.hdf5_images import HDF5Images
-    from galaxy_utils.data.prepare import _write_prepared
-
+def test_a_full_disk_is_noticed_first_and_leaves_nothing(write_galaxy10, monkeypatch):
+    dataset = open_galaxy10(write_galaxy10())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(StorageError, match="no room"):
-        _write_prepared(tmp_path / "out.npy", HDF5Images(path), 256, 256)
-
-
-def test_two_processes_at_once_both_get_whole_images_and_one_writes_them(write_galaxy10):
-    path = write_galaxy10()
-    program = f"""
-import numpy as np
-import galaxy_utils as gu
-from galaxy_utils.data import prepare as module
-write = module._write_prepared
-def counted(*arguments):
-    print("wrote", end=" ")
-    write(*arguments)
-module._write_prepared = counted
-print(int(np.asarray(gu.prepare(gu.load({str(path)!r}), 16, 1.0).images).sum()))
-"""
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=os.environ.copy())
-        for _ in range(3)
-    ]
-    outputs = [process.communicate(timeout=60)[0].split() for process in processes]
-    assert all(process.returncode == 0 for process in processes)
-    expected = int(area_average(open_galaxy10(path).images[:], 16).sum())
-    assert {int(output[-1]) for output in outputs} == {expected}
-    assert sum("wrote" in output for output in outputs) == 1
+        gu.prepare(dataset, 8)
+    assert not list(cache_folder().rglob("*.npy"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory where Linux keeps it")
 def test_memory_stays_flat_while_a_larger_file_is_prepared(tmp_path):
     path = tmp_path / "large.h5"
-    num_galaxies = 4000
+    num_galaxies = 2000
     with h5py.File(path, "w") as file:
-        # One packed chunk stands in all places: 786 MB of images in a small file.
+        # 393 MB of images in a small file; two pixels of each hold its number.
         file.create_dataset("images", (num_galaxies, 256, 256, 3), np.uint8, chunks=(16, 256, 256, 3), compression=1)
         block = np.full((16, 256, 256, 3), 7, np.uint8)
-        block[:, 9, 9] = np.arange(8, 24)[:, None]
         for start in range(0, num_galaxies, 16):
+            block[:, 9, 9, :2] = 8 + np.stack(np.divmod(np.arange(start, start + 16), 64), axis=1)
             file["images"].id.write_direct_chunk((start, 0, 0, 0), zlib.compress(block.tobytes(), 1))
         file["ans"] = (np.arange(num_galaxies) % 10).astype(np.uint8)
         for key in ("ra", "dec", "redshift", "pxscale"):
@@ -176,4 +131,4 @@ assert images[-1][8:].max() == 7 and images[0][8:].min() == 7
 print(grown)
 """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert float(finished.stdout) < 400
+    assert float(finished.stdout) < 200

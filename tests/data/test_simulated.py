@@ -1,10 +1,6 @@
 """The simulated survey: schema, reproducibility, physics of the recipes, votes, and what an interruption leaves."""
 
 import pickle
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,6 +13,7 @@ from galaxy_utils import files
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, morphology, simulated, survey_camera
 from galaxy_utils.data.hdf5_images import HDF5Images
+from galaxy_utils.data.split import close_pairs, exact_pairs
 from galaxy_utils.errors import ConfigurationError, DataError, GalaxyUtilsError
 from galaxy_utils.profiles import get_profile
 
@@ -76,13 +73,6 @@ def test_class_counts(num_galaxies):
     assert simulated.class_counts(17736).tolist() == list(OFFICIAL_CLASS_COUNTS)
 
 
-def test_one_worker_and_two_give_the_same_values(tmp_path, columns):
-    path = simulated.simulate_survey(tmp_path / "again.h5", NUM_GALAXIES, 3, IMAGE_SIZE, num_workers=1)
-    with h5py.File(path, "r") as file:
-        for key, values in columns.items():
-            assert file[key][:].tobytes() == values.tobytes(), key
-
-
 def test_another_seed_gives_other_galaxies():
     assert not np.array_equal(simulated.render_galaxy(5, 1, 64), simulated.render_galaxy(5, 2, 64))
     assert np.array_equal(simulated.render_galaxy(5, 1, 64), simulated.render_galaxy(5, 1, 64))
@@ -102,12 +92,8 @@ def test_twins_are_the_same_picture_under_two_labels(columns):
 
 def test_catalogue_has_the_official_shares_of_pairs_and_of_the_north():
     catalogue = simulated.build_catalogue(17736, seed=1)
-    pairs = simulated._close_pairs(catalogue.ra, catalogue.dec, 33.5)
-    same = (catalogue.ra[pairs[:, 0]] == catalogue.ra[pairs[:, 1]]) & (
-        catalogue.dec[pairs[:, 0]] == catalogue.dec[pairs[:, 1]]
-    )
-    assert same.sum() == 59
-    assert len(pairs) == 182
+    assert len(close_pairs(catalogue.ra, catalogue.dec, 33.5)) == 182
+    assert len(exact_pairs(catalogue)) == 59
     assert 0.33 < (catalogue.dec > 32.375).mean() < 0.40
 
 
@@ -175,24 +161,6 @@ def test_an_error_while_rendering_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         simulated.simulate_survey(tmp_path / "survey.h5", 40, image_size=32, num_workers=1)
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
-
-
-def test_a_killed_process_leaves_no_file_under_the_final_name(tmp_path):
-    path = tmp_path / "survey.h5"
-    code = (
-        f"from galaxy_utils.data.simulated import simulate_survey; simulate_survey({str(path)!r}, 2000, num_workers=1)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*.partial")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not path.exists()
-    simulated.simulate_survey(path, 10, image_size=32, num_workers=1)
-    with h5py.File(path, "r") as file:
-        assert len(file["images"]) == file.attrs["num_galaxies"] == 10
 
 
 def test_load_simulated_renders_once_and_repairs_a_damaged_file(tmp_path, monkeypatch):

@@ -392,7 +392,7 @@ def write_folder(folder, suffix=".png"):
 
 def write_manifest(folder):
     path = write_folder(folder).parents[1] / "manifest.csv"
-    path.write_text("file,ra,dec\nround/0.png,101.5,2.5\nspiral/1.png,103.5,-4.5\n")
+    path.write_text("file,ra,dec\nround/0.png,1.5,2.5\nspiral/1.png,33.5,-4.5\n")
     return path
 
 
