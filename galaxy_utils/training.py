@@ -6,7 +6,6 @@ import logging
 import math
 import weakref
 from dataclasses import dataclass
-from numbers import Integral
 
 import keras
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from galaxy_utils.checkpoint import Checkpoint, describe_compiled
 from galaxy_utils.data.batches import CLASSIFICATION, RECONSTRUCTION, GalaxyBatches
 from galaxy_utils.data.rows import checked_rows
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer
 from galaxy_utils.files import locked
 from galaxy_utils.keras_settings import check_keras_settings
 from galaxy_utils.progress import progress_bar
@@ -152,8 +151,7 @@ def fit(
     """
     if not isinstance(recipe, Recipe):
         raise ConfigurationError("Training follows a recipe.", where="recipe", expected="a Recipe", found=repr(recipe))
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise ConfigurationError("This is no seed.", where="seed", expected="an integer, at least 0", found=repr(seed))
+    check_integer("seed", seed, 0)
     rows = [checked_rows(dataset, getattr(split, part), f"split.{part}") for part in ("train", "validation")]
     options = {"batch_size": recipe.batch_size, "seed": int(seed), "targets": targets}
     batches = GalaxyBatches(dataset, rows[0], shuffle=True, balanced_classes=recipe.balanced_classes, **options)
