@@ -62,11 +62,9 @@ class Prediction:
             object.__setattr__(self, name, values)
         one_each = all(getattr(self, name).shape == (len(self.probabilities),) for name in ARRAYS[1:])
         if self.probabilities.ndim != 2 or not one_each or self.part not in ("validation", "test"):
-            raise DataError(
-                "This is no prediction.",
-                expected="probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'",
-                found=", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}",
-            )
+            expected = "probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'"
+            found = ", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}"
+            raise DataError("This is no prediction.", expected=expected, found=found)
 
     @property
     def identity(self):
@@ -162,12 +160,8 @@ def check_same(expected, predictions):
     expected = getattr(expected, "identity", expected)
     for one in predictions:
         if different := [what for what in expected if expected[what] != one.identity[what]]:
-            raise ConfigurationError(
-                f"These predictions cannot be compared: they differ in {', '.join(different)}.",
-                expected=expected,
-                found=one.identity,
-                remedy="predict the same part of the same split of the same data",
-            )
+            problem = f"These predictions cannot be compared: they differ in {', '.join(different)}."
+            raise ConfigurationError(problem, expected=expected, found=one.identity)
 
 
 def scores_of(predictions, label_smoothing):

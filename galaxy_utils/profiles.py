@@ -1,6 +1,5 @@
 """How large a run is: four profiles in one table, from a test that takes a minute to the papers' own settings."""
 
-import difflib
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -95,10 +94,5 @@ def get_profile(name):
     if isinstance(name, Profile):
         return name
     if not isinstance(name, str) or name not in PROFILES:
-        near = difflib.get_close_matches(str(name).lower(), PROFILES, n=1)
-        raise ConfigurationError(
-            f"There is no profile {name!r}.",
-            expected=f"one of {', '.join(PROFILES)}",
-            remedy=f"Did you mean {near[0]!r}?" if near else None,
-        )
+        raise ConfigurationError(f"There is no profile {name!r}.", expected=f"one of {', '.join(PROFILES)}")
     return PROFILES[name]

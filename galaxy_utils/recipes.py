@@ -90,12 +90,8 @@ class Recipe:
             self._refuse("weight_decay", "a number for 'adamw', None for other optimizers")
 
     def _refuse(self, field, expected):
-        raise ConfigurationError(
-            f"A recipe cannot have this {field}.",
-            where=f"recipe {self.name!r}, field {field}",
-            expected=expected,
-            found=repr(getattr(self, field)),
-        )
+        found = repr(getattr(self, field))
+        raise ConfigurationError(f"A recipe cannot have this {field}.", where=self.name, expected=expected, found=found)
 
     def replace(self, **changes):
         """Return a copy with some fields changed. A field that is set here no longer counts as inferred.

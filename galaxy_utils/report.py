@@ -173,10 +173,8 @@ def computing_device():
 
 
 def _processor_name():
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
+    about = Path("/proc/cpuinfo")
+    found = about.is_file() and re.search(r"^model name\s*:\s*(.+)$", about.read_text(), re.MULTILINE)
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 

@@ -136,12 +136,9 @@ def install_missing(extra=""):
                 missing.append(str(requirement))
             continue
         if not requirement.specifier.contains(version, prereleases=True):
-            raise ConfigurationError(
-                f"This machine's {name} is too old, and is not replaced: other packages rely on it.",
-                where=f"{name} {version}",
-                expected=str(requirement),
-                remedy="on Colab: Runtime → Change runtime type → the latest runtime version",
-            )
+            problem = f"This machine's {name} is too old, and is not replaced: other packages rely on it."
+            remedy = "on Colab: Runtime → Change runtime type → the latest runtime version"
+            raise ConfigurationError(problem, expected=str(requirement), found=version, remedy=remedy)
         present[name] = version
     if missing:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
