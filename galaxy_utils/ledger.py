@@ -349,13 +349,13 @@ class Ledger:
             raise ConfigurationError("A round has a recipe, and factors that the recipe does not hold.", where=name)
         # As they come back from the file: lists for tuples.
         factors = (best.factors if best else {}) | json.loads(json.dumps(factors, allow_nan=False))
-        trial = {"name": name, "recipe": recipe, "factors": factors, "reference": reference, "recorded": recorded}
-        trial |= {"same_networks": same_networks, "against": best.name if best else None}
+        trial = SimpleNamespace(name=name, recipe=recipe, factors=factors, reference=reference, recorded=recorded)
+        trial.same_networks, trial.against = same_networks, best.name if best else None
         if recorded:
             same = recorded.factors == factors and not recorded.recipe.diff(recipe)
             if not same or reference != (recorded.verdict == REFERENCE):
                 raise ConfigurationError(f"The ledger holds another round called {name!r}.", found=recorded.changed)
-            return SimpleNamespace(**trial)
+            return trial
         self._check_open()
         changes = _changes(best, recipe, factors)
         if best is None and reference:
@@ -373,7 +373,7 @@ class Ledger:
                     f"All {self.rule.max_rounds} trials have been used up: each further one would make a wrong keep"
                 )
                 raise ConfigurationError(f"{problem} likelier than the rule states.", where=self.path)
-        return SimpleNamespace(**trial)
+        return trial
 
     def _prediction(self, trial, train, seed):
         path = self._file(trial.name, seed, "validation")
@@ -404,22 +404,12 @@ class Ledger:
             if trial.reference:
                 verdict, reason = REFERENCE, "measured for comparison, decides nothing"
             changes = [[e.value, *e.interval(), e.half_width(x)] for e, x in zip(both, rule.levels, strict=True)]
-        return {
-            "number": len(rounds),
-            "name": trial.name,
-            "verdict": verdict,
-            "reason": reason,
-            "against": best.name if best else None,
-            "changes": _changes(best, trial.recipe, trial.factors),
-            **self._means(several),
-            **dict(zip(("kl_change", "accuracy_change"), changes, strict=True)),
-            "cost": cost,
-            "factors": trial.factors,
-            "recipe_fields": trial.recipe.to_dict(),
-            "seeds": [one.seed for one in several],
-            "same_networks": bool(trial.same_networks),
-            "device": several[0].device,
-        }, promising
+        entry = {"number": len(rounds), "name": trial.name, "verdict": verdict, "reason": reason}
+        entry |= {"against": best.name if best else None, "changes": _changes(best, trial.recipe, trial.factors)}
+        entry |= self._means(several) | dict(zip(("kl_change", "accuracy_change"), changes, strict=True))
+        entry |= {"cost": cost, "factors": trial.factors, "recipe_fields": trial.recipe.to_dict()}
+        entry |= {"seeds": [one.seed for one in several], "same_networks": bool(trial.same_networks)}
+        return entry | {"device": several[0].device}, promising
 
     def _means(self, several):
         values = zip(("kl", "accuracy"), scores_of(several, self.rule.label_smoothing), (math.inf, 1.0), strict=True)

@@ -109,17 +109,11 @@ def measure(model, run, dataset, split, *, part="validation", predict=None, seed
     predict(model, dataset, about["rows"][:32])  # The first call compiles, which is no part of inference.
     start = time.perf_counter()
     probabilities = predict(model, dataset, about["rows"])
-    return Prediction(
-        probabilities,
-        **about,
-        seed=run.seed if seed is None else seed,
-        recipe=run.recipe.to_dict(),
-        training_seconds=float(run.seconds if seconds is None else seconds),
-        parameters=int(model.count_params()),
-        inference_seconds=1000 * (time.perf_counter() - start) / len(about["rows"]),
-        versions=software_versions(),
-        device=computing_device(),
-    )
+    inference_seconds = 1000 * (time.perf_counter() - start) / len(about["rows"])
+    seconds = float(run.seconds if seconds is None else seconds)
+    costs = dict(zip(COSTS, (seconds, int(model.count_params()), inference_seconds), strict=True))
+    about |= {"seed": run.seed if seed is None else seed, "recipe": run.recipe.to_dict()}
+    return Prediction(probabilities, **about, **costs, versions=software_versions(), device=computing_device())
 
 
 def ensemble(predictions):

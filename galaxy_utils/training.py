@@ -81,9 +81,8 @@ class TrainingRun:
         for title, epoch in epochs.items():
             for name in names:
                 training, validation = self.history[name][epoch - 1], self.history[f"val_{name}"][epoch - 1]
-                lines.append(
-                    f"  {title}: training {name.replace('_', ' ')} {training:.4g}, validation {validation:.4g}"
-                )
+                values = f"training {name.replace('_', ' ')} {training:.4g}, validation {validation:.4g}"
+                lines.append(f"  {title}: {values}")
         lines[-1] += " (these weights were restored)" * self.restored_best
         return "\n".join(lines)
 
@@ -182,18 +181,9 @@ def fit(
                 options = {"initial_epoch": resumed_from, "epochs": recipe.epochs, "shuffle": False, "verbose": 0}
                 callbacks = [_Names(), *watched, _Bar(bar), saved]
                 model.fit(batches, validation_data=validation, callbacks=callbacks, **options)
-    return TrainingRun(
-        model_name=model.name,
-        recipe=recipe,
-        seed=int(seed),
-        history=saved.history,
-        best_epoch=int(np.argmin(saved.history["val_loss"])) + 1,
-        stopped_early=saved.stopped,
-        restored_best=recipe.restore_best_weights,
-        resumed_from=resumed_from,
-        seconds=saved.seconds,
-        compiled_with=compiled_with,
-    )
+    about = {"best_epoch": int(np.argmin(saved.history["val_loss"])) + 1, "stopped_early": saved.stopped}
+    about |= {"restored_best": recipe.restore_best_weights, "resumed_from": resumed_from, "seconds": saved.seconds}
+    return TrainingRun(model.name, recipe, int(seed), saved.history, compiled_with=compiled_with, **about)
 
 
 def _compile(model, recipe, outputs, given):
@@ -371,7 +361,7 @@ def ends(model):
     if isinstance(model, keras.Sequential) and model.built:
         return model.inputs[0], model.outputs[0]
     if not hasattr(model, "output"):
-        problem = f"The network ({type(model).__name__}) does not say what it takes and gives."
+        problem = f"The network ({type(model).__name__}) does not say what its inputs and outputs are."
         remedy = "build it as keras.Model(inputs, outputs), or begin a Sequential with keras.Input"
         raise ConfigurationError(problem, remedy=remedy)
     return model.input, model.output

@@ -353,9 +353,7 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
     present = np.bincount(np.asarray(dataset.labels)[split.train], minlength=dataset.num_classes) > 0
     if missing := [dataset.class_names[label] for label in np.flatnonzero((counts > 0) & ~present)]:
         expected = "a training galaxy of each class that is to be generated"
-        raise DataError(
-            f"Class {missing[0]!r} was never shown.", where=f"training part of {dataset.name}", expected=expected
-        )
+        raise DataError(f"Class {missing[0]!r} was never shown.", where=dataset.name, expected=expected)
     labels = np.repeat(np.arange(dataset.num_classes), counts)
     images = generate_images(gan, labels, seed)
     if len(images) and images.shape[1] > dataset.image_size:

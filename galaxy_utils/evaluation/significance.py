@@ -177,9 +177,7 @@ def paired_difference(first, second, groups=None, *, same_networks=False):
     """
     first, second = _checked_values(first, "first"), _checked_values(second, "second")
     if first.shape[1] != second.shape[1] or (same_networks and len(first) != len(second)):
-        problem = (
-            "Only predictions for the same galaxies can be paired, and the same networks only with the same seeds."
-        )
+        problem = "Only predictions for the same galaxies (and seeds, of the same networks) can be paired."
         expected, found = f"shape {first.shape} for both", f"shape {second.shape} for the second"
         raise DataError(problem, where="first, second", expected=expected, found=found)
     if same_networks:
@@ -298,17 +296,9 @@ def _estimate(recipes, groups, seed_variance, freedom):
     if len(recipes) == 2:
         shared -= 2 * covariance[:count, count:].mean()
     shared, own, fewer = max(0.0, shared), max(0.0, own), min(map(len, recipes))
-    return Estimate(
-        value=float(recipes[0].mean() - sum(other.mean() for other in recipes[1:])),
-        galaxy_variance=float(shared),
-        seed_variance=float(seed_variance),
-        degrees_of_freedom=float(freedom),
-        shared_spread=math.sqrt(shared * galaxies),
-        own_spread=math.sqrt(own * galaxies),
-        seed_spread=math.sqrt(max(0.0, seed) * fewer),
-        num_galaxies=galaxies,
-        num_seeds=fewer,
-    )
+    value = float(recipes[0].mean() - sum(other.mean() for other in recipes[1:]))
+    spreads = math.sqrt(shared * galaxies), math.sqrt(own * galaxies), math.sqrt(max(0.0, seed) * fewer)
+    return Estimate(value, float(shared), float(seed_variance), float(freedom), *spreads, galaxies, fewer)
 
 
 def _half_width(level, galaxy_variance, seed_variance, freedom):
