@@ -42,7 +42,7 @@ def clear_share(level, trials, *, difference=0.0, random_seed=1, **settings):
     return clear / trials
 
 
-@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("num_seeds", [2, 5])
 @pytest.mark.parametrize(
     "spreads",
     [
@@ -61,12 +61,6 @@ def test_without_a_difference_no_more_than_the_level_is_clear(num_seeds, spreads
     exact = 0 in (spreads["shared"], spreads["seed"] + spreads["own"])  # One part is all there is.
     if exact and num_seeds > 3:  # With a few seeds, Welch's degrees of freedom are on the safe side.
         assert share >= binom.ppf(0.001, trials, level) / trials
-
-
-def test_a_small_level_is_kept_with_few_seeds_too():
-    level, trials = 0.004, 20_000
-    share = clear_share(level, trials, num_galaxies=60, num_seeds=2, shared=0.1, own=0.2, seed=0.05)
-    assert share <= binom.ppf(0.999, trials, level) / trials
 
 
 def test_a_bootstrap_over_galaxies_alone_takes_lucky_seeds_for_better_recipes():
