@@ -1,5 +1,6 @@
 """How large a run is: four profiles in one table, from a test that takes a minute to the papers' own settings."""
 
+import difflib
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -94,5 +95,7 @@ def get_profile(name):
     if isinstance(name, Profile):
         return name
     if not isinstance(name, str) or name not in PROFILES:
-        raise ConfigurationError(f"There is no profile {name!r}.", expected=f"one of {', '.join(PROFILES)}")
+        near = difflib.get_close_matches(str(name).lower(), PROFILES, n=1)
+        remedy, expected = f"Did you mean {near[0]!r}?" if near else None, f"one of {', '.join(PROFILES)}"
+        raise ConfigurationError(f"There is no profile {name!r}.", expected=expected, remedy=remedy)
     return PROFILES[name]

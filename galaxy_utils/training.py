@@ -229,10 +229,8 @@ def _recipe_callbacks(recipe):
             lambda epoch, rate: rate * shares[epoch] / shares[max(epoch - 1, 0)]
         )
     if recipe.reduce_learning_rate_patience is not None:
-        yield keras.callbacks.ReduceLROnPlateau(
-            factor=recipe.reduce_learning_rate_factor, patience=recipe.reduce_learning_rate_patience,
-            mode="min", min_delta=0,
-        )  # fmt: skip
+        options = {"factor": recipe.reduce_learning_rate_factor, "patience": recipe.reduce_learning_rate_patience}
+        yield keras.callbacks.ReduceLROnPlateau(**options, mode="min", min_delta=0)
 
 
 def _losses(recipe, outputs, other_loss):

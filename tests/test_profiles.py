@@ -26,6 +26,11 @@ def test_an_unknown_profile_lists_the_known_ones(name):
         get_profile(name)
 
 
+def test_a_nearly_right_profile_is_suggested():
+    with pytest.raises(ConfigurationError, match="Did you mean 'smoke'"):
+        get_profile("Smoke")
+
+
 def test_the_full_profile_keeps_the_papers_numbers():
     full = get_profile("full")
     assert full.joint_epochs == recipes.JOINT_AUTOENCODER.epochs

@@ -9,6 +9,7 @@ the networks at hand. `mean_over_seeds` and `paired_difference` count both parts
 import bisect
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.stats import chi2, norm, t
@@ -263,15 +264,12 @@ def galaxies_needed(difference, pilot, *, num_seeds, level, power=0.8, confidenc
     tails, freedom = np.array([1 + confidence, 1 - confidence]) / 2, pilot.degrees_of_freedom
     factors = np.sqrt(freedom / chi2.ppf(tails, freedom))
     settings = {"num_seeds": num_seeds, "level": level, "same_networks": same_networks}
+    settings["shared_spread"] = pilot.shared_spread
 
     def enough(factor):
         spreads = {name: factor * getattr(pilot, name) for name in ("own_spread", "seed_spread")}
-        spreads["shared_spread"] = pilot.shared_spread
-
-        def suffice(number):
-            return power_of_comparison(difference, num_galaxies=number, **settings, **spreads) >= power
-
-        number = 1 + bisect.bisect_left(range(1, MOST_GALAXIES), True, key=suffice)
+        power_with = partial(power_of_comparison, difference, **settings, **spreads)
+        number = 1 + bisect.bisect_left(range(1, MOST_GALAXIES), power, key=lambda n: power_with(num_galaxies=n))
         return number if number < MOST_GALAXIES else math.inf
 
     return tuple(enough(factor) for factor in factors)
