@@ -88,20 +88,23 @@ def test_each_network_is_moved_by_its_own_loss_only(batch, relativistic):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
-def test_training_only_sees_the_training_part(galaxies, split):
+@pytest.fixture(scope="module")
+def trained(galaxies, split):
+    """The history and the weights of an undisturbed training."""
+    gan = relativistic_gan(16, 4)
+    return train(gan, galaxies, split).history, weights_of(gan)
+
+
+def test_training_only_sees_the_training_part(galaxies, split, trained):
     """Not one bit of the weights depends on a validation or test galaxy, and no test galaxy is ever read."""
     outside = np.setdiff1d(np.arange(len(galaxies)), split.train)
     scrambled = np.array(galaxies.images)
     scrambled[outside] = np.random.default_rng(1).integers(0, 256, scrambled[outside].shape)
-
-    def weights_after(images):
-        watched, gan = WatchedImages(images), relativistic_gan(16, 4)
-        train(gan, galaxies.replace(images=watched, fingerprint="watched"), split, QUICK.replace(epochs=2))
-        assert not np.isin(np.concatenate([np.ravel(rows) for rows in watched.reads]), split.test).any()
-        return weights_of(gan)
-
-    trained = weights_after(galaxies.images)
-    assert equal(trained, weights_after(scrambled)) and not equal(trained, weights_of(relativistic_gan(16, 4)))
+    watched, gan = WatchedImages(scrambled), relativistic_gan(16, 4)
+    before = weights_of(gan)
+    train(gan, galaxies.replace(images=watched, fingerprint="watched"), split)
+    assert not np.isin(np.concatenate([np.ravel(rows) for rows in watched.reads]), split.test).any()
+    assert equal(weights_of(gan), trained[1]) and not equal(weights_of(gan), before)
 
 
 class Killed(Exception):
@@ -114,15 +117,12 @@ class KilledAfter(keras.callbacks.Callback):
             raise Killed
 
 
-def test_it_resumes_bit_for_bit(galaxies, split, tmp_path):
-    whole, parts, path = relativistic_gan(16, 4), relativistic_gan(16, 4), tmp_path / "gan.npz"
-    run = train(whole, galaxies, split)
+def test_it_resumes_bit_for_bit(galaxies, split, trained, tmp_path):
+    resumed, path = relativistic_gan(16, 4), tmp_path / "gan.npz"
     with pytest.raises(Killed):
-        train(parts, galaxies, split, checkpoint=path, callbacks=[KilledAfter()])
-    resumed = relativistic_gan(16, 4)
-    resumed_run = train(resumed, galaxies, split, checkpoint=path)
-    assert resumed_run.resumed_from == 2 and run.history == resumed_run.history
-    assert equal(weights_of(whole), weights_of(resumed))
+        train(relativistic_gan(16, 4), galaxies, split, checkpoint=path, callbacks=[KilledAfter()])
+    run = train(resumed, galaxies, split, checkpoint=path)
+    assert run.resumed_from == 2 and run.history == trained[0] and equal(weights_of(resumed), trained[1])
     with pytest.raises(ConfigurationError, match="another training"):
         train(relativistic_gan(16, 4, loss="cross_entropy"), galaxies, split, checkpoint=path)
 
