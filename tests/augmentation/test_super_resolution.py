@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from toy_galaxies import toy_galaxies
+from toy_galaxies import toy_galaxies, toy_split
 
 import galaxy_utils as gu
 from galaxy_utils.augmentation import super_resolution_gan, upscale
@@ -21,6 +21,12 @@ PIXELS = {"feature_layer": "block_4_convolution", "feature_weight": 0, "adversar
 @pytest.fixture(scope="module")
 def galaxies():
     return toy_galaxies(side=32, noise=5)
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Rows alone: with so little noise, these galaxies would count as copies of one another."""
+    return toy_split()
 
 
 @pytest.fixture(scope="module")
