@@ -30,20 +30,14 @@ _NAMES = {
     "runtime": ("set_up", "describe_machine"),
 }
 _PUBLIC = {name: module for module, names in _NAMES.items() for name in names}
+_LOAD_KERAS = ("augmentation", "models", "models.stored_features", "checkpoint", "training", "classifier_file")
 _MODULES = ("augmentation", "evaluation", "models", "plots", "recipes")
 
 __all__ = ["__version__", *_MODULES, *_PUBLIC]
 
 
 def __getattr__(name):
-    if _PUBLIC.get(name, name) in (
-        "augmentation",
-        "models",
-        "models.stored_features",
-        "checkpoint",
-        "training",
-        "classifier_file",
-    ):
+    if _PUBLIC.get(name, name) in _LOAD_KERAS:
         check_keras_settings()
     if name in _MODULES:
         value = importlib.import_module(f"{__name__}.{name}")

@@ -104,11 +104,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self._about is None:
-            raise ConfigurationError(
-                "The checkpoint does not know whether to begin or to go on.",
-                where=self.path,
-                remedy="pass initial_epoch=checkpoint.resume(model, data) to fit",
+            problem, remedy = (
+                "It is not known whether to begin or to go on.",
+                "checkpoint.resume(model, data) before fit",
             )
+            raise ConfigurationError(problem, where=self.path, remedy=remedy)
         # The other callbacks have just forgotten everything.
         self._fresh = {name: _remembered(callback) for name, callback in self.watched.items()}
         self.remind()
@@ -166,22 +166,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _load(self, model):
         # No pickle: a checkpoint from elsewhere cannot run code.
-        sound = {
-            "expected": "a checkpoint that training wrote",
-            "remedy": "delete the file to start the training again",
-        }
-        with explain_read_errors("The checkpoint cannot be read.", self.path, **sound):
+        with explain_read_errors("The checkpoint cannot be read.", self.path, remedy="delete the file to start again"):
             arrays = read_arrays(self.path)
             content = described(arrays, "content")
             if content["format"] != CHECKPOINT_FORMAT:
                 raise ValueError(f"format {content['format']}; this version reads format {CHECKPOINT_FORMAT}")
             if differences := _differences(dict(content["identity"]), self._about):
-                raise ConfigurationError(
-                    "The checkpoint belongs to another training.",
-                    where=self.path,
-                    found="; ".join(differences),
-                    remedy="give this training a checkpoint path of its own, or delete the file to start again",
-                )
+                problem, found = "The checkpoint belongs to another training.", "; ".join(differences)
+                remedy = "give this training a checkpoint path of its own, or delete the file to start again"
+                raise ConfigurationError(problem, where=self.path, found=found, remedy=remedy)
             self.history = {name: [*map(float, values)] for name, values in content["history"].items()}
             if len(set(map(len, self.history.values()))) != 1:
                 raise ValueError("the history is not one number per quantity and epoch")

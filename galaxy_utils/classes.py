@@ -1,10 +1,9 @@
 """The ten classes of Galaxy10 DECaLS: names, official counts and the colour each has in every figure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class GalaxyClass:
+class GalaxyClass(NamedTuple):
     """One class of Galaxy10 DECaLS.
 
     Attributes:
@@ -41,8 +40,4 @@ CLASSES = (
 )
 
 NUM_CLASSES = len(CLASSES)
-CLASS_NAMES = tuple(galaxy_class.name for galaxy_class in CLASSES)
-SHORT_CLASS_NAMES = tuple(galaxy_class.short_name for galaxy_class in CLASSES)
-OFFICIAL_CLASS_COUNTS = tuple(galaxy_class.count for galaxy_class in CLASSES)
-CLASS_COLOURS = tuple(galaxy_class.colour for galaxy_class in CLASSES)
-CLASS_MARKERS = tuple(galaxy_class.marker for galaxy_class in CLASSES)
+_, CLASS_NAMES, SHORT_CLASS_NAMES, OFFICIAL_CLASS_COUNTS, CLASS_COLOURS, CLASS_MARKERS = zip(*CLASSES, strict=True)

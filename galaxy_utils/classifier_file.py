@@ -45,15 +45,11 @@ class Classifier:
         Raises:
             DataError: Images of another shape, or a network whose output is not a number.
         """
-        images, wanted = np.asarray(images), (self.image_size, self.image_size, 3)
-        if images.shape[1:] != wanted:
-            raise DataError(
-                "The classifier takes images of another shape.",
-                where=self.model.name,
-                expected=f"shape (n, {', '.join(map(str, wanted))})",
-                found=f"shape {images.shape}",
-                remedy=f"gu.prepare(galaxies, image_size={self.image_size}, crop_fraction={self.crop or 1})",
-            )
+        images, size = np.asarray(images), self.image_size
+        if images.shape[1:] != (size, size, 3):
+            problem, expected = "The classifier takes images of another shape.", f"shape (n, {size}, {size}, 3)"
+            remedy = f"gu.prepare(galaxies, image_size={size}, crop_fraction={self.crop or 1})"
+            raise DataError(problem, expected=expected, found=f"shape {images.shape}", remedy=remedy)
         outputs = self.model.predict(images, batch_size=batch_size, verbose=0)
         return finite(self.model, outputs[CLASSIFICATION] if isinstance(outputs, dict) else outputs)
 
@@ -89,19 +85,11 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
     entry, output = ends(model)
     output = output[CLASSIFICATION] if isinstance(output, dict) else output
     if path.suffix != ".keras" or tuple(output.shape[1:]) != (len(names),):
-        raise ConfigurationError(
-            "This classifier cannot be saved so.",
-            where=path,
-            expected=f"a name that ends in .keras, and {output.shape[-1]} class names",
-            found=f"{path.name}, and {len(names)} class names",
-        )
-    about = {
-        "format": ABOUT_FORMAT,
-        "class_names": names,
-        "image_size": entry.shape[1],
-        "crop": crop,
-        "recipe": recipe and recipe.to_dict(),
-    }
+        expected = f"a name that ends in .keras, and {output.shape[-1]} class names"
+        found = f"{path}, and {len(names)} class names"
+        raise ConfigurationError("This classifier cannot be saved so.", expected=expected, found=found)
+    about = {"format": ABOUT_FORMAT, "class_names": names, "image_size": entry.shape[1], "crop": crop}
+    about["recipe"] = recipe and recipe.to_dict()
     # Whoever opens it needs neither the optimiser nor somebody's own loss.
     compiled, model.compiled = model.compiled, False
     with write_atomically(path) as temporary:
@@ -133,8 +121,7 @@ def load_classifier(path):
             package's.
     """
     path = Path(path)
-    sound = {"expected": "a file that gu.save_classifier wrote", "remedy": "save the classifier again"}
-    with explain_read_errors("The classifier cannot be read.", path, **sound):
+    with explain_read_errors("The classifier cannot be read.", path, remedy="save it again with gu.save_classifier"):
         with zipfile.ZipFile(path) as archive:
             # Keras stores its pages as they are: nothing in here unpacks to more than the file's own size.
             packed = [page.filename for page in archive.infolist() if page.file_size != page.compress_size]
@@ -158,13 +145,12 @@ def _check_members(value, error, path):
         foreign = module is None and ">" in registered and not registered.startswith("galaxy_utils>")
         foreign |= isinstance(module, str) and module.split(".")[0] not in ("keras", "galaxy_utils", "builtins")
         if kind == "Lambda" or foreign:
-            raise error(
+            problem, found = (
                 "A classifier with this layer cannot be opened safely.",
-                where=path,
-                expected="layers of Keras, but no Lambda, or layers of galaxy_utils",
-                found=f"{registered or kind} of {module}",
-                remedy="write it with layers of Keras",
+                f"{registered or kind} of {module}",
             )
+            expected = "layers of Keras, but no Lambda, or layers of galaxy_utils"
+            raise error(problem, where=path, expected=expected, found=found)
         value = list(value.values())
     for member in value if isinstance(value, list) else ():
         _check_members(member, error, path)

@@ -106,25 +106,16 @@ def explain_write_errors(path, size=None):
         if number in FULL:
             raise _full(path, size) from error
         if number in CLOSED:
-            raise StorageError(
-                "This file cannot be written.",
-                where=path,
-                expected="a folder that can be written to",
-                found=error,
-                remedy=f"{ELSEWHERE}, or make its folder writable",
-            ) from error
+            remedy = f"{ELSEWHERE}, or make its folder writable"
+            raise StorageError("This file cannot be written.", where=path, found=error, remedy=remedy) from error
         raise
 
 
 def _full(path, needed, alternative=""):
-    expected = "more room" if needed is None else f"{needed / 2**20:,.1f} MiB free"
-    return StorageError(
-        f"The disk has no room for {Path(path).name}.",
-        where=Path(path).parent,
-        expected=expected,
-        found=f"{_free_space(path) / 2**20:,.1f} MiB free, or as much as your quota leaves of it",
-        remedy=f"free some space, or {ELSEWHERE}. {alternative}".strip(" ."),
-    )
+    problem, expected = f"The disk has no room for {Path(path).name}.", needed and f"{needed / 2**20:,.1f} MiB free"
+    found = f"{_free_space(path) / 2**20:,.1f} MiB free, or as much as your quota leaves of it"
+    remedy = f"free some space, or {ELSEWHERE}. {alternative}".strip(" .")
+    return StorageError(problem, where=Path(path).parent, expected=expected, found=found, remedy=remedy)
 
 
 @contextlib.contextmanager

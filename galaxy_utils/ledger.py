@@ -38,7 +38,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from galaxy_utils.errors import ConfigurationError, DataError, check_integer
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
 from galaxy_utils.evaluation.significance import mean_over_seeds
 from galaxy_utils.files import explain_read_errors, locked, write_atomically
 from galaxy_utils.prediction import COSTS, Prediction, check_same, compare, identity_of, scores_of
@@ -87,11 +87,10 @@ class Rule:
     def __post_init__(self):
         for name, least in (("max_changes", 1), ("max_rounds", 1), ("screening", 2)):
             check_integer(name, getattr(self, name), least)
-        values = {"error_rate": (self.error_rate, 0.5), "kl_share": (self.kl_share, 1)}
-        values |= {cost: (most, math.inf) for cost, most in self.allowances.items() if most is not None}
-        for name, (value, high) in values.items():
-            if not 0 < value < high:
-                raise ConfigurationError(f"{name} must lie between 0 and {high}.", found=value)
+        check_number("error_rate", self.error_rate, "(0, 0.5)")
+        check_number("kl_share", self.kl_share, "(0, 1)")
+        for cost, most in self.allowances.items():
+            check_number(cost, 1.0 if most is None else most, "(0, inf)")
 
     @property
     def allowances(self):
@@ -214,13 +213,12 @@ class Ledger:
                 _write(path, [header])
         ledger = cls(path)
         if different := [name for name in header if ledger._header[name] != header[name]]:
-            raise ConfigurationError(
+            problem, found = (
                 f"This ledger was created with another {', '.join(different)}.",
-                where=path,
-                expected={name: header[name] for name in different},
-                found={name: ledger._header[name] for name in different},
-                remedy="continue it with what it was created with, or choose another file",
+                ledger._header[different[0]],
             )
+            remedy = "continue it with what it was created with, or choose another file"
+            raise ConfigurationError(problem, where=path, expected=header[different[0]], found=found, remedy=remedy)
         return ledger
 
     rule = property(lambda self: Rule(**self._header["rule"]), doc="The `Rule`, as stated in the first line.")
@@ -279,9 +277,7 @@ class Ledger:
         with locked(self.path):
             self._read()
             if (self.best.name if self.best else None) != trial.against or name in [one.name for one in self.rounds]:
-                raise ConfigurationError(
-                    "Another process has recorded a round in the meantime.", remedy="play it again"
-                )
+                raise ConfigurationError("Another process has just recorded a round.", remedy="play it again")
             self._proposed(name, recipe, reference, same_networks, factors)
             entry |= {"number": len(self.rounds), "recorded": _now()}
             _write(self.path, [*self._lines, {"kind": "round", **entry}])
@@ -353,33 +349,31 @@ class Ledger:
             raise ConfigurationError("A round has a recipe, and factors that the recipe does not hold.", where=name)
         # As they come back from the file: lists for tuples.
         factors = (best.factors if best else {}) | json.loads(json.dumps(factors, allow_nan=False))
-        trial = {"name": name, "recipe": recipe, "factors": factors, "reference": reference, "recorded": recorded}
-        trial |= {"same_networks": same_networks, "against": best.name if best else None}
+        trial = SimpleNamespace(name=name, recipe=recipe, factors=factors, reference=reference, recorded=recorded)
+        trial.same_networks, trial.against = same_networks, best.name if best else None
         if recorded:
             same = recorded.factors == factors and not recorded.recipe.diff(recipe)
             if not same or reference != (recorded.verdict == REFERENCE):
                 raise ConfigurationError(f"The ledger holds another round called {name!r}.", found=recorded.changed)
-            return SimpleNamespace(**trial)
+            return trial
         self._check_open()
         changes = _changes(best, recipe, factors)
         if best is None and reference:
             raise ConfigurationError("The first round is the start, not a reference.", where=name)
         if best is not None and not reference:
             if not 1 <= len(changes) <= self.rule.max_changes:
-                raise ConfigurationError(
-                    f"Round {name!r} changes {len(changes)} factors against {best.name!r}.",
-                    expected=f"1 to {self.rule.max_changes}, so that it stays clear what made the difference",
-                    found="; ".join(f"{factor}: {old} → {new}" for factor, (old, new) in changes.items()),
-                )
+                problem = f"Round {name!r} changes {len(changes)} factors against {best.name!r}."
+                expected = f"1 to {self.rule.max_changes}, so that it stays clear what made the difference"
+                raise ConfigurationError(problem, expected=expected, found=changes)
             # A reference counts too: who measures many and then proposes the luckiest has tried many.
             if before := [one.name for one in self.rounds if one.factors == factors and not one.recipe.diff(recipe)]:
                 raise ConfigurationError(f"Round {name!r} was tried before, as {before[0]!r}.")
             if sum(one.verdict in (KEEP, REVERT) for one in self.rounds) >= self.rule.max_rounds:
-                raise ConfigurationError(
-                    f"All {self.rule.max_rounds} trials have been used up.",
-                    remedy="each further trial would make a wrong keep likelier than the rule states",
+                problem = (
+                    f"All {self.rule.max_rounds} trials have been used up: each further one would make a wrong keep"
                 )
-        return SimpleNamespace(**trial)
+                raise ConfigurationError(f"{problem} likelier than the rule states.", where=self.path)
+        return trial
 
     def _prediction(self, trial, train, seed):
         path = self._file(trial.name, seed, "validation")
@@ -410,22 +404,12 @@ class Ledger:
             if trial.reference:
                 verdict, reason = REFERENCE, "measured for comparison, decides nothing"
             changes = [[e.value, *e.interval(), e.half_width(x)] for e, x in zip(both, rule.levels, strict=True)]
-        return {
-            "number": len(rounds),
-            "name": trial.name,
-            "verdict": verdict,
-            "reason": reason,
-            "against": best.name if best else None,
-            "changes": _changes(best, trial.recipe, trial.factors),
-            **self._means(several),
-            **dict(zip(("kl_change", "accuracy_change"), changes, strict=True)),
-            "cost": cost,
-            "factors": trial.factors,
-            "recipe_fields": trial.recipe.to_dict(),
-            "seeds": [one.seed for one in several],
-            "same_networks": bool(trial.same_networks),
-            "device": several[0].device,
-        }, promising
+        entry = {"number": len(rounds), "name": trial.name, "verdict": verdict, "reason": reason}
+        entry |= {"against": best.name if best else None, "changes": _changes(best, trial.recipe, trial.factors)}
+        entry |= self._means(several) | dict(zip(("kl_change", "accuracy_change"), changes, strict=True))
+        entry |= {"cost": cost, "factors": trial.factors, "recipe_fields": trial.recipe.to_dict()}
+        entry |= {"seeds": [one.seed for one in several], "same_networks": bool(trial.same_networks)}
+        return entry | {"device": several[0].device}, promising
 
     def _means(self, several):
         values = zip(("kl", "accuracy"), scores_of(several, self.rule.label_smoothing), (math.inf, 1.0), strict=True)
@@ -434,11 +418,9 @@ class Ledger:
 
     def _check_open(self):
         if self.test is not None:
-            raise ConfigurationError(
-                "The test part has been evaluated; the ledger is closed.",
-                where=self.path,
-                remedy="for further rounds start another ledger with another split, whose test part nobody has seen",
-            )
+            problem = "The test part has been evaluated; the ledger is closed."
+            remedy = "for further rounds start another ledger with another split, whose test part nobody has seen"
+            raise ConfigurationError(problem, where=self.path, remedy=remedy)
 
     # The file
 

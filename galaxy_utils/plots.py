@@ -11,6 +11,7 @@ solid background, so that they look the same on a light and on a dark page.
 import base64
 import io
 import textwrap
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -26,22 +27,9 @@ SERIES_COLOURS = ("#4477AA", "#BB5566", "#228833", "#AA7700", "#66308A", "#55555
 # All of Matplotlib's own settings but those that choose windows: a user's `matplotlibrc` changes no figure here.
 _NOT_STYLE = ("backend", "interactive", "toolbar", "timezone", "date.epoch", "tk.", "savefig.directory")
 _DEFAULTS = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith(_NOT_STYLE)}
-_BASE_STYLE = _DEFAULTS | {
-    "font.size": 12,
-    "axes.titlesize": 12,
-    "axes.labelsize": 12,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "legend.fontsize": 11,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.h_pad": 0.08,
-    "figure.constrained_layout.w_pad": 0.08,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "lines.linewidth": 2.2,
-    "savefig.facecolor": "auto",
-}
+_BASE_STYLE = _DEFAULTS | matplotlib.rc_params_from_file(
+    Path(__file__).with_name("book.mplstyle"), use_default_template=False
+)
 
 
 def _colours(background, foreground):
@@ -241,16 +229,10 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
         provenance: Line for the corner, usually `dataset.provenance`.
     """
     published = published or {}
-    names = [*evaluations, *published]
-    figure = Figure(figsize=(WIDTH, 0.48 * len(names) + 1.3))
-    axes = figure.add_subplot()
-    spoken = []
-    for position, (name, evaluation) in enumerate(evaluations.items()):
-        low, high = evaluation.intervals["accuracy"]
-        axes.hlines(position, low, high, color=SERIES_COLOURS[0], linewidth=5, alpha=0.45)
-        axes.plot(evaluation.accuracy, position, "o", color=SERIES_COLOURS[0], markersize=9)
-        axes.text(1.0, position, f"{evaluation.accuracy:.3f}", ha="right", va="center", fontsize=11)
-        spoken.append(f"{name} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
+    intervals = {name: (one.accuracy, *one.intervals["accuracy"]) for name, one in evaluations.items()}
+    figure, axes, spoken = _intervals(intervals, [*evaluations, *published], ".3f")
+    for position, (accuracy, *_) in enumerate(intervals.values()):
+        axes.text(1.0, position, f"{accuracy:.3f}", ha="right", va="center", fontsize=11)
     for position, accuracy in enumerate(published.values(), start=len(evaluations)):
         axes.plot(accuracy, position, "D", color=INK, markerfacecolor=PAPER, markersize=9)
         axes.text(1.0, position, f"{accuracy:.3f}", ha="right", va="center", fontsize=11, style="italic")
@@ -259,8 +241,7 @@ def accuracy_intervals(evaluations, published=None, provenance=None):
     num_classes = len(next(iter(evaluations.values())).class_names)
     axes.axvline(1 / num_classes, color=FAINT, linestyle=":", linewidth=1.5)
     axes.set(xlim=(0, 1.0), xlabel=f"accuracy (dotted: one in {num_classes})")
-    axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
-    alt_text = f"Accuracies with 95 % intervals: {'; '.join(spoken)}."
+    alt_text = f"Accuracies with 95 % intervals: {spoken}."
     if published:
         others = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published.items())
         alt_text += f" Not measured here: {others}."
@@ -303,21 +284,23 @@ def paired_differences(differences, label, provenance=None):
         label: What is subtracted from what.
         provenance: Line for the corner, usually `dataset.provenance`.
     """
-    figure = Figure(figsize=(WIDTH, 0.55 * len(differences) + 1.3))
-    axes = figure.add_subplot()
+    points = {name: tuple(100 * number for number in triple) for name, triple in differences.items()}
+    figure, axes, spoken = _intervals(points, [*points], "+.1f")
     axes.axvline(0, color=INK, linewidth=1.5)
-    for position, (difference, low, high) in enumerate(differences.values()):
-        colour = SERIES_COLOURS[5] if low <= 0 <= high else SERIES_COLOURS[0]
-        axes.hlines(position, 100 * low, 100 * high, color=colour, linewidth=5, alpha=0.45)
-        axes.plot(100 * difference, position, "o", color=colour, markersize=9)
-    largest = 115 * max(0.02, *(abs(end) for triple in differences.values() for end in triple))
+    largest = 1.15 * max(2, *(abs(end) for triple in points.values() for end in triple))
     axes.set(xlim=(-largest, largest))
     # Names take half of the width: centred below the axis, a long label would run out of the figure.
     axes.set_xlabel(f"{label} [percentage points]", x=1, ha="right")
-    axes.set_yticks(range(len(differences)), list(differences))
-    axes.set_ylim(len(differences) - 0.4, -0.6)
-    spoken = [
-        f"{name} {100 * difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        for name, (difference, low, high) in differences.items()
-    ]
-    return _finish(figure, f"{label}, in percentage points, with 95 % intervals: {'; '.join(spoken)}.", provenance)
+    return _finish(figure, f"{label}, in percentage points, with 95 % intervals: {spoken}.", provenance)
+
+
+def _intervals(triples, names, form):
+    """Draw `{name: (value, low, high)}` row by row, grey where the interval holds zero; say the same in words."""
+    figure = Figure(figsize=(WIDTH, 0.5 * len(names) + 1.3))
+    axes = figure.add_subplot(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+    for position, (value, low, high) in enumerate(triples.values()):
+        colour = SERIES_COLOURS[5] if low <= 0 <= high else SERIES_COLOURS[0]
+        axes.hlines(position, low, high, color=colour, linewidth=5, alpha=0.45)
+        axes.plot(value, position, "o", color=colour, markersize=9)
+    spoken = [f"{name} {value:{form}} ({low:{form}} to {high:{form}})" for name, (value, low, high) in triples.items()]
+    return figure, axes, "; ".join(spoken)

@@ -62,11 +62,9 @@ class Prediction:
             object.__setattr__(self, name, values)
         one_each = all(getattr(self, name).shape == (len(self.probabilities),) for name in ARRAYS[1:])
         if self.probabilities.ndim != 2 or not one_each or self.part not in ("validation", "test"):
-            raise DataError(
-                "This is no prediction.",
-                expected="probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'",
-                found=", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}",
-            )
+            expected = "probabilities (n, classes); n labels, rows and groups; part 'validation' or 'test'"
+            found = ", ".join(f"{name} {getattr(self, name).shape}" for name in ARRAYS) + f", {self.part!r}"
+            raise DataError("This is no prediction.", expected=expected, found=found)
 
     @property
     def identity(self):
@@ -111,17 +109,11 @@ def measure(model, run, dataset, split, *, part="validation", predict=None, seed
     predict(model, dataset, about["rows"][:32])  # The first call compiles, which is no part of inference.
     start = time.perf_counter()
     probabilities = predict(model, dataset, about["rows"])
-    return Prediction(
-        probabilities,
-        **about,
-        seed=run.seed if seed is None else seed,
-        recipe=run.recipe.to_dict(),
-        training_seconds=float(run.seconds if seconds is None else seconds),
-        parameters=int(model.count_params()),
-        inference_seconds=1000 * (time.perf_counter() - start) / len(about["rows"]),
-        versions=software_versions(),
-        device=computing_device(),
-    )
+    inference_seconds = 1000 * (time.perf_counter() - start) / len(about["rows"])
+    seconds = float(run.seconds if seconds is None else seconds)
+    costs = dict(zip(COSTS, (seconds, int(model.count_params()), inference_seconds), strict=True))
+    about |= {"seed": run.seed if seed is None else seed, "recipe": run.recipe.to_dict()}
+    return Prediction(probabilities, **about, **costs, versions=software_versions(), device=computing_device())
 
 
 def ensemble(predictions):
@@ -162,12 +154,8 @@ def check_same(expected, predictions):
     expected = getattr(expected, "identity", expected)
     for one in predictions:
         if different := [what for what in expected if expected[what] != one.identity[what]]:
-            raise ConfigurationError(
-                f"These predictions cannot be compared: they differ in {', '.join(different)}.",
-                expected=expected,
-                found=one.identity,
-                remedy="predict the same part of the same split of the same data",
-            )
+            problem = f"These predictions cannot be compared: they differ in {', '.join(different)}."
+            raise ConfigurationError(problem, expected=expected, found=one.identity)
 
 
 def scores_of(predictions, label_smoothing):

@@ -96,9 +96,6 @@ def get_profile(name):
         return name
     if not isinstance(name, str) or name not in PROFILES:
         near = difflib.get_close_matches(str(name).lower(), PROFILES, n=1)
-        raise ConfigurationError(
-            f"There is no profile {name!r}.",
-            expected=f"one of {', '.join(PROFILES)}",
-            remedy=f"Did you mean {near[0]!r}?" if near else None,
-        )
+        remedy, expected = f"Did you mean {near[0]!r}?" if near else None, f"one of {', '.join(PROFILES)}"
+        raise ConfigurationError(f"There is no profile {name!r}.", expected=expected, remedy=remedy)
     return PROFILES[name]

@@ -26,9 +26,8 @@ class _NotebookBar(tqdm):
 
     def close(self):
         if not self.disable:
-            done = (
-                f"{self.desc.removesuffix(': ')}: {counted(self.n, self.unit)} in {self.format_dict['elapsed']:.1f} s"
-            )
+            seconds = self.format_dict["elapsed"]
+            done = f"{self.desc.removesuffix(': ')}: {counted(self.n, self.unit)} in {seconds:.1f} s"
             self._handle.update({"text/plain": f"{done}, {self.postfix}" if self.postfix else done}, raw=True)
             self._closing = True
         super().close()

@@ -1,27 +1,22 @@
 """How to train, as data: both papers' hyper-parameters, with what had to be inferred marked as such."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, check_integer, check_number
 from galaxy_utils.profiles import get_profile
 from galaxy_utils.renamed import forward
 
 # Fields that describe a recipe and change nothing in a run.
 DESCRIPTIVE_FIELDS = ("name", "source", "inferred")
-# Fields that hold numbers: their kind, the least value, the one that they stay below, and this in words. None is
-# allowed where it is the default.
-_ABOVE_ZERO = math.ulp(0.0)
-_NUMBERS = (
-    ("epochs batch_size", Integral, 1, math.inf, "an integer, at least 1"),
-    ("reduce_learning_rate_patience early_stopping_patience", Integral, 1, math.inf, "an integer, at least 1, or None"),
-    ("learning_rate clip_norm", Real, _ABOVE_ZERO, math.inf, "a positive, finite number"),
-    ("beta_1 beta_2 label_smoothing weight_decay", Real, 0, 1, "a number from 0 up to, but not, 1"),
-    ("reduce_learning_rate_factor", Real, _ABOVE_ZERO, 1, "a number between 0 and 1"),
-    ("reconstruction_weight classification_weight", Real, 0, math.inf, "a finite number, at least 0"),
-)
+# Fields that hold integers of at least 1, and those that hold numbers in an interval.
+_INTEGERS = ("epochs", "batch_size", "reduce_learning_rate_patience", "early_stopping_patience")
+_NUMBERS = {
+    "(0, inf)": ("learning_rate", "clip_norm"),
+    "[0, 1)": ("beta_1", "beta_2", "label_smoothing", "weight_decay"),
+    "(0, 1)": ("reduce_learning_rate_factor",),
+    "[0, inf)": ("reconstruction_weight", "classification_weight"),
+}
 _CHOICES = {"optimizer": ("adam", "adamw", "sgd"), "learning_rate_schedule": ("constant", "cosine")}
 
 
@@ -79,12 +74,13 @@ class Recipe:
 
     def __post_init__(self):
         object.__setattr__(self, "inferred", tuple(self.inferred))
-        for names, kind, least, limit, expected in _NUMBERS:
-            for name in names.split():
-                value = getattr(self, name)
-                fits = isinstance(value, kind) and not isinstance(value, bool) and least <= value < limit
-                if not fits and (value is not None or self.__dataclass_fields__[name].default is not None):
-                    self._refuse(name, expected)
+        # What may be None is checked where it is not.
+        given = {name for name, field in self.__dataclass_fields__.items() if getattr(self, name) is not field.default}
+        for name in sorted(given.intersection(_INTEGERS)):
+            check_integer(name, getattr(self, name), 1)
+        for interval, names in _NUMBERS.items():
+            for name in sorted(given.intersection(names)):
+                check_number(name, getattr(self, name), interval)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 self._refuse(name, " or ".join(map(repr, choices)))
@@ -94,12 +90,8 @@ class Recipe:
             self._refuse("weight_decay", "a number for 'adamw', None for other optimizers")
 
     def _refuse(self, field, expected):
-        raise ConfigurationError(
-            f"A recipe cannot have this {field}.",
-            where=f"recipe {self.name!r}, field {field}",
-            expected=expected,
-            found=repr(getattr(self, field)),
-        )
+        found = repr(getattr(self, field))
+        raise ConfigurationError(f"A recipe cannot have this {field}.", where=self.name, expected=expected, found=found)
 
     def replace(self, **changes):
         """Return a copy with some fields changed. A field that is set here no longer counts as inferred.

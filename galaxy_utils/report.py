@@ -49,27 +49,16 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
         raise ConfigurationError(f"The part {part!r} is not reported.", expected=" or ".join(map(repr, PARTS[1:])))
     profile = get_profile(profile)
     path = report_path(chapter, model_name, dataset.name, profile)
-    content = {
-        "format": REPORT_FORMAT,
-        "chapter": chapter,
-        "model": model_name,
-        "part": part,
-        "seed": run.seed,
-        "data": {name: getattr(dataset, name) for name in DATA} | {"num_galaxies": len(dataset)},
-        "split": {
-            "hash": split.hash,
-            "radius_arcsec": split.radius,
-            "sizes": {name: len(getattr(split, name)) for name in PARTS},
-        },
-        "profile": dataclasses.asdict(profile),
-        "recipe": run.recipe.to_dict(),
-        "training": {name: getattr(run, name) for name in TRAINING},
-        "evaluation": evaluation.to_dict(),
-        "baselines": {name: one.to_dict() for name, one in (baselines or {}).items()},
-        "versions": software_versions(),
-        "device": computing_device(),
-        "timing": {"training_seconds": run.seconds, "resumed_from_epoch": run.resumed_from},
-    }
+    sizes = {name: len(getattr(split, name)) for name in PARTS}
+    content = {"format": REPORT_FORMAT, "chapter": chapter, "model": model_name, "part": part, "seed": run.seed}
+    content["data"] = {name: getattr(dataset, name) for name in DATA} | {"num_galaxies": len(dataset)}
+    content["split"] = {"hash": split.hash, "radius_arcsec": split.radius, "sizes": sizes}
+    content |= {"profile": dataclasses.asdict(profile), "recipe": run.recipe.to_dict()}
+    content["training"] = {name: getattr(run, name) for name in TRAINING}
+    content["evaluation"] = evaluation.to_dict()
+    content["baselines"] = {name: one.to_dict() for name, one in (baselines or {}).items()}
+    content |= {"versions": software_versions(), "device": computing_device()}
+    content["timing"] = {"training_seconds": run.seconds, "resumed_from_epoch": run.resumed_from}
     write_json(path, content)
     return path
 
@@ -128,19 +117,12 @@ def reports(folder=None):
 def _row(path, report):
     data, evaluation = report["data"], report["evaluation"]
     low, high = evaluation["intervals"].get("accuracy") or (None, None)
-    return {
-        "data": data["name"],
-        "profile": report["profile"]["name"],
-        **{name: report[name] for name in ("chapter", "model", "part", "seed")},
-        "accuracy": float(evaluation["accuracy"]),
-        "low": low,
-        "high": high,
-        **{name: float(evaluation[name]) for name in ("cross_entropy", "kl_divergence")},
-        "epochs": report["training"]["epochs"],
-        "training_seconds": report["timing"]["training_seconds"],
-        "is_simulated": data["is_simulated"],
-        "path": str(path),
-    }
+    row = {"data": data["name"], "profile": report["profile"]["name"]}
+    row |= {name: report[name] for name in ("chapter", "model", "part", "seed")}
+    row |= {"accuracy": float(evaluation["accuracy"]), "low": low, "high": high}
+    row |= {name: float(evaluation[name]) for name in ("cross_entropy", "kl_divergence")}
+    row |= {"epochs": report["training"]["epochs"], "training_seconds": report["timing"]["training_seconds"]}
+    return row | {"is_simulated": data["is_simulated"], "path": str(path)}
 
 
 def _folder_name(text):
@@ -152,31 +134,21 @@ def software_versions():
     import keras
 
     backend = keras.backend.backend()
-    return {
-        "galaxy_utils": galaxy_utils.__version__,
-        "python": platform.python_version(),
-        "numpy": importlib.metadata.version("numpy"),
-        "keras": keras.__version__,
-        "backend": backend,
-        # Colab and others ship the backend under several package names, so the module itself is asked.
-        "backend_version": getattr(importlib.import_module(backend), "__version__", "unknown"),
-    }
+    versions = {"galaxy_utils": galaxy_utils.__version__, "python": platform.python_version()}
+    versions |= {"numpy": importlib.metadata.version("numpy"), "keras": keras.__version__, "backend": backend}
+    # Colab and others ship the backend under several package names, so the module itself is asked.
+    return versions | {"backend_version": getattr(importlib.import_module(backend), "__version__", "unknown")}
 
 
 def computing_device():
     """Return the processor's name, the number of cores, and the accelerator's name or `None`."""
-    return {
-        "processor": _processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "accelerator": _accelerator_name(),
-    }
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": _processor_name(), "cores": cores, "accelerator": _accelerator_name()}
 
 
 def _processor_name():
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
+    about = Path("/proc/cpuinfo")
+    found = about.is_file() and re.search(r"^model name\s*:\s*(.+)$", about.read_text(), re.MULTILINE)
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 

@@ -136,12 +136,9 @@ def install_missing(extra=""):
                 missing.append(str(requirement))
             continue
         if not requirement.specifier.contains(version, prereleases=True):
-            raise ConfigurationError(
-                f"This machine's {name} is too old, and is not replaced: other packages rely on it.",
-                where=f"{name} {version}",
-                expected=str(requirement),
-                remedy="on Colab: Runtime → Change runtime type → the latest runtime version",
-            )
+            problem = f"This machine's {name} is too old, and is not replaced: other packages rely on it."
+            remedy = "on Colab: Runtime → Change runtime type → the latest runtime version"
+            raise ConfigurationError(problem, expected=str(requirement), found=version, remedy=remedy)
         present[name] = version
     if missing:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
@@ -181,12 +178,11 @@ def use_drive():
             for path in () if folder.is_symlink() else filter(Path.is_file, folder.rglob("*")):
                 _copy(path, kept / path.relative_to(folder), apart / kept.name / path.relative_to(folder))
     except Exception as error:  # Colab has kinds of its own
-        remedy = (
-            "allow access when Colab asks, make room on the Drive, or run this cell again later; keep_on_drive=False "
-        )
+        remedy = "allow access when Colab asks, make room on the Drive, or run this cell again later; "
+        remedy += "keep_on_drive=False goes on without it"
         found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         problem = "Your Drive cannot be used now. Nothing here was moved or lost."
-        raise StorageError(problem, where=home, found=found, remedy=f"{remedy}goes on without it") from error
+        raise StorageError(problem, where=home, found=found, remedy=remedy) from error
     for folder, kept in folders.items():
         # The folder becomes another name of the one on Drive.
         if folder.is_symlink():

@@ -6,7 +6,6 @@ import logging
 import math
 import weakref
 from dataclasses import dataclass
-from numbers import Integral
 
 import keras
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from galaxy_utils.checkpoint import Checkpoint, describe_compiled
 from galaxy_utils.data.batches import CLASSIFICATION, RECONSTRUCTION, GalaxyBatches
 from galaxy_utils.data.rows import checked_rows
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, check_integer
 from galaxy_utils.files import locked
 from galaxy_utils.keras_settings import check_keras_settings
 from galaxy_utils.progress import progress_bar
@@ -82,9 +81,8 @@ class TrainingRun:
         for title, epoch in epochs.items():
             for name in names:
                 training, validation = self.history[name][epoch - 1], self.history[f"val_{name}"][epoch - 1]
-                lines.append(
-                    f"  {title}: training {name.replace('_', ' ')} {training:.4g}, validation {validation:.4g}"
-                )
+                values = f"training {name.replace('_', ' ')} {training:.4g}, validation {validation:.4g}"
+                lines.append(f"  {title}: {values}")
         lines[-1] += " (these weights were restored)" * self.restored_best
         return "\n".join(lines)
 
@@ -152,8 +150,7 @@ def fit(
     """
     if not isinstance(recipe, Recipe):
         raise ConfigurationError("Training follows a recipe.", where="recipe", expected="a Recipe", found=repr(recipe))
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise ConfigurationError("This is no seed.", where="seed", expected="an integer, at least 0", found=repr(seed))
+    check_integer("seed", seed, 0)
     rows = [checked_rows(dataset, getattr(split, part), f"split.{part}") for part in ("train", "validation")]
     options = {"batch_size": recipe.batch_size, "seed": int(seed), "targets": targets}
     batches = GalaxyBatches(dataset, rows[0], shuffle=True, balanced_classes=recipe.balanced_classes, **options)
@@ -181,27 +178,12 @@ def fit(
         else:
             total = (recipe.epochs - resumed_from) * len(batches)
             with progress_bar(total, f"Training {model.name}", "batches", disable=not progress or None) as bar:
-                model.fit(
-                    batches,
-                    validation_data=validation,
-                    initial_epoch=resumed_from,
-                    epochs=recipe.epochs,
-                    callbacks=[_Names(), *watched, _Bar(bar), saved],
-                    shuffle=False,
-                    verbose=0,
-                )
-    return TrainingRun(
-        model_name=model.name,
-        recipe=recipe,
-        seed=int(seed),
-        history=saved.history,
-        best_epoch=int(np.argmin(saved.history["val_loss"])) + 1,
-        stopped_early=saved.stopped,
-        restored_best=recipe.restore_best_weights,
-        resumed_from=resumed_from,
-        seconds=saved.seconds,
-        compiled_with=compiled_with,
-    )
+                options = {"initial_epoch": resumed_from, "epochs": recipe.epochs, "shuffle": False, "verbose": 0}
+                callbacks = [_Names(), *watched, _Bar(bar), saved]
+                model.fit(batches, validation_data=validation, callbacks=callbacks, **options)
+    about = {"best_epoch": int(np.argmin(saved.history["val_loss"])) + 1, "stopped_early": saved.stopped}
+    about |= {"restored_best": recipe.restore_best_weights, "resumed_from": resumed_from, "seconds": saved.seconds}
+    return TrainingRun(model.name, recipe, int(seed), saved.history, compiled_with=compiled_with, **about)
 
 
 def _compile(model, recipe, outputs, given):
@@ -209,12 +191,9 @@ def _compile(model, recipe, outputs, given):
     given = {name: value for name, value in given.items() if value is not None}
     if model.compiled and model.optimizer not in _FROM_RECIPES:
         if given:
-            raise ConfigurationError(
-                "The network is compiled already.",
-                where=model.name,
-                found=f"also {', '.join(given)} in the call of fit",
-                remedy="give them to compile, or hand over a network that is not compiled",
-            )
+            found = f"also {', '.join(given)} in the call of fit"
+            remedy = "give them to compile, or hand over a network that is not compiled"
+            raise ConfigurationError("The network is compiled already.", where=model.name, found=found, remedy=remedy)
         return _describe_hand(model)
     model.compile(**{"optimizer": make_optimizer(recipe), **_losses(recipe, outputs, "loss" in given), **given})
     _FROM_RECIPES.add(model.optimizer)
@@ -250,10 +229,8 @@ def _recipe_callbacks(recipe):
             lambda epoch, rate: rate * shares[epoch] / shares[max(epoch - 1, 0)]
         )
     if recipe.reduce_learning_rate_patience is not None:
-        yield keras.callbacks.ReduceLROnPlateau(
-            factor=recipe.reduce_learning_rate_factor, patience=recipe.reduce_learning_rate_patience,
-            mode="min", min_delta=0,
-        )  # fmt: skip
+        options = {"factor": recipe.reduce_learning_rate_factor, "patience": recipe.reduce_learning_rate_patience}
+        yield keras.callbacks.ReduceLROnPlateau(**options, mode="min", min_delta=0)
 
 
 def _losses(recipe, outputs, other_loss):
@@ -382,12 +359,9 @@ def ends(model):
     if isinstance(model, keras.Sequential) and model.built:
         return model.inputs[0], model.outputs[0]
     if not hasattr(model, "output"):
-        raise ConfigurationError(
-            "The network does not say what it takes and gives.",
-            where=type(model).__name__,
-            expected="a Keras model made from its inputs and outputs",
-            remedy="build it as keras.Model(inputs, outputs), or begin a Sequential with keras.Input",
-        )
+        problem = f"The network ({type(model).__name__}) does not say what its inputs and outputs are."
+        remedy = "build it as keras.Model(inputs, outputs), or begin a Sequential with keras.Input"
+        raise ConfigurationError(problem, remedy=remedy)
     return model.input, model.output
 
 
@@ -412,13 +386,10 @@ def finite(network, values):
     """Refuse what is not a number: it must not pass for a prediction."""
     values = np.asarray(values, dtype=np.float32)
     if (wrong := ~np.isfinite(values).reshape(len(values), -1).all(axis=1)).any():
-        raise DataError(
-            f"The network's output is not a number for {counted(int(wrong.sum()), 'galaxies')} of {len(values):,}.",
-            where=network.name,
-            expected="finite numbers, from weights that are numbers and images with values from 0 to 255",
-            remedy="see whether its training diverged (train again with a lower learning rate), and pass the images as "
-            "they are in the dataset",
-        )
+        galaxies = f"{counted(int(wrong.sum()), 'galaxies')} of {len(values):,}"
+        problem = f"The output of {network.name} is not a number for {galaxies}."
+        remedy = "see whether its training diverged (train again with a lower learning rate); pass images from 0 to 255"
+        raise DataError(problem, remedy=remedy)
     return values
 
 
@@ -429,23 +400,15 @@ def _check_fits(model, dataset, outputs, no_others=False):
     images, takes = tuple(dataset.images.shape[1:]), tuple(entry.shape[1:])
     where = f"{model.name} on {dataset.name}"
     if len(takes) != len(images) or any(side not in (None, own) for side, own in zip(takes, images, strict=True)):
-        raise ConfigurationError(
-            "The network takes something else than this dataset holds.",
-            where=where,
-            expected=f"an array of shape {takes} for each galaxy",
-            found=f"arrays of shape {images}",
-            remedy=f"prepare the dataset at {takes[0]} px or build the network with image_size={images[0]}; images go "
-            "into a whole network, frozen features into its trained part",
-        )
+        problem = "The network takes something else than this dataset holds."
+        remedy = f"prepare the dataset at {takes[0]} px or build the network with image_size={images[0]}; images go "
+        remedy += "into a whole network, frozen features into its trained part"
+        raise ConfigurationError(problem, where=where, expected=takes, found=images, remedy=remedy)
     # A network with a single output does not name it; its shape has to tell whether it is the one that is wanted.
     named = output if isinstance(output, dict) else dict.fromkeys(outputs[:1], output)
     gives = {name: tuple(tensor.shape[1:]) for name, tensor in named.items() if no_others or name in outputs}
     wanted = {name: (dataset.num_classes,) if name == CLASSIFICATION else images for name in outputs}
     if gives != wanted:
-        raise ConfigurationError(
-            "The network's outputs are not those that this needs.",
-            where=where,
-            expected=f"outputs and their shapes {wanted}",
-            found=gives,
-            remedy=f"build the network with num_classes={dataset.num_classes}, or choose other targets",
-        )
+        problem = "The network's outputs, or their shapes, are not those that this needs."
+        remedy = f"build the network with num_classes={dataset.num_classes}, or choose other targets"
+        raise ConfigurationError(problem, where=where, expected=wanted, found=gives, remedy=remedy)

@@ -8,7 +8,7 @@ from toy_galaxies import toy_galaxies, toy_split
 
 import galaxy_utils as gu
 from galaxy_utils.checkpoint import describe_network
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 EPOCHS = 7
@@ -89,9 +89,9 @@ def assert_same(one, two):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(first), keras.ops.convert_to_numpy(second))
 
 
-def test_killed_in_every_epoch_it_ends_with_the_same_bits(whole, tmp_path):
+def test_killed_again_and_again_it_ends_with_the_same_bits(whole, tmp_path):
     _, undisturbed, complete = whole
-    for epoch in range(complete.epochs):
+    for epoch in (0, 2, complete.epochs - 1):
         with pytest.raises(Killed):
             train(tmp_path / "training.npz", kill=epoch)
     model, checkpoint = train(tmp_path / "training.npz")
@@ -105,9 +105,8 @@ def test_killed_in_every_epoch_it_ends_with_the_same_bits(whole, tmp_path):
 
 def test_patience_of_the_new_callbacks_counts_not_the_old_one_s(whole, tmp_path):
     _, _, complete = whole
-    for epoch in (1, 3):
-        with pytest.raises(Killed):
-            train(tmp_path / "training.npz", kill=epoch)
+    with pytest.raises(Killed):
+        train(tmp_path / "training.npz", kill=3)
     _, checkpoint = train(tmp_path / "training.npz", patience=100)
     assert checkpoint.epochs == EPOCHS and not checkpoint.stopped
     assert checkpoint.history["loss"][: complete.epochs] == complete.history["loss"]
@@ -153,14 +152,6 @@ def test_who_forgets_to_resume_is_told(whole):
         model.fit(np.zeros((4, 16, 16, 3)), np.eye(4), callbacks=[gu.Checkpoint(whole[0])], verbose=0)
     with pytest.raises(ConfigurationError, match="compile"):
         gu.Checkpoint(whole[0]).resume(keras.Sequential([keras.Input((2,)), layers.Dense(1)]))
-
-
-def test_a_damaged_file_is_refused(whole, tmp_path):
-    content = whole[0].read_bytes()
-    for damaged in (b"", content[:-300], content[: len(content) // 2] + bytes(9) + content[len(content) // 2 + 9 :]):
-        (tmp_path / "training.npz").write_bytes(damaged)
-        with pytest.raises(DataError, match="delete the file"):
-            train(tmp_path / "training.npz")
 
 
 def test_a_diverged_training_ends_with_its_last_good_weights(tmp_path):

@@ -29,17 +29,7 @@ def no_warnings():
         yield
 
 
-def make_galaxies(num_galaxies=40, class_names=CLASS_NAMES, size=48, **columns):
-    """Noise images with sorted labels; columns as given."""
-    random = np.random.default_rng(1)
-    return gu.GalaxyDataset(
-        name="noise",
-        provenance="noise, not galaxies",
-        images=random.integers(0, 256, (num_galaxies, size, size, 3), dtype=np.uint8),
-        labels=np.sort(np.arange(num_galaxies) % len(class_names)),
-        class_names=class_names,
-        **columns,
-    )
+IMAGES = np.random.default_rng(1).integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
 
 
 def evaluate_noise(num_classes=10, num_galaxies=60):
@@ -47,11 +37,11 @@ def evaluate_noise(num_classes=10, num_galaxies=60):
     names = CLASS_NAMES[:num_classes]
     probabilities = random.dirichlet(np.ones(num_classes), num_galaxies)
     labels = np.where(random.random(num_galaxies) < 0.6, probabilities.argmax(axis=1), 0)
-    return gu.evaluate(probabilities, labels, names, bootstrap_samples=50), probabilities, labels
+    return gu.evaluate(probabilities, labels, names, bootstrap_samples=50)
 
 
 def test_accuracies_stand_apart_from_published_ones():
-    evaluation, _, _ = evaluate_noise()
+    evaluation = evaluate_noise()
     low, high = evaluation.intervals["accuracy"]
     figure = plots.accuracy_intervals({"ours": evaluation}, {"theirs (published)": 0.4887}, "noise")
     assert f"ours {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})" in figure.alt_text
@@ -61,10 +51,25 @@ def test_accuracies_stand_apart_from_published_ones():
 
 
 def test_the_line_of_guessing_belongs_to_the_number_of_classes():
-    evaluation, _, _ = evaluate_noise(num_classes=4)
+    evaluation = evaluate_noise(num_classes=4)
     axes = plots.accuracy_intervals({"ours": evaluation}).axes[0]
     assert axes.get_xlabel() == "accuracy (dotted: one in 4)"
     assert any(line.get_xdata()[0] == 0.25 and line.get_linestyle() == ":" for line in axes.lines)
+
+
+def test_rows_of_images_are_labelled():
+    images = IMAGES
+    figure = plots.image_rows({"original": images, "drawn": images}, ["a", "b", "c"], "made for tests")
+    assert len(figure.axes) == 6
+    assert figure.alt_text == "2 rows of 3 images: original, drawn, columns: a, b, c."
+    assert figure.get_supxlabel() == "made for tests"
+
+
+def test_differences_are_in_points():
+    figure = plots.paired_differences({"seed 1": (0.012, -0.01, 0.034)}, "joint minus alone")
+    assert "seed 1 +1.2 (-1.0 to +3.4)" in figure.alt_text
+    low, high = figure.axes[0].get_xlim()
+    assert low < -3.4 and high > 3.4
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def displayed(monkeypatch):
 
 
 def test_show_passes_image_alternative_text_and_caption_on(displayed):
-    rows = plots.image_rows({"noise": make_galaxies().images[:3]})
+    rows = plots.image_rows({"noise": IMAGES})
     plots.show(rows, caption="Noise.")
     content, options = displayed[0]
     assert content["image/png"].startswith("iVBOR")  # a PNG file, in base64
@@ -105,15 +110,15 @@ def test_drawing_changes_nothing_outside_the_figure():
     import matplotlib.pyplot
 
     before = dict(matplotlib.rcParams)
-    figure = plots.image_rows({"noise": make_galaxies().images[:3]})
+    figure = plots.image_rows({"noise": IMAGES})
     assert isinstance(figure, Figure)
     assert dict(matplotlib.rcParams) == before
     assert matplotlib.pyplot.get_fignums() == []
 
 
 def test_backgrounds_are_solid():
-    evaluation, _, _ = evaluate_noise()
-    images = plots.image_rows({"noise": make_galaxies().images[:3]})
+    evaluation = evaluate_noise()
+    images = plots.image_rows({"noise": IMAGES})
     for figure, background in ((plots.accuracy_intervals({"ours": evaluation}), plots.PAPER), (images, plots.SKY)):
         assert matplotlib.colors.to_hex(figure.get_facecolor()).upper() == background
         assert figure.get_facecolor()[3] == 1
@@ -168,5 +173,5 @@ def test_what_a_program_has_set_changes_no_figure_either(monkeypatch):
     monkeypatch.setattr("IPython.display.display", lambda content, **options: shown.append(content["image/png"]))
     for settings in ({}, {"image.origin": "lower", "text.usetex": True, "savefig.transparent": True}):
         with matplotlib.rc_context(settings):
-            plots.show(plots.image_grid(make_galaxies(2).images, ["a", "b"]))
+            plots.show(plots.image_grid(IMAGES[:2], ["a", "b"]))
     assert shown[0] == shown[1]

@@ -88,13 +88,6 @@ def test_what_is_no_report_is_refused(tmp_path, text):
         read_report(path)
 
 
-def test_a_report_of_another_format_is_refused(result):
-    path = write(result)
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 999}))
-    with pytest.raises(DataError, match="format"):
-        read_report(path)
-
-
 def test_a_missing_report_says_how_to_make_it():
     with pytest.raises(DataError, match="run the chapter"):
         read_report(report_path("03_a_baseline_cnn", "none", "toy", "smoke"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "galaxy_utils"
-# The aim is 5,000 lines; what stands here only ever falls.
-MOST_LINES, MOST_LINES_OF_A_FILE = 5_210, 350
+# Chapters 1 to 12; with the later ones the package may have 6,500.
+MOST_LINES, MOST_LINES_OF_A_FILE = 5_000, 350
 # Tests of the book, of the assignments, in the browser and of faults are not tests of the package.
 OTHER_TESTS = ("assignments", "book", "browser", "faults")
 NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)

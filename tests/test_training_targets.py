@@ -13,7 +13,8 @@ from toy_galaxies import WatchedImages, toy_galaxies, toy_split
 
 from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.evaluation import evaluate
-from galaxy_utils.recipes import JOINT_AUTOENCODER, Recipe
+from galaxy_utils.models import four_block_cnn
+from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import encode, fit, predict, reconstruct
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
@@ -116,28 +117,17 @@ def test_images_are_only_ever_read_a_batch_at_a_time():
     assert len(watched.reads) > 20 and max(map(len, watched.reads)) == 8
 
 
-@pytest.mark.parametrize("targets", ["images", "images and labels"])
-def test_balanced_classes_weigh_whole_images(targets):
+def test_balanced_classes_weigh_whole_images():
     galaxies = toy_galaxies(noise=5)
     # Sixteen galaxies of 16 px: a weight per galaxy and a weight per column look alike.
     rows = np.concatenate([np.flatnonzero(galaxies.labels == 0)[:13], np.flatnonzero(galaxies.labels == 3)[:3]])
     split = SimpleNamespace(train=rows, validation=np.arange(16))
-    model = autoencoder() if targets == "images" else joint(dropout=0.0)
+    model = autoencoder()
     errors = squared_error(model, galaxies, rows).mean(axis=(1, 2, 3))
-    run = fit(model, galaxies, split, STANDSTILL.replace(balanced_classes=True), targets=targets)
+    run = fit(model, galaxies, split, STANDSTILL.replace(balanced_classes=True), targets="images")
     balanced = (errors[:13].mean() + errors[13:].mean()) / 2
     assert abs(balanced - errors.mean()) > 1e-3
-    name = "loss" if targets == "images" else "reconstruction_loss"
-    if targets == "images":
-        assert run.history[name][0] == pytest.approx(balanced, rel=1e-5)
-    else:
-        classes = predict(model, galaxies, rows)
-        scores = [
-            evaluate(classes[part], galaxies.labels[rows[part]], galaxies.class_names, bootstrap_samples=0)
-            for part in (slice(0, 13), slice(13, None))
-        ]
-        expected = balanced + np.mean([score.cross_entropy for score in scores])
-        assert run.history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert run.history["loss"][0] == pytest.approx(balanced, rel=1e-5)
 
 
 # Images and labels
@@ -222,10 +212,10 @@ def assert_resumes(folder):
     """A training that is interrupted in its third epoch ends as one that is not; used by both backends' tests."""
     split = SimpleNamespace(train=np.arange(64), validation=np.arange(64, 96))
     recipe = QUICK.replace(epochs=4, clip_norm=1.0, restore_best_weights=True, balanced_classes=True)
-    for build, targets in (
-        (joint, "images and labels"),
-        (lambda: autoencoder(latent_layers=[Sampling()]), "images"),
-    ):
+    builds = {"labels": lambda: four_block_cnn(16, 4, pooling="average"), "images and labels": joint}
+    if keras.backend.backend() == "tensorflow":  # JAX compiles for long.
+        builds["images"] = lambda: autoencoder(latent_layers=[Sampling()])
+    for targets, build in builds.items():
         watched = WatchedImages(toy_galaxies(96).images)
         galaxies = toy_galaxies(96).replace(images=watched, fingerprint="watched")
         undisturbed, checkpoint = build(), Path(folder) / f"{targets}.npz"
@@ -237,10 +227,10 @@ def assert_resumes(folder):
         watched.at_read, model = None, build()
         resumed = fit(model, galaxies, split, recipe, targets=targets, checkpoint=checkpoint, progress=False)
         assert resumed.resumed_from == 2
-        assert resumed.history == whole.history
+        assert resumed.history == whole.history and whole.history["loss"][-1] < whole.history["loss"][0]
         for one, two in zip(variables(model), variables(undisturbed), strict=True):
             np.testing.assert_array_equal(one, two)
-        assert reconstruct(model, galaxies, np.arange(3)).dtype == np.uint8
+    assert reconstruct(model, galaxies, np.arange(3)).dtype == np.uint8
     assert keras.backend.backend() in str(folder)
 
 
@@ -296,24 +286,3 @@ class Wordless(keras.Model):
 def test_networks_that_do_not_fit_the_targets_are_refused(refusing, use, named):
     with pytest.raises(ValueError, match=named):
         use(refusing)
-
-
-@pytest.mark.parametrize(
-    "changes, named",
-    [
-        ({"reconstruction_weight": -0.5}, "-0.5"),
-        ({"classification_weight": float("nan")}, "nan"),
-        ({"classification_weight": float("inf")}, "inf"),
-        ({"reconstruction_weight": True}, "True"),
-        ({"reconstruction_weight": 0, "classification_weight": 0}, "classification_weight is 0"),
-    ],
-)
-def test_impossible_weights_are_refused(changes, named):
-    with pytest.raises(ConfigurationError, match=named):
-        QUICK.replace(**changes)
-
-
-def test_the_weights_are_part_of_what_tells_recipes_apart():
-    other = JOINT_AUTOENCODER.replace(reconstruction_weight=10.0)
-    assert JOINT_AUTOENCODER.diff(other) == {"reconstruction_weight": (1.0, 10.0)}
-    assert "reconstruction_weight" in JOINT_AUTOENCODER.inferred and "reconstruction_weight" not in other.inferred

@@ -82,7 +82,8 @@ def find_chapters(folder=REPOSITORY / "notebooks"):
 
 def chapter_keys(chapters, settings):
     """Return the key of every chapter: a digest of all that its outputs depend on."""
-    package = [path.read_bytes() for path in sorted((REPOSITORY / "galaxy_utils").rglob("*.py"))]
+    code = (REPOSITORY / "galaxy_utils").rglob
+    package = [path.read_bytes() for path in sorted([*code("*.py"), *code("*.mplstyle")])]
     lock = (REPOSITORY / "requirements.lock").read_bytes()
     # Results that were measured beforehand and are shown by a chapter.
     measured = [path.read_bytes() for path in sorted((REPOSITORY / "book" / "measured").glob("*.json"))]

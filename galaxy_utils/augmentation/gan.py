@@ -25,6 +25,7 @@ SKY_NOISE = 0.03
 STEP = 0.05  # Scatter of the noise that measures the gradient of the discriminator, likewise.
 # As many images are generated at a time, so that memory stays flat.
 IMAGES_AT_ONCE = 64
+LATENT_DIM = 64
 MEANS = ("discriminator_loss", "generator_loss", "ranking_accuracy")
 LOSSES = ("cross_entropy", "relativistic")
 
@@ -38,13 +39,12 @@ def conditional_gan(
     ema_decay=0.0,
     gradient_penalty=0.0,
     canonical_orientation=True,
-    latent_dim=64,
     seed=1,
 ):
     """Build a generator and a discriminator that are both told the class, as one model for one `fit`.
 
     The loss and the conditioning are paper 2's (section 3.4); it does not state the architecture, which is this book's.
-    Generator: a latent vector and the class through a dense layer to 4 to 7 pixels a side; convolution, bilinear
+    Generator: 64 random numbers and the class through a dense layer to 4 to 7 pixels a side; convolution, bilinear
     upsampling, batch normalisation and leaky ReLU until `image_size`; a convolution with a sigmoid, to which a
     per-pixel noise input is added (asked for the sky's noise without one, a generator weaves a pattern). Discriminator:
     strided convolutions on the image and one map for each class; a dense layer. It has no batch normalisation, through
@@ -65,7 +65,6 @@ def conditional_gan(
             discriminator's loss, at real and at generated images (R1 and R2, Mescheder et al. 2018), measured by the
             change of the score under small noise.
         canonical_orientation: Whether each real galaxy is shown in a canonical one of its eight orientations.
-        latent_dim: Length of the latent vector.
         seed: Seed of the initial weights and of all draws in training.
 
     Returns:
@@ -83,13 +82,13 @@ def conditional_gan(
         (None, 32, 32, 3)
     """
     check_integer("num_classes", num_classes, 1, "there is no image without a class")
-    check_integer("latent_dim", latent_dim, 1, "without random numbers every image would be the same")
     check_number("ema_decay", ema_decay, "[0, 1)")
     check_number("gradient_penalty", gradient_penalty, "[0, inf)")
     if loss not in LOSSES:
         raise ConfigurationError("There is no such loss.", where="loss", expected=" or ".join(LOSSES), found=repr(loss))
     options = {"loss": loss, "augmentation": augmentation, "ema_decay": ema_decay, "gradient_penalty": gradient_penalty}
-    return ConditionalGAN(image_size, num_classes, latent_dim, canonical_orientation, seed, **options)
+    options |= {"canonical_orientation": canonical_orientation, "seed": seed}
+    return ConditionalGAN(image_size, num_classes, **options)
 
 
 def relativistic_gan(image_size=64, num_classes=NUM_CLASSES, *, seed=1, **changes):
@@ -133,29 +132,28 @@ class ConditionalGAN(keras.Model):
         discriminator: From images in [0, 1] and one-hot classes to scores, shape (n, 1).
     """
 
-    def __init__(self, image_size, num_classes, latent_dim, canonical_orientation, seed, **options):
+    def __init__(self, image_size, num_classes, **options):
         images = keras.Input((image_size, image_size, 3), name="images")
         real = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
-        if canonical_orientation:
+        if options["canonical_orientation"]:
             real = CanonicalOrientation(name="canonical_orientation")(real)
         super().__init__(images, real, name="conditional_gan")
-        self.generator = build_generator(image_size, num_classes, latent_dim, seed)
-        self.discriminator = build_discriminator(image_size, num_classes, seed + 1)
-        self.latent_dim, self.num_classes, self.options = latent_dim, num_classes, options
-        self.sizes = {"image_size": image_size, "num_classes": num_classes, "latent_dim": latent_dim}
-        self.sizes["canonical_orientation"] = canonical_orientation
+        self.generator = build_generator(image_size, num_classes, options["seed"])
+        self.discriminator = build_discriminator(image_size, num_classes, options["seed"] + 1)
+        self.latent_dim, self.num_classes, self.options = LATENT_DIM, num_classes, options
         self.augmentation, self.ema_decay = options["augmentation"], options["ema_decay"]
         self.ema_generator = None
         if self.ema_decay:
-            self.ema_generator = build_generator(image_size, num_classes, latent_dim, seed)
+            self.ema_generator = build_generator(image_size, num_classes, options["seed"])
             self.ema_generator.trainable = False
-        self.random, self.seed = keras.random.SeedGenerator(seed), seed
+        self.random = keras.random.SeedGenerator(options["seed"])
         self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
 
     def get_config(self):
         # What a checkpoint compares, beside the layers, and what the network is made from again.
         layer = self.augmentation and keras.saving.serialize_keras_object(self.augmentation)
-        return {**self.options, **self.sizes, "augmentation": layer, "seed": self.seed}
+        sizes = {"image_size": self.input.shape[1], "num_classes": self.num_classes}
+        return {**self.options, **sizes, "augmentation": layer}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -204,7 +202,7 @@ class ConditionalGAN(keras.Model):
         return discriminator_loss + generator_loss
 
 
-def build_generator(image_size, num_classes, latent_dim=64, seed=1):
+def build_generator(image_size, num_classes, seed=1):
     """Build the generator of `conditional_gan`, whose docstring describes it."""
     check_integer("image_size", image_size, 8, "a generator doubles the side of 4 to 7 pixels at least once")
     seeds, side = layer_seeds(seed), image_size
@@ -221,7 +219,7 @@ def build_generator(image_size, num_classes, latent_dim=64, seed=1):
     def filters(side):
         return int(np.clip(1024 // side, 16, 128))
 
-    latent, label = keras.Input((latent_dim,), name="latent"), keras.Input((num_classes,), name="label")
+    latent, label = keras.Input((LATENT_DIM,), name="latent"), keras.Input((num_classes,), name="label")
     noise = keras.Input((image_size, image_size, 3), name="noise")
     x = layers.Concatenate(name="latent_and_label")([latent, label])
     options = {"use_bias": False, "kernel_initializer": HeNormal(next(seeds))}
@@ -355,9 +353,7 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
     present = np.bincount(np.asarray(dataset.labels)[split.train], minlength=dataset.num_classes) > 0
     if missing := [dataset.class_names[label] for label in np.flatnonzero((counts > 0) & ~present)]:
         expected = "a training galaxy of each class that is to be generated"
-        raise DataError(
-            f"Class {missing[0]!r} was never shown.", where=f"training part of {dataset.name}", expected=expected
-        )
+        raise DataError(f"Class {missing[0]!r} was never shown.", where=dataset.name, expected=expected)
     labels = np.repeat(np.arange(dataset.num_classes), counts)
     images = generate_images(gan, labels, seed)
     if len(images) and images.shape[1] > dataset.image_size:

@@ -78,7 +78,7 @@ def super_resolution_gan(
         "discriminator": _discriminator(image_size, seeds),
         "features": _feature_extractor(feature_network, feature_layer, image_size),
     }
-    return SuperResolutionGAN(image_size, parts, {"feature": feature_weight, "adversarial": adversarial_weight})
+    return SuperResolutionGAN(image_size, parts, feature_weight, adversarial_weight)
 
 
 def upscale(model, images, batch_size=32):
@@ -144,17 +144,18 @@ class SuperResolutionGAN(keras.Model):
     its own gradient from one backward pass, whatever the backend.
     """
 
-    def __init__(self, image_size, parts, loss_weights):
+    def __init__(self, image_size, parts, feature_weight, adversarial_weight):
         images = keras.Input((image_size, image_size, 3), name="images")
         small = layers.AveragePooling2D(2, name="halve")(layers.Rescaling(1 / 255, name="rescale")(images))
         super().__init__(images, parts["generator"](small), name="super_resolution_gan")
         self.generator, self.discriminator, self.features = (parts[name] for name in PARTS)
-        self.loss_weights = loss_weights
+        self.feature_weight, self.adversarial_weight = feature_weight, adversarial_weight
         self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
 
     def get_config(self):
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
-        return {"image_size": self.input.shape[1], "parts": parts, "loss_weights": dict(self.loss_weights)}
+        weights = {name: getattr(self, name) for name in ("feature_weight", "adversarial_weight")}
+        return {"image_size": self.input.shape[1], "parts": parts, **weights}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -175,9 +176,8 @@ class SuperResolutionGAN(keras.Model):
         values = (pixel, feature, adversarial, of_discriminator, ranking)
         for mean, value in zip(self.means.values(), values, strict=True):
             mean.update_state(value)
-        weights = self.loss_weights
         # The discriminator's own loss has no weight: Adam's steps do not depend on one.
-        return pixel + weights["feature"] * feature + weights["adversarial"] * adversarial + of_discriminator
+        return pixel + self.feature_weight * feature + self.adversarial_weight * adversarial + of_discriminator
 
 
 def _convolution(x, filters, kernel, name, seed, **options):
@@ -219,9 +219,8 @@ def _discriminator(image_size, seeds):
     for number, filters in enumerate(DISCRIMINATOR_FILTERS, start=1):
         x = _convolution(x, filters, 3, f"convolution_{number}", next(seeds), strides=1 if number % 2 else 2)
         x = layers.LeakyReLU(0.2, name=f"leaky_relu_{number}")(x)
-    initializer = keras.initializers.GlorotUniform(next(seeds))
-    x = layers.Flatten(name="flatten")(x)
-    score = layers.Dense(1, dtype="float32", kernel_initializer=initializer, name="score")(x)
+    last = keras.initializers.GlorotUniform(next(seeds))
+    score = layers.Dense(1, kernel_initializer=last, dtype="float32", name="score")(layers.Flatten(name="flatten")(x))
     return keras.Model(images, score, name="discriminator")
 
 

@@ -59,10 +59,8 @@ def add_synthetic(dataset, split, synthetic):
     if made != wanted:
         raise ConfigurationError("The synthetic images have another size.", expected=f"{wanted}", found=f"{made}")
     if strangers := len(np.setdiff1d(synthetic.learned_from, split.train)):
-        raise ConfigurationError(
-            "The synthetic images were learned from galaxies outside the training part: the test would leak.",
-            where="synthetic.learned_from", expected="rows of split.train", found=f"{strangers} other rows",
-        )  # fmt: skip
+        problem = "The synthetic images were learned from galaxies outside the training part: the test would leak."
+        raise ConfigurationError(problem, expected="rows of split.train", found=f"{strangers} other rows")
     sources, rows = synthetic.source_rows, np.arange(len(synthetic))
 
     def extended(column, without_source=np.nan):

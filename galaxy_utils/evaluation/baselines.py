@@ -29,7 +29,7 @@ def baselines(dataset, split, *, part="test", seed=1, **options):
             resampled together.
         part: `"test"` or `"validation"`.
         seed: Seed of the resamplings and of the untrained network.
-        **options: `label_smoothing`, `bootstrap_samples` and `exclude` (a mask over the rows of `part`) of `evaluate`.
+        **options: `label_smoothing` and `bootstrap_samples` of `evaluate`.
 
     Returns:
         `{name: Evaluation}`, in the order above.

@@ -64,7 +64,6 @@ class Evaluation:
         label_smoothing: ε of the smoothed labels.
         bootstrap_samples: Resamplings behind the intervals.
         resampled: What was drawn with replacement: `"galaxies"` or `"groups"`.
-        excluded: Galaxies left out on request.
     """
 
     accuracy: float
@@ -86,7 +85,6 @@ class Evaluation:
     label_smoothing: float
     bootstrap_samples: int
     resampled: str
-    excluded: int
 
     @property
     def num_galaxies(self):
@@ -111,24 +109,13 @@ class Evaluation:
         return json.loads(text, parse_constant=lambda not_a_number: None)
 
     def __repr__(self):
-        left_out = f", {self.excluded:,} left out" if self.excluded else ""
-        head = f"{self.num_galaxies:,} galaxies{left_out}; label smoothing {self.label_smoothing:g}; "
+        head = f"{self.num_galaxies:,} galaxies; label smoothing {self.label_smoothing:g}; "
         head += f"95 % intervals from {self.bootstrap_samples:,} resamplings of {self.resampled}"
         options = {"float_format": "{:.3f}".format, "na_rep": "–"}
         return "\n".join([head, self.table().to_string(**options), self.class_table().to_string(**options)])
 
 
-def evaluate(
-    probabilities,
-    labels,
-    class_names,
-    *,
-    label_smoothing=0.1,
-    bootstrap_samples=1000,
-    seed=1,
-    groups=None,
-    exclude=None,
-):
+def evaluate(probabilities, labels, class_names, *, label_smoothing=0.1, bootstrap_samples=1000, seed=1, groups=None):
     """Score class probabilities against labels.
 
     Args:
@@ -140,7 +127,6 @@ def evaluate(
         seed: Seed of the resamplings.
         groups: Integers, shape (n,): galaxies of one group (one patch of sky) are drawn together, because their
             errors are not independent. `None` draws single galaxies.
-        exclude: Mask, shape (n,): galaxies to leave out, such as those that carry two labels.
 
     Returns:
         An `Evaluation`.
@@ -158,38 +144,23 @@ def evaluate(
     probabilities, labels = _checked_predictions(probabilities, labels, len(class_names))
     check_integer("bootstrap_samples", bootstrap_samples, 0)
     groups = significance.checked_column(groups, len(labels), "groups")
-    exclude = significance.checked_column(exclude, len(labels), "exclude")
-    kept = np.ones(len(labels), bool) if exclude is None else ~exclude.astype(bool)
-    if not kept.any():
-        raise DataError("Every galaxy is left out.", where="exclude", expected="at least one galaxy to score")
-    probabilities, labels = probabilities[kept], labels[kept]
     columns = _additive_columns(probabilities, labels, label_smoothing)
     scores = _scores(columns.sum(axis=0, keepdims=True), len(class_names), label_smoothing)
     confusion = scores.pop("confusion_matrix")[0].astype(np.int64)
     support, called = confusion.sum(axis=1), confusion.sum(axis=0)
     intervals = {}
     if bootstrap_samples:
-        groups = None if groups is None else groups[kept]
         sums = significance.bootstrap_sums(columns, groups, bootstrap_samples, seed)
         resampled = _scores(sums, len(class_names), label_smoothing)
         intervals = {name: tuple(significance.percentile_interval(resampled[name])) for name in scores}
         for name, trials in (("precision", called), ("recall", support), ("f1", None)):
             ends = intervals[name] if trials is None else _small_by_wilson(confusion, trials, intervals[name])
             intervals[name] = tuple(np.where(support == 0, np.nan, end) for end in ends)
-    calibration_error, calibration_reference = _calibration_errors(probabilities, labels)
-    return Evaluation(
-        **{name: value[0] for name, value in scores.items()},
-        calibration_error=calibration_error,
-        calibration_reference=calibration_reference,
-        support=support,
-        confusion_matrix=confusion,
-        intervals=intervals,
-        class_names=class_names,
-        label_smoothing=label_smoothing,
-        bootstrap_samples=bootstrap_samples,
-        resampled="galaxies" if groups is None else "groups",
-        excluded=int(np.sum(~kept)),
-    )
+    about = {name: value[0] for name, value in scores.items()}
+    about["calibration_error"], about["calibration_reference"] = _calibration_errors(probabilities, labels)
+    about |= {"support": support, "confusion_matrix": confusion, "intervals": intervals, "class_names": class_names}
+    about |= {"label_smoothing": label_smoothing, "bootstrap_samples": bootstrap_samples}
+    return Evaluation(**about, resampled="galaxies" if groups is None else "groups")
 
 
 def accuracy_difference(first, second, labels, *, bootstrap_samples=1000, seed=1, groups=None):
@@ -324,9 +295,7 @@ def _calibration_errors(probabilities, labels):
 def _checked_predictions(probabilities, labels, num_classes):
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if probabilities.shape != (len(labels), num_classes) or len(labels) == 0 or num_classes < 2:
-        expected = (
-            f"a row for each of {len(labels):,} labels (at least one), a column for each of {num_classes} classes"
-        )
+        expected = f"a row for each of {len(labels):,} labels (at least one), a column for each of {num_classes}"
         raise DataError("The probabilities have the wrong shape.", expected=expected, found=probabilities.shape)
     wrong = ~((probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-3))
     if wrong.any():

@@ -9,6 +9,7 @@ the networks at hand. `mean_over_seeds` and `paired_difference` count both parts
 import bisect
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.stats import chi2, norm, t
@@ -177,9 +178,7 @@ def paired_difference(first, second, groups=None, *, same_networks=False):
     """
     first, second = _checked_values(first, "first"), _checked_values(second, "second")
     if first.shape[1] != second.shape[1] or (same_networks and len(first) != len(second)):
-        problem = (
-            "Only predictions for the same galaxies can be paired, and the same networks only with the same seeds."
-        )
+        problem = "Only predictions for the same galaxies (and seeds, of the same networks) can be paired."
         expected, found = f"shape {first.shape} for both", f"shape {second.shape} for the second"
         raise DataError(problem, where="first, second", expected=expected, found=found)
     if same_networks:
@@ -265,15 +264,12 @@ def galaxies_needed(difference, pilot, *, num_seeds, level, power=0.8, confidenc
     tails, freedom = np.array([1 + confidence, 1 - confidence]) / 2, pilot.degrees_of_freedom
     factors = np.sqrt(freedom / chi2.ppf(tails, freedom))
     settings = {"num_seeds": num_seeds, "level": level, "same_networks": same_networks}
+    settings["shared_spread"] = pilot.shared_spread
 
     def enough(factor):
         spreads = {name: factor * getattr(pilot, name) for name in ("own_spread", "seed_spread")}
-        spreads["shared_spread"] = pilot.shared_spread
-
-        def suffice(number):
-            return power_of_comparison(difference, num_galaxies=number, **settings, **spreads) >= power
-
-        number = 1 + bisect.bisect_left(range(1, MOST_GALAXIES), True, key=suffice)
+        power_with = partial(power_of_comparison, difference, **settings, **spreads)
+        number = 1 + bisect.bisect_left(range(1, MOST_GALAXIES), power, key=lambda n: power_with(num_galaxies=n))
         return number if number < MOST_GALAXIES else math.inf
 
     return tuple(enough(factor) for factor in factors)
@@ -298,17 +294,9 @@ def _estimate(recipes, groups, seed_variance, freedom):
     if len(recipes) == 2:
         shared -= 2 * covariance[:count, count:].mean()
     shared, own, fewer = max(0.0, shared), max(0.0, own), min(map(len, recipes))
-    return Estimate(
-        value=float(recipes[0].mean() - sum(other.mean() for other in recipes[1:])),
-        galaxy_variance=float(shared),
-        seed_variance=float(seed_variance),
-        degrees_of_freedom=float(freedom),
-        shared_spread=math.sqrt(shared * galaxies),
-        own_spread=math.sqrt(own * galaxies),
-        seed_spread=math.sqrt(max(0.0, seed) * fewer),
-        num_galaxies=galaxies,
-        num_seeds=fewer,
-    )
+    value = float(recipes[0].mean() - sum(other.mean() for other in recipes[1:]))
+    spreads = math.sqrt(shared * galaxies), math.sqrt(own * galaxies), math.sqrt(max(0.0, seed) * fewer)
+    return Estimate(value, float(shared), float(seed_variance), float(freedom), *spreads, galaxies, fewer)
 
 
 def _half_width(level, galaxy_variance, seed_variance, freedom):

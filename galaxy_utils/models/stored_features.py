@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
-from tqdm.std import tqdm
 
 from galaxy_utils.arrays import open_or_make_array
 from galaxy_utils.data.dataset import GalaxyDataset
@@ -62,7 +61,7 @@ def cache_frozen_features(model, dataset, *, dtype="float16", batch_size=32, pro
     def compute():
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         title = f"Computing frozen features, {size / 2**20:,.0f} MiB on disk"
-        bar = progress_bar(len(dataset), title) if progress else tqdm(disable=True)
+        bar = progress_bar(len(dataset), title, disable=not progress or None)
         with write_atomically(path, size) as temporary, bar:
             array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
             for first in range(0, len(dataset), batch_size):

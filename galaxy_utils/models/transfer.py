@@ -25,6 +25,7 @@ WEIGHTS_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/"
 INPUT_SCALING, FROZEN_PART, TRAINED_PART = "input_scaling", "frozen_part", "trained_part"
 SCALE_CHECK, PROBABILITIES = "scale_check", "class_probabilities"
 WITHOUT_DOWNLOAD = "Or pass weights=<path of the file>. weights=None is the same network, with nothing transferred."
+HEAD_UNITS = 256  # neurons in the head's dense layer
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
 
 
@@ -114,7 +115,6 @@ def backbone_classifier(
     num_classes=NUM_CLASSES,
     weights="imagenet",
     trainable_layers=20,
-    head_units=256,
     dropout=0.5,
     batch_statistics_momentum=0.9,
     augmentation=None,
@@ -147,7 +147,6 @@ def backbone_classifier(
             are taken over. That is how a second stage starts.
         trainable_layers: How many of the backbone's last layers train, as `keras.applications` counts layers; 0 for
             the head alone, `"all"` for everything.
-        head_units: Neurons in the head's dense layer; 0 for none.
         dropout: Share of them (without them, of the pooled features) that each training step sets to zero.
         batch_statistics_momentum: Momentum of the unfrozen batch normalisation, from 0 up to, but not, 1.
         augmentation: As in `four_block_cnn`.
@@ -176,7 +175,6 @@ def backbone_classifier(
     check_number("dropout", dropout, "[0, 1)")
     check_number("batch_statistics_momentum", batch_statistics_momentum, "[0, 1)")
     check_integer("num_classes", num_classes, 2)
-    check_integer("head_units", head_units, 0, "0 leaves the dense layer out")
     check_integer("seed", seed, 0)
     if weights == "imagenet":
         weights = imagenet_weights(backbone, image_size)
@@ -202,9 +200,8 @@ def backbone_classifier(
     head = features = keras.Input(cut.shape[1:], name="features")
     if trained:
         head = pool(keras.Model(cut, network.output, name="upper_layers")(head))
-    if head_units:
-        start = keras.initializers.HeNormal(seed)
-        head = layers.Dense(head_units, activation="relu", kernel_initializer=start, name="head_dense")(head)
+    start = keras.initializers.HeNormal(seed)
+    head = layers.Dense(HEAD_UNITS, activation="relu", kernel_initializer=start, name="head_dense")(head)
     if dropout:
         head = layers.Dropout(dropout, seed=seed, name="head_dropout")(head)
     start = keras.initializers.GlorotUniform(seed + 1)
@@ -360,9 +357,7 @@ def _load_weights(network, path, title):
     """Load a file of weights into a backbone. Only arrays are read, never a layer's code or settings."""
     expected = f"weights of {title} without its top, as `save_weights` of keras.applications' network writes them"
     _check(path.suffix.lower() in (".h5", ".hdf5"), "weights", str(path), "a path that ends in .weights.h5 or .h5")
-    if not path.is_file():
-        raise DataError("There is no such file of weights.", where=path, expected=expected)
-    problem = "The file of weights does not fit the network."
+    problem = "There is no such file of weights, or it does not fit the network."
     with explain_read_errors(problem, path, expected=expected), warnings.catch_warnings():
         # Keras warns of lists that were not saved, whether or not there is anything in them.
         warnings.filterwarnings("ignore", "Skipping nested container")

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from toy_galaxies import toy_galaxies
+from toy_galaxies import toy_galaxies, toy_split
 
 import galaxy_utils as gu
 from galaxy_utils.augmentation import super_resolution_gan, upscale
 from galaxy_utils.augmentation.super_resolution import DepthToSpace
 from galaxy_utils.data.prepare import area_average
+from galaxy_utils.errors import DataError
 from galaxy_utils.evaluation.resolution import enlarge_bicubic
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
@@ -20,6 +21,12 @@ PIXELS = {"feature_layer": "block_4_convolution", "feature_weight": 0, "adversar
 @pytest.fixture(scope="module")
 def galaxies():
     return toy_galaxies(side=32, noise=5)
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Rows alone: with so little noise, these galaxies would count as copies of one another."""
+    return toy_split()
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +127,13 @@ def test_all_losses_train_together(galaxies, split, classifier):
     run = gu.fit(model, galaxies, split, RECIPE.replace(epochs=1), targets="images", progress=False)
     for name in ("pixel_loss", "feature_loss", "discriminator_loss", "generator_loss", "ranking_accuracy"):
         assert np.isfinite(run.history[name]).all() and np.isfinite(run.history[f"val_{name}"]).all()
+
+
+def test_what_is_not_a_number_is_no_image(classifier):
+    model = build(classifier)
+    model.generator.set_weights([np.full_like(array, np.nan) for array in model.generator.get_weights()])
+    with pytest.raises(DataError, match="not a number"):
+        upscale(model, np.zeros((2, 16, 16, 3), np.uint8))
 
 
 @pytest.mark.parametrize(

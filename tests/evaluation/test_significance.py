@@ -42,7 +42,7 @@ def clear_share(level, trials, *, difference=0.0, random_seed=1, **settings):
     return clear / trials
 
 
-@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("num_seeds", [2, 5])
 @pytest.mark.parametrize(
     "spreads",
     [
@@ -55,18 +55,12 @@ def clear_share(level, trials, *, difference=0.0, random_seed=1, **settings):
     ids=lambda spreads: ", ".join(f"{name} {value}" for name, value in spreads.items()),
 )
 def test_without_a_difference_no_more_than_the_level_is_clear(num_seeds, spreads):
-    level, trials = 0.05, 2500
+    level, trials = 0.05, 1500
     share = clear_share(level, trials, num_seeds=num_seeds, num_galaxies=200, **spreads)
     assert share <= binom.ppf(0.999, trials, level) / trials
     exact = 0 in (spreads["shared"], spreads["seed"] + spreads["own"])  # One part is all there is.
     if exact and num_seeds > 3:  # With a few seeds, Welch's degrees of freedom are on the safe side.
         assert share >= binom.ppf(0.001, trials, level) / trials
-
-
-def test_a_small_level_is_kept_with_few_seeds_too():
-    level, trials = 0.004, 20_000
-    share = clear_share(level, trials, num_galaxies=60, num_seeds=2, shared=0.1, own=0.2, seed=0.05)
-    assert share <= binom.ppf(0.999, trials, level) / trials
 
 
 def test_a_bootstrap_over_galaxies_alone_takes_lucky_seeds_for_better_recipes():
@@ -90,7 +84,7 @@ def test_a_bootstrap_over_galaxies_alone_takes_lucky_seeds_for_better_recipes():
     ],
 )
 def test_with_a_difference_the_power_is_as_calculated(difference, settings):
-    level, trials = 0.02, 2500
+    level, trials = 0.02, 1500
     spreads = {f"{name}_spread": settings[name] for name in ("shared", "own", "seed")}
     sizes = {name: settings[name] for name in ("num_galaxies", "num_seeds")}
     expected = power_of_comparison(difference, level=level, **sizes, **spreads)
@@ -177,7 +171,7 @@ def test_mean_over_seeds_covers_the_recipes_mean():
 
 def test_a_shaky_recipe_beside_a_steady_one_keeps_the_level():
     """Equal spreads assumed, the rate was about twice the level."""
-    random, level, trials, wrong = np.random.default_rng(1), 0.005, 20_000, {"Welch": 0, "pooled": 0}
+    random, level, trials, wrong = np.random.default_rng(1), 0.005, 8_000, {"Welch": 0, "pooled": 0}
     for _ in range(trials):
         steady, shaky = 0.01 * random.normal(size=(8, 1)), 0.15 * random.normal(size=(8, 1))
         estimate = paired_difference(steady + np.zeros(2), shaky + np.zeros(2))
