@@ -140,3 +140,16 @@ def test_names_that_do_not_fit_are_refused(tmp_path):
     for name, classes in (("a.h5", CLASS_NAMES), ("a.keras", CLASS_NAMES[:3])):
         with pytest.raises(ConfigurationError, match="class names"):
             gu.save_classifier(tmp_path / name, model, classes)
+
+
+def test_onnx_answers_as_keras_does(tmp_path):
+    pytest.importorskip("tf2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    model, galaxies = gu.models.three_block_cnn(16, 4), toy_galaxies(8)
+    gu.save_classifier(tmp_path / "galaxies.keras", model, galaxies)
+    classifier = gu.load_classifier(tmp_path / "galaxies.keras")
+    expected = classifier.predict(galaxies.images)
+    classifier.model.export(tmp_path / "galaxies.onnx", format="onnx", verbose=False)
+    session = runtime.InferenceSession(tmp_path / "galaxies.onnx")
+    (answers,) = session.run(None, {session.get_inputs()[0].name: galaxies.images.astype(np.float32)})
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
