@@ -11,9 +11,9 @@ from galaxy_utils.errors import DataError
 
 
 def galaxies_with(counts, **changes):
-    """Galaxies without pictures worth looking at, so many of each class."""
+    """So many galaxies of each class; their images are noise, because equal ones would count as copies."""
     labels = np.repeat(np.arange(len(counts)), counts)
-    images = np.broadcast_to(np.zeros((1, 8, 8, 3), np.uint8), (len(labels), 8, 8, 3))
+    images = np.random.default_rng(1).integers(0, 256, (len(labels), 8, 8, 3), np.uint8)
     names = CLASS_NAMES if len(counts) == 10 else tuple(f"class {label}" for label in range(len(counts)))
     columns = {"images": images, "labels": labels, "class_names": names, "vote_fractions": None}
     return toy_galaxies().replace(**{**columns, **changes})
