@@ -20,8 +20,8 @@ from galaxy_utils.errors import DataError, GalaxyUtilsError, StorageError
 # Not every system knows a quota.
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
-ELSEWHERE = "set GALAXY_UTILS_CACHE or GALAXY_UTILS_ARTIFACTS to a folder elsewhere"
 CLOSED += (errno.ENOTCONN, errno.EIO, errno.ESTALE)  # of a Drive that is away
+ELSEWHERE = "set GALAXY_UTILS_CACHE or GALAXY_UTILS_ARTIFACTS to a folder elsewhere"
 
 
 def cache_folder():

@@ -25,7 +25,7 @@ from galaxy_utils.evaluation.significance import (
 TRIALS, CLASSES, ACCURACY = 1_000, 4, 0.6
 
 
-def predictions(random, labels, right):
+def predictions(labels, right):
     """Return probabilities of shape (n, 4) whose most probable class is the label where `right`, else the next one."""
     called = np.where(right, labels, (labels + 1) % CLASSES)
     return np.eye(CLASSES)[called] * 0.6 + 0.1
@@ -51,9 +51,13 @@ def accuracy_of_one_network(galaxies, in_pairs, by_group, trials):
     def draw(number):
         labels = random.integers(0, CLASSES, galaxies)
         score = gu.evaluate(
-            predictions(random, labels, answers(random, groups)), labels, "abcd",
-            groups=groups if by_group else None, bootstrap_samples=400, seed=number,
-        )  # fmt: skip
+            predictions(labels, answers(random, groups)),
+            labels,
+            "abcd",
+            groups=groups if by_group else None,
+            bootstrap_samples=400,
+            seed=number,
+        )
         low, high = score.intervals["accuracy"]
         return low, ACCURACY, high
 
@@ -67,7 +71,7 @@ def recall_of_a_class(galaxies, recall, trials):
 
     def draw(number):
         right = random.random(len(labels)) < recall
-        score = gu.evaluate(predictions(random, labels, right), labels, "abcd", bootstrap_samples=400, seed=number)
+        score = gu.evaluate(predictions(labels, right), labels, "abcd", bootstrap_samples=400, seed=number)
         low, high = score.intervals["recall"]
         return low[0], recall, high[0]
 
@@ -87,7 +91,7 @@ def difference_of_two_networks(galaxies, trials):
         labels = random.integers(0, CLASSES, galaxies)
         first = random.random(galaxies) < 0.6
         second = np.where(random.random(galaxies) < 0.7, first, random.random(galaxies) < 0.8)
-        found = [predictions(random, labels, right) for right in (first, second)]
+        found = [predictions(labels, right) for right in (first, second)]
         _, low, high = accuracy_difference(*found, labels, bootstrap_samples=400, seed=number)
         return low, 0.3 * (0.8 - 0.6), high
 
