@@ -1,7 +1,5 @@
 """Training towards images, and towards images and labels together; networks that bring losses of their own."""
 
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -238,18 +236,6 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path):
     folder = tmp_path / keras.backend.backend()
     folder.mkdir()
     assert_resumes(folder)
-
-
-def test_the_same_on_jax(tmp_path, monkeypatch):
-    pytest.importorskip("jax")
-    folder, tests = tmp_path / "jax", Path(__file__).parent
-    folder.mkdir()
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setenv("PYTHONPATH", f"{tests}:{tests.parent}")
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # Compiling takes longer than the few steps.
-    code = f"from test_training_targets import assert_resumes; assert_resumes({str(folder)!r})"
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
-    assert child.returncode == 0, child.stderr
 
 
 # What is refused

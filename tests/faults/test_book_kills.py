@@ -1,56 +1,18 @@
 """A build of a book killed at random moments: while papermill runs a notebook, or while the pages are drawn."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
-import nbformat
 import numpy as np
 import psutil
 from bs4 import BeautifulSoup
-from harness import REPOSITORY, WHOLE_TABLE, recorded
+from harness import WHOLE_TABLE, recorded
+from toy_book import write_small_book
 
 KILLS = 20 if WHOLE_TABLE else 1
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-PARAMETERS = 'dataset_source = "simulated"\nprofile_name = "demo"\nseed = 1'
-# Each cell notes that it ran; the first chapter leaves a file for the second.
-FIRST = """import time, pathlib, galaxy_utils.files as files
-for step in range(10):
-    time.sleep(0.1)
-files.write_json(files.artifacts_folder() / "split.json", list(range(1000)))
-print("the first chapter is done")"""
-SECOND = """import json, time, galaxy_utils.files as files
-rows = json.loads((files.artifacts_folder() / "split.json").read_text())
-for step in range(10):
-    time.sleep(0.1)
-print("the second chapter has seen", len(rows), "rows")"""
-
-
-# Long enough to describe a page.
-SENTENCE = "This small page stands in a book that is killed many times while it is built."
-
-
-def write_checkout(folder):
-    """A copy of the project with two small chapters and a landing page."""
-    for name in ("book", "galaxy_utils"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
-    for name in ("_config.yml", "requirements.lock", "pyproject.toml"):
-        shutil.copy(REPOSITORY / name, folder / name)
-    (folder / "notebooks").mkdir()
-    for name, cell, needs in (("01_first", FIRST, []), ("02_second", SECOND, ["01_first"])):
-        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL, "galaxy_book": {"needs": needs}})
-        notebook.cells = [
-            nbformat.v4.new_markdown_cell(f"# {name}\n\n{SENTENCE}"),
-            nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-            nbformat.v4.new_code_cell(cell),
-        ]
-        nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
-    (folder / "book" / "index.md").write_text(f"# A small book\n\n{SENTENCE}\n")
-    pages = "".join(f"  - file: {page}\n" for page in ("notebooks/01_first", "notebooks/02_second", "this_copy"))
-    (folder / "book" / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{pages}")
 
 
 def start_build(checkout, output, cache):
@@ -90,7 +52,7 @@ def pages_of(output):
 
 
 def test_a_killed_build_goes_on(tmp_path):
-    write_checkout(tmp_path / "checkout")
+    write_small_book(tmp_path / "checkout")
     # Renders the survey, which is none of this test's business, and shows what a whole build looks like.
     finish(start_build(tmp_path / "checkout", tmp_path / "undisturbed", tmp_path / "cache"))
     start = time.perf_counter()
