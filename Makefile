@@ -13,7 +13,7 @@
 # make stick     the book, all packages and the survey into a folder, for machines without a network
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
-# make pages     check every page of a finished build in a browser, in four widths and both themes, into _build/pages.md
+# make pages     check every page of a finished build in a browser, in four widths and both themes, into tests/browser/README.md
 # make screenshots   pictures of every page of a finished build, at three widths and in both themes, to look at
 # make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
 # make lock      pin new versions after a change of the requirements (maintainers; needs uv)
@@ -135,7 +135,7 @@ links: check-settings
 # Of a book that is there already: it is read, not built again.
 pages: install
 	@GALAXY_UTILS_BOOK=_build/html PAGES=all $(BIN)/python -m pytest -q -p no:xdist tests/browser/test_reading.py; \
-	  status=$$?; if test -e _build/pages.md; then cat _build/pages.md; fi; exit $$status
+	  status=$$?; sed -n '/^<!-- table/,$$p' tests/browser/README.md; exit $$status
 
 screenshots: install
 	@$(BIN)/python book/tools/screenshots.py

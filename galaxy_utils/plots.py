@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from galaxy_utils import renamed
 from galaxy_utils.classes import CLASS_COLOURS, CLASS_MARKERS, CLASS_NAMES, SHORT_CLASS_NAMES
 
 WIDTH = 7.0  # inches
@@ -304,3 +305,6 @@ def _intervals(triples, names, form):
         axes.plot(value, position, "o", color=colour, markersize=9)
     spoken = [f"{name} {value:{form}} ({low:{form}} to {high:{form}})" for name, (value, low, high) in triples.items()]
     return figure, axes, "; ".join(spoken)
+
+
+__getattr__ = renamed.forwarding(__name__)

@@ -3,9 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 
+from galaxy_utils import renamed
 from galaxy_utils.errors import ConfigurationError, check_integer, check_number
 from galaxy_utils.profiles import get_profile
-from galaxy_utils.renamed import forward
 
 # Fields that describe a recipe and change nothing in a run.
 DESCRIPTIVE_FIELDS = ("name", "source", "inferred")
@@ -235,6 +235,4 @@ COMPACT_CNN = Recipe(
     source="this book, chapter 4",
 )
 
-
-def __getattr__(name):
-    return forward(__name__, name)
+__getattr__ = renamed.forwarding(__name__)
