@@ -52,6 +52,10 @@ class Checkpoint(keras.callbacks.Callback):
         seconds: Time spent training, over all sittings.
         complete: Whether all epochs are done, or early stopping ended them.
         stopped: Whether early stopping did.
+
+    Example:
+        >>> gu.Checkpoint("training.npz", identity={"seed": 1}).complete
+        False
     """
 
     def __init__(self, path, callbacks=(), identity=None):

@@ -49,6 +49,10 @@ class Recipe:
         classification_weight: Factor of the cross-entropy in the same loss.
         inferred: Fields that the source does not state or whose value is damaged in the scan.
         source: Where the values come from.
+
+    Example:
+        >>> gu.Recipe("short", epochs=3, optimizer="sgd").replace(epochs=5).epochs
+        5
     """
 
     name: str

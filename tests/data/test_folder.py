@@ -195,6 +195,22 @@ def test_parts_of_a_split_are_no_classes(folder, names):
         open_folder(folder)
 
 
+def test_fits_is_told_how_to_become_an_image(folder):
+    for path in folder.glob("spiral/*.png"):
+        path.rename(path.with_suffix(".fits"))
+    with pytest.raises(DataError, match="No images in spiral[\\s\\S]*FITS files are not read: stretch them"):
+        open_folder(folder)
+
+
+def test_hours_are_noticed_in_a_small_field_too(folder):
+    rows = "".join(f"{name}/{k}.png,{10 + k / 60},{k}\n" for name in ("spiral", "elliptical") for k in range(3))
+    (folder / "manifest.csv").write_text(f"file,ra,dec\n{rows}")
+    with pytest.raises(DataError, match="degrees, hours or radians"):
+        open_folder(folder)
+    (folder / "manifest.csv").write_text(f"file,ra_hours,dec\n{rows}")
+    assert open_folder(folder).ra.max() == pytest.approx(150.5)
+
+
 def test_one_class_is_refused_with_a_word_about_the_table(folder):
     shutil.rmtree(folder / "elliptical")
     (folder / "labels.csv").write_text("file,label\n")
