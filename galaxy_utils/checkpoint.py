@@ -54,8 +54,8 @@ class Checkpoint(keras.callbacks.Callback):
         stopped: Whether early stopping did.
 
     Example:
-        >>> gu.Checkpoint("training.npz", identity={"seed": 1}).complete
-        False
+        >>> gu.Checkpoint("training.npz").resume(model, galaxies.keras_dataset(split.train))  # there is none yet
+        0
     """
 
     def __init__(self, path, callbacks=(), identity=None):

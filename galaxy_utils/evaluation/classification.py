@@ -67,7 +67,7 @@ class Evaluation:
 
     Example:
         >>> scores = evaluate([[0.9, 0.1], [0.2, 0.8]], [0, 1], ("spiral", "merger"))
-        >>> scores.accuracy, scores.support.tolist()
+        >>> float(scores.accuracy), scores.support.tolist()
         (1.0, [1, 1])
     """
 
