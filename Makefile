@@ -8,6 +8,7 @@
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make class     measure how long sixty submissions take to grade
 # make faults    kill, fill, damage, lie and crowd: the whole table of faults, into tests/faults/README.md (an hour or more)
+# make planted   plant faults in the package, one at a time, and say which the tests catch (half an hour)
 # make licences  list the licences of all locked packages in book/licences.csv
 # make audit     ask the public list of known vulnerabilities about all locked packages (needs the network)
 # make stick     the book, all packages and the survey into a folder, for machines without a network
@@ -81,7 +82,7 @@ LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
 PIP := $(BIN)/python book/tools/run_pip.py
 
-.PHONY: help book scores test lint install colab links pages screenshots address lock assignments grade class stick faults licences audit clean check-python check-settings
+.PHONY: help book scores test lint install colab links pages screenshots address lock assignments grade class stick faults planted licences audit clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -164,6 +165,9 @@ faults: install
 	@rm -rf _build/faults
 	@FAULTS=all $(BIN)/python -m pytest -p no:xdist tests/faults; status=$$?; \
 	  $(BIN)/python tests/faults/table.py && exit $$status
+
+planted: install
+	@$(BIN)/python tests/planted.py
 
 licences: install
 	@$(BIN)/python book/tools/licences.py

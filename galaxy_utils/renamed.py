@@ -3,7 +3,7 @@
 `CHANGES.md` lists them all. To be deleted with version 0.3.
 """
 
-import importlib
+import pkgutil
 import warnings
 
 # Old name → where it is today.
@@ -52,8 +52,7 @@ def forward(module, name):
     if today is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}; names of version 0.1 stand in CHANGES.md")
     warnings.warn(f"{module}.{name} is now {today}.", DeprecationWarning, stacklevel=3)
-    home, _, own = today.rpartition(".")
-    return getattr(importlib.import_module(home), own)
+    return pkgutil.resolve_name(today)
 
 
 def forwarding(module):
