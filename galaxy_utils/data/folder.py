@@ -163,6 +163,9 @@ def _open_image(path):
     # A camera puts a preview behind its picture (MPO); elsewhere nobody knows which of several is meant.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise ValueError(f"animated, or {image.n_frames} pages")
+    # Pillow shows one of two bands, or three of four, and leaves the other out.
+    if image.format == "TIFF" and "X" in str(image.tile[:1]):
+        raise ValueError("a band that is neither brightness, colour nor transparency")
     return image
 
 
