@@ -47,11 +47,13 @@ def main():
     path = REPOSITORY / "tests" / "faults" / "README.md"
     text = path.read_text(encoding="utf-8")
     marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    new = list(rows)
     if "--merge" in sys.argv:
-        new = {(row["group"], row["fault"]) for row in rows}
+        again = {(row["group"], row["fault"]) for row in rows}
         old = rows_of(marked.search(text).group())
-        rows += [row for row in old if (row["group"], row["fault"]) not in new]
-    how = "Some rows tried again" if "--merge" in sys.argv else "Tried"
+        rows += [row for row in old if (row["group"], row["fault"]) not in again]
+    groups = ", ".join(sorted({row["group"] for row in new}))
+    how = f"Rows of {groups} tried again, the others before," if "--merge" in sys.argv else "Tried"
     dated = f"{how} on {when_and_what()}, with {os.cpu_count()} cores."
     path.write_text(marked.sub(lambda _: f"{BEGIN}\n{dated}\n\n{table(rows)}\n{END}", text), encoding="utf-8")
     print(table(rows))
