@@ -49,11 +49,6 @@ class Chapter:
     def name(self):
         return self.path.stem
 
-    @property
-    def measures_time(self):
-        """Whether the chapter draws conclusions from seconds: nothing else may run beside it."""
-        return self.notebook["metadata"].get("galaxy_book", {}).get("measures_time", False)
-
 
 def find_chapters(folder=REPOSITORY / "notebooks"):
     """Read the numbered notebooks in order and refuse those that papermill would silently run with other values."""
@@ -122,7 +117,7 @@ def run_chapters(chapters, settings):
 
 
 def _run_in_turn(stale, keys, settings):
-    """Run chapters, each after those that it needs; one that measures time when nothing else is left to run."""
+    """Run chapters, each after those that it needs."""
     waiting, running, failures, ended = list(stale), [], [], queue.Queue()
     while waiting or running:
         for chapter in next_chapters(waiting, running, settings.jobs):
@@ -143,21 +138,17 @@ def _run_in_turn(stale, keys, settings):
 
 
 def next_chapters(waiting, running, jobs):
-    """Return those of the waiting chapters that may start now, in reading order.
+    """Return those of the waiting chapters that may start now: first those that most others wait for.
 
     Args:
-        waiting: Chapters that have not been started.
+        waiting: Chapters that have not been started, in reading order.
         running: Chapters that have not ended.
         jobs: How many may run at once.
     """
     pending = {chapter.name for chapter in [*waiting, *running]}
     ready = [chapter for chapter in waiting if not pending.intersection(chapter.needs)]
-    together = [chapter for chapter in ready if not chapter.measures_time]
-    if any(chapter.measures_time for chapter in running):
-        return []
-    if together or running:
-        return together[: jobs - len(running)]
-    return ready[:1]
+    ready.sort(key=lambda chapter: -sum(chapter.name in other.needs for other in waiting))
+    return ready[: jobs - len(running)]
 
 
 def _run_chapter(chapter, keys, settings, ended):

@@ -195,10 +195,9 @@ def test_chapters_run_side_by_side_and_a_failure_costs_none_of_the_others(tmp_pa
     assert "Running 03_third" not in result.stdout, "nothing is begun after a failure"
 
 
-def test_each_chapter_waits_for_what_it_needs_and_clocks_run_alone():
+def test_each_chapter_waits_for_what_it_needs_and_what_others_wait_for_comes_first():
     build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
     chapters = {chapter.name[:2]: chapter for chapter in build["find_chapters"]()}
-    assert [number for number, chapter in chapters.items() if chapter.measures_time] == ["07", "11"]
     for jobs in (1, 2, 3):
         waiting, running, order, most = list(chapters.values()), [], [], 0
         while waiting or running:
@@ -207,11 +206,11 @@ def test_each_chapter_waits_for_what_it_needs_and_clocks_run_alone():
                 waiting.remove(chapter)
                 running.append(chapter)
                 order.append(chapter.name[:2])
-            assert not any(chapter.measures_time for chapter in running) or len(running) == 1
             most = max(most, len(running))
             running.pop(0)
         assert sorted(order) == sorted(chapters) and most == jobs
-        assert order[-2:] == ["07", "11"]
+        assert order[0] == "02"  # nearly all others need it
+        assert order.index("08") < order.index("03")  # 9 and 10 need it
 
 
 OWN = """

@@ -65,7 +65,7 @@ def test_every_chapter_has_its_parts(notebook):
     after_blanks = [now for before, now in zip(tags, tags[1:], strict=False) if "blank" in before]
     assert all("solution" in now for now in after_blanks)
     assert 3 <= sum("solution" in now for now in tags) - len(after_blanks) <= 6
-    assert 2 <= len(after_blanks) <= 4
+    assert 2 <= len(after_blanks) <= 3
 
 
 def test_only_the_package_and_public_libraries_are_imported(notebook):

@@ -10,7 +10,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 # Chapter → regular expressions that its code must meet: layers, losses, training, statistics, the package's twin.
 SHOWN = {
-    2: (r"np\.log\(", r"StratifiedGroupKFold\(", r"galaxy_divergences\("),
+    2: (r"def kl_divergence\(", r"StratifiedGroupKFold\(", r"galaxy_divergences\("),
     3: (
         r"layers\.Conv2D\(",
         r"layers\.BatchNormalization\(",
@@ -24,6 +24,7 @@ SHOWN = {
         r"sliding_window_view\(",
         r"random\.(choice|integers)\(|rng\.(choice|integers)\(",
         r"gu\.models\.four_block_cnn\(",
+        r"four_block_cnn\(.*pooling=\"average\"",
         r"gu\.models\.three_block_cnn\(",
     ),
     4: (
@@ -35,6 +36,7 @@ SHOWN = {
         r"\.fit\(",
         r"augmentation\.denoising_autoencoder",
         r"augmentation\.variational_autoencoder",
+        r"def with_encoder_module\(",
     ),
     5: (r"layers\.Conv2DTranspose\(", r"loss_weights", r"clipnorm", r"\.compile\(", r"fit\(", r"joint_autoencoder"),
     6: (r"np\.linalg\.svd\(", r"PCA\(", r"silhouette_score\("),
@@ -45,6 +47,7 @@ SHOWN = {
         r"callbacks\.ReduceLROnPlateau\(",
         r"\.compile\(",
         r"\.fit\(",
+        r"backbone_classifier\(",
     ),
     8: (
         r"layers\.Conv2D\(",
