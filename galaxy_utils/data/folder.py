@@ -13,9 +13,9 @@ from galaxy_utils.arrays import array_header, open_or_make_array
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.manifest import read_manifests
-from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.rows import check_blank, listing
 from galaxy_utils.data.sources import find_images, is_hidden
+from galaxy_utils.data.views import area_average
 from galaxy_utils.errors import DataError
 from galaxy_utils.files import cache_folder, write_atomically
 from galaxy_utils.progress import progress_bar

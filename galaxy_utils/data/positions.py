@@ -1,6 +1,7 @@
-"""Positions on the sky as people write them: degrees, hours, radians, sexagesimal, with placeholders."""
+"""Positions on the sky: as people write them, in degrees, hours or radians, with placeholders; and which are close."""
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from galaxy_utils.errors import DataError
 
@@ -87,3 +88,12 @@ def check_positions(ra, dec, where, unit, answer):
             found = f"values from {known.min():g} to {known.max():g}, declinations that span {high:g} degrees"
             raise DataError(problem, where=where, expected=expected, found=found, remedy=f"say it: {answer}")
     return ra * DEGREES[unit or "d"] % 360, dec
+
+
+def pairs_within(ra, dec, radius):
+    """Return the pairs of rows at most `radius` arcseconds apart, shape (k, 2), int64, as they are found."""
+    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
+    known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)[known]
+    chord = 2 * np.sin(np.radians(radius / 3600) / 2)
+    return known[cKDTree(points).query_pairs(chord, output_type="ndarray")].astype(np.int64).reshape(-1, 2)

@@ -21,7 +21,7 @@ import numpy as np
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, morphology, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
-from galaxy_utils.data.split import pairs_within
+from galaxy_utils.data.positions import pairs_within
 from galaxy_utils.errors import ConfigurationError, DataError, check_integer
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.profiles import get_profile

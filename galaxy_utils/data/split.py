@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.copies import find_copies
+from galaxy_utils.data.positions import pairs_within
 from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
 from galaxy_utils.files import explain_read_errors, write_json
 
@@ -301,15 +301,6 @@ def _coordinates(dataset):
     places = np.array([dataset.ra, dataset.dec], float)
     places[:, np.isnan(places).any(axis=0)] = np.nan
     return places
-
-
-def pairs_within(ra, dec, radius):
-    """Return the pairs of rows at most `radius` arcseconds apart, shape (k, 2), int64, as they are found."""
-    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
-    known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)[known]
-    chord = 2 * np.sin(np.radians(radius / 3600) / 2)
-    return known[cKDTree(points).query_pairs(chord, output_type="ndarray")].astype(np.int64).reshape(-1, 2)
 
 
 def _connected(pairs, num_rows):

@@ -1,6 +1,7 @@
-"""The dihedral group D4: a square image rotated by 0, 90, 180 and 270 degrees, mirrored or not; no pixel changes."""
+"""Square images in the eight views of the dihedral group D4, where no pixel changes its value; or with fewer pixels."""
 
 import numpy as np
+from PIL import Image
 
 from galaxy_utils import renamed
 
@@ -20,6 +21,32 @@ def dihedral_view(images, number):
     """
     mirrored = images[:, :, ::-1] if number >= 4 else images
     return np.rot90(mirrored, number % 4, axes=(1, 2))
+
+
+def area_average(images, size):
+    """Resize square images by exact area averaging: each new pixel is the mean of the area that it covers.
+
+    Args:
+        images: Shape (n, side, side, 3), dtype uint8.
+        size: New side, pixels.
+
+    Returns:
+        Shape (n, size, size, 3), dtype uint8, rounded to integers. n must not be 0.
+    """
+    num_images, side = images.shape[:2]
+    if side == size:
+        return np.ascontiguousarray(images)
+    if side % size == 0:
+        # Whole pixels: Pillow is ten times faster than the general way below, and as exact.
+        return np.stack([np.asarray(Image.fromarray(image).reduce(side // size)) for image in images])
+    # Share of each old pixel in each new one; rows sum to 1.
+    edges, old = np.arange(size + 1)[:, None] * (side / size), np.arange(side)
+    overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
+    weights = (overlap.clip(min=0) * (size / side)).astype(np.float32)
+    rows = weights @ images.reshape(num_images, side, side * 3).astype(np.float32)
+    # Three interleaved copies of the weights average the columns of all three bands in one matrix product.
+    area = rows.reshape(-1, side * 3) @ np.kron(weights, np.eye(3, dtype=np.float32)).T
+    return np.rint(area).astype(np.uint8).reshape(num_images, size, size, 3)
 
 
 class ViewedImages:
