@@ -19,8 +19,8 @@ that method as a file of JSON lines. The first states the rule; each further one
     print(ledger.play("baseline", train, recipe, pooling="flatten"))
     print(ledger.play("pooling", train, pooling="average"))
 
-Rounds are judged on the validation part. The test part is evaluated once, by `evaluate_test`; afterwards the ledger takes
-no more rounds, because a round chosen after looking at the test galaxies would be chosen by them.
+Rounds are judged on the validation part. The test part is evaluated once, by `evaluate_test`; afterwards the ledger
+takes no more rounds, because a round chosen after looking at the test galaxies would be chosen by them.
 """
 
 import dataclasses
@@ -301,7 +301,7 @@ class Ledger:
             scores = {}
             for name, several in predictions.items():
                 if [one.seed for one in several] != self[name].seeds:
-                    raise ConfigurationError(f"{name!r} needs one prediction for each of its seeds.", where="evaluate_test")
+                    raise ConfigurationError(f"{name!r} needs one prediction for each of its seeds.", where=name)
                 check_same(self._header["test"], several)
                 for one in several:
                     one.save(self._file(name, one.seed, "test"))
