@@ -8,12 +8,13 @@
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make class     measure how long sixty submissions take to grade
 # make faults    kill, fill, damage, lie and crowd: the whole table of faults, into tests/faults/README.md (an hour or more)
+# make planted   plant faults in the package, one at a time, and say which the tests catch (half an hour)
 # make licences  list the licences of all locked packages in book/licences.csv
 # make audit     ask the public list of known vulnerabilities about all locked packages (needs the network)
 # make stick     the book, all packages and the survey into a folder, for machines without a network
 # make colab     rehearse Colab: each chapter in a bare environment, from its set-up cell on, in the smoke profile
 # make links     ask every web address that the book names whether it still answers; builds the book first
-# make pages     check every page of a finished build in a browser, in four widths and both themes, into _build/pages.md
+# make pages     check every page of a finished build in a browser, in four widths and both themes, into tests/browser/README.md
 # make screenshots   pictures of every page of a finished build, at three widths and in both themes, to look at
 # make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
 # make lock      pin new versions after a change of the requirements (maintainers; needs uv)
@@ -81,7 +82,7 @@ LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
 PIP := $(BIN)/python book/tools/run_pip.py
 
-.PHONY: help book scores test lint install colab links pages screenshots address lock assignments grade class stick faults licences audit clean check-python check-settings
+.PHONY: help book scores test lint install colab links pages screenshots address lock assignments grade class stick faults planted licences audit clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -135,7 +136,7 @@ links: check-settings
 # Of a book that is there already: it is read, not built again.
 pages: install
 	@GALAXY_UTILS_BOOK=_build/html PAGES=all $(BIN)/python -m pytest -q -p no:xdist tests/browser/test_reading.py; \
-	  status=$$?; if test -e _build/pages.md; then cat _build/pages.md; fi; exit $$status
+	  status=$$?; sed -n '/^<!-- table/,$$p' tests/browser/README.md; exit $$status
 
 screenshots: install
 	@$(BIN)/python book/tools/screenshots.py
@@ -164,6 +165,9 @@ faults: install
 	@rm -rf _build/faults
 	@FAULTS=all $(BIN)/python -m pytest -p no:xdist tests/faults; status=$$?; \
 	  $(BIN)/python tests/faults/table.py && exit $$status
+
+planted: install
+	@$(BIN)/python tests/planted.py
 
 licences: install
 	@$(BIN)/python book/tools/licences.py

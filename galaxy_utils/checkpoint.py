@@ -52,6 +52,10 @@ class Checkpoint(keras.callbacks.Callback):
         seconds: Time spent training, over all sittings.
         complete: Whether all epochs are done, or early stopping ended them.
         stopped: Whether early stopping did.
+
+    Example:
+        >>> gu.Checkpoint("training.npz").resume(model, galaxies.keras_dataset(split.train))  # there is none yet
+        0
     """
 
     def __init__(self, path, callbacks=(), identity=None):

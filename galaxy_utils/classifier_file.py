@@ -119,6 +119,10 @@ def load_classifier(path):
     Raises:
         DataError: The file is missing, damaged, no classifier, or holds layers that are neither Keras' nor this
             package's.
+
+    Example:
+        >>> gu.load_classifier(gu.save_classifier("galaxies.keras", model, galaxies)).class_names[9]
+        'Edge-on with Bulge'
     """
     path = Path(path)
     with explain_read_errors("The classifier cannot be read.", path, remedy="save it again with gu.save_classifier"):

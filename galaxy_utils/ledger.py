@@ -72,6 +72,10 @@ class Rule:
         parameter_allowance: The same for parameters.
         inference_allowance: The same for inference. Seconds are compared only on the same kind of device.
         label_smoothing: ε of the smoothed labels behind KL divergence.
+
+    Example:
+        >>> [round(float(level), 4) for level in gu.Rule(error_rate=0.1, max_rounds=10).levels]
+        [0.005, 0.005]
     """
 
     max_changes: int = 2
@@ -183,6 +187,11 @@ class Ledger:
 
     Args:
         path: Path of a ledger that exists; `Ledger.create` makes one.
+
+    Example:
+        >>> ledger = gu.Ledger.create("ledger.jsonl", galaxies, split, seeds=(1, 2, 3))
+        >>> len(gu.Ledger("ledger.jsonl").rounds)
+        0
     """
 
     def __init__(self, path):

@@ -39,6 +39,11 @@ class Prediction:
         inference_seconds: Seconds for 1,000 galaxies.
         versions: Versions of the software, as in a report.
         device: What computed, as in a report.
+
+    Example:
+        >>> prediction = gu.measure(model, run, galaxies, split, part="test")
+        >>> prediction.probabilities.shape == (len(split.test), 10)
+        True
     """
 
     probabilities: np.ndarray
@@ -104,6 +109,10 @@ def measure(model, run, dataset, split, *, part="validation", predict=None, seed
 
     Returns:
         A `Prediction`.
+
+    Example:
+        >>> gu.measure(model, run, galaxies, split).part
+        'validation'
     """
     about, predict = about_part(dataset, split, part), predict or predict_plainly
     predict(model, dataset, about["rows"][:32])  # The first call compiles, which is no part of inference.

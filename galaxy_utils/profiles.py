@@ -91,6 +91,10 @@ def get_profile(name):
 
     Raises:
         ConfigurationError: The name is not in the table.
+
+    Example:
+        >>> gu.get_profile("demo").image_size
+        64
     """
     if isinstance(name, Profile):
         return name

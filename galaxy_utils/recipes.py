@@ -3,9 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 
+from galaxy_utils import renamed
 from galaxy_utils.errors import ConfigurationError, check_integer, check_number
 from galaxy_utils.profiles import get_profile
-from galaxy_utils.renamed import forward
 
 # Fields that describe a recipe and change nothing in a run.
 DESCRIPTIVE_FIELDS = ("name", "source", "inferred")
@@ -49,6 +49,10 @@ class Recipe:
         classification_weight: Factor of the cross-entropy in the same loss.
         inferred: Fields that the source does not state or whose value is damaged in the scan.
         source: Where the values come from.
+
+    Example:
+        >>> gu.Recipe("short", epochs=3, optimizer="sgd").replace(epochs=5).epochs
+        5
     """
 
     name: str
@@ -235,6 +239,4 @@ COMPACT_CNN = Recipe(
     source="this book, chapter 4",
 )
 
-
-def __getattr__(name):
-    return forward(__name__, name)
+__getattr__ = renamed.forwarding(__name__)

@@ -3,7 +3,7 @@
 `CHANGES.md` lists them all. To be deleted with version 0.3.
 """
 
-import importlib
+import pkgutil
 import warnings
 
 # Old name → where it is today.
@@ -14,6 +14,9 @@ RENAMED = {
     "galaxy_utils.augmentation.draw_synthetic": "galaxy_utils.augmentation.add_generated",
     "galaxy_utils.augmentation.steady_gan": "galaxy_utils.augmentation.relativistic_gan",
     "galaxy_utils.data.views.view_images": "galaxy_utils.data.views.dihedral_view",
+    "galaxy_utils.evaluation.features_and_answers": "galaxy_utils.evaluation.features_and_predictions",
+    "galaxy_utils.evaluation.predict_eight_views": "galaxy_utils.evaluation.predict_with_tta",
+    "galaxy_utils.measurement.identity_of": "galaxy_utils.prediction.identity_of",
     "galaxy_utils.models.classifier_alone": "galaxy_utils.models.encoder_classifier",
     "galaxy_utils.models.paper_1_cnn": "galaxy_utils.models.four_block_cnn",
     "galaxy_utils.models.paper_2_cnn": "galaxy_utils.models.three_block_cnn",
@@ -29,7 +32,7 @@ RENAMED = {
 
 
 def forward(module, name):
-    """Return what an old name of a module stands for, with a warning: the last line of a module's `__getattr__`.
+    """Return what an old name of a module stands for, with a warning.
 
     Args:
         module: Name of the module that was asked.
@@ -47,7 +50,11 @@ def forward(module, name):
     """
     today = RENAMED.get(f"{module}.{name}")
     if today is None:
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}; names of version 0.1 stand in CHANGES.md")
     warnings.warn(f"{module}.{name} is now {today}.", DeprecationWarning, stacklevel=3)
-    home, _, own = today.rpartition(".")
-    return getattr(importlib.import_module(home), own)
+    return pkgutil.resolve_name(today)
+
+
+def forwarding(module):
+    """Return a module's `__getattr__` that forwards its old names."""
+    return lambda name: forward(module, name)

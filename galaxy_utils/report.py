@@ -44,6 +44,11 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
 
     Raises:
         ConfigurationError: A part of the split that cannot be scored.
+
+    Example:
+        >>> scores = gu.evaluate(gu.predict(model, galaxies, split.test), galaxies.labels[split.test], gu.CLASS_NAMES)
+        >>> write_report("my_chapter", "my_cnn", scores, run=run, split=split, dataset=galaxies, profile="demo").name
+        'report.json'
     """
     if part not in PARTS[1:]:
         raise ConfigurationError(f"The part {part!r} is not reported.", expected=" or ".join(map(repr, PARTS[1:])))
@@ -80,6 +85,12 @@ def read_report(path):
 
     Raises:
         DataError: The file is missing, no JSON, of another format, or lacks what `reports` shows.
+
+    Example:
+        >>> scores = gu.evaluate(gu.predict(model, galaxies, split.test), galaxies.labels[split.test], gu.CLASS_NAMES)
+        >>> path = write_report("my_chapter", "a_cnn", scores, run=run, split=split, dataset=galaxies, profile="demo")
+        >>> read_report(path)["profile"]["name"]
+        'demo'
     """
     remedy = "delete the file, if it is there, and run the chapter that writes it, with the same profile"
     with explain_read_errors("The report cannot be read.", path, expected=f"format {REPORT_FORMAT}", remedy=remedy):

@@ -27,14 +27,10 @@ DRIVE_FOLDER = Path("MyDrive", "galaxy_book")
 KEPT_ON_DRIVE = ("galaxy10", "simulated")
 # Packages whose module is called otherwise.
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
-NO_GPU = (
-    "No GPU. The demo profile does without. To get one on Colab: Runtime → Change runtime type → T4 GPU → Save, then "
-    "run this notebook again from its first cell."
-)
-NOT_KEPT = (
-    "Files here are lost when the session ends. To keep data and results on your Drive, write keep_on_drive=True in "
-    "this cell and run it again."
-)
+NO_GPU = "No GPU. The demo profile does without. To get one on Colab: Runtime → Change runtime type → T4 GPU → Save, "
+NO_GPU += "then run this notebook again from its first cell."
+NOT_KEPT = "Files here are lost when the session ends. To keep data and results on your Drive, write "
+NOT_KEPT += "keep_on_drive=True in this cell and run it again."
 
 
 def set_up(book_version, keep_on_drive=False, extra=""):
@@ -67,10 +63,8 @@ def set_up(book_version, keep_on_drive=False, extra=""):
     if keep_on_drive:
         use_drive()
     if galaxy_utils.__version__ != book_version:
-        print(
-            f"This notebook belongs to galaxy_utils {book_version}; {galaxy_utils.__version__} is installed. If it "
-            "does not run: %pip uninstall --yes galaxy_utils, restart the session, run this cell again."
-        )
+        told = f"This notebook belongs to galaxy_utils {book_version}; {galaxy_utils.__version__} is installed. If it "
+        print(told + "does not run: %pip uninstall --yes galaxy_utils, restart the session, run this cell again.")
     if installed or on_colab():
         print(describe_machine())
         if "GPU: none" in describe_machine():
@@ -98,12 +92,10 @@ def describe_machine():
     """
     versions, device = software_versions(), computing_device()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return (
-        f"galaxy_utils {versions['galaxy_utils']}, Python {versions['python']}, Keras {versions['keras']} on "
-        f"{versions['backend']} {versions['backend_version']}\n"
-        f"GPU: {device['accelerator'] or 'none'}, {device['cores']} CPU cores, {memory:.1f} GB of memory, "
-        f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB of disk free"
-    )
+    told = f"galaxy_utils {versions['galaxy_utils']}, Python {versions['python']}, Keras {versions['keras']} on "
+    told += f"{versions['backend']} {versions['backend_version']}\nGPU: {device['accelerator'] or 'none'}, "
+    told += f"{device['cores']} CPU cores, {memory:.1f} GB of memory, "
+    return told + f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB of disk free"
 
 
 def install_missing(extra=""):

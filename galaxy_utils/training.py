@@ -49,6 +49,10 @@ class TrainingRun:
         resumed_from: How many epochs came from a checkpoint; 0 when all were trained here.
         seconds: Time spent training, in seconds, over all sittings.
         compiled_with: Optimiser and loss, where they are not those that the recipe names.
+
+    Example:
+        >>> run.epochs, run.best_epoch, len(run.history["val_loss"])
+        (1, 1, 1)
     """
 
     model_name: str
@@ -296,6 +300,10 @@ def predict(model, dataset, rows, batch_size=32):
     Raises:
         ConfigurationError: The network does not fit the images or classes.
         DataError: Rows that the dataset does not have.
+
+    Example:
+        >>> gu.predict(model, galaxies, split.test[:5]).shape
+        (5, 10)
     """
     _check_fits(model, dataset, (CLASSIFICATION,))
     return _run(_part(model, CLASSIFICATION), dataset, rows, batch_size)
@@ -317,6 +325,11 @@ def encode(model, dataset, rows, batch_size=32):
         ConfigurationError: The network does not fit the images.
         ValueError: The network has no layer called `"encoder"`; Keras names those that it has.
         DataError: Rows that the dataset does not have.
+
+    Example:
+        >>> network = gu.models.joint_autoencoder_classifier(32, latent_dim=8)
+        >>> gu.encode(network, galaxies, split.test[:5]).shape
+        (5, 8)
     """
     _check_fits(model, dataset, ())
     return _run(model.get_layer("encoder"), dataset, rows, batch_size)
@@ -338,6 +351,10 @@ def reconstruct(model, dataset, rows, batch_size=32):
     Raises:
         ConfigurationError: The network does not fit the images.
         DataError: Rows that the dataset does not have.
+
+    Example:
+        >>> gu.reconstruct(gu.augmentation.denoising_autoencoder(32), galaxies, split.test[:5]).shape
+        (5, 32, 32, 3)
     """
     _check_fits(model, dataset, (RECONSTRUCTION,))
     return _run(_part(model, RECONSTRUCTION), dataset, rows, batch_size, as_images=True)

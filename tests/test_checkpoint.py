@@ -128,8 +128,7 @@ def test_a_training_s_end_is_the_end_of_keras_without_a_checkpoint(whole):
 
 
 @pytest.mark.parametrize(
-    "options, named",
-    [({"units": 13}, "network"), ({"identity": {"seed": 2}}, "seed is None in the file, 2 here")],
+    "options, named", [({"units": 13}, "network"), ({"identity": {"seed": 2}}, "seed is None in the file, 2 here")]
 )
 def test_another_training_s_checkpoint_is_refused(whole, options, named):
     before = whole[0].read_bytes()

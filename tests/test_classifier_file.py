@@ -21,12 +21,14 @@ NETWORKS = {
     "augmented": lambda: gu.models.compact_cnn(32, 4, augmentation=[layer() for layer in AUGMENTING]),
     "joint": lambda: gu.models.joint_autoencoder_classifier(32, 4, latent_dim=8),
     "transfer": lambda: gu.models.backbone_classifier("mobilenetv2", 32, 4, weights=None, trainable_layers=5),
+    "encoder": lambda: gu.models.encoder_classifier(32, 4, latent_dim=8),
     "paper 1": lambda: gu.models.four_block_cnn(32, 4),
 }
 OTHERS = [
     lambda: add.denoising_autoencoder(32),
     lambda: add.variational_autoencoder(32),
     lambda: add.relativistic_gan(32, 4),
+    lambda: add.conditional_gan(32, 4),
     lambda: add.super_resolution_gan(32, gu.models.compact_cnn(32)),
 ]
 OPEN = """

@@ -15,13 +15,7 @@ from galaxy_utils.errors import (
 
 def test_a_message_tells_problem_place_expected_found_and_remedy():
     error = DataError("It is wrong.", where="a.h5", expected="3", found="4", remedy="Fetch it again.")
-    assert str(error).splitlines() == [
-        "It is wrong.",
-        "  where: a.h5",
-        "  expected: 3",
-        "  found: 4",
-        "  what to do: Fetch it again.",
-    ]
+    assert str(error) == "It is wrong.\n  where: a.h5\n  expected: 3\n  found: 4\n  what to do: Fetch it again."
     assert str(DataError("Only this.", found=0)) == "Only this.\n  found: 0"
 
 

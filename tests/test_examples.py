@@ -3,7 +3,8 @@
 import doctest
 import importlib
 import pkgutil
-from types import SimpleNamespace
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def readers_names():
         columns["dec"],
     )  # fmt: skip
     names = {"gu": gu, "np": np, "galaxies": galaxies, "split": gu.split(galaxies), "images": galaxies.images[:5]}
-    return names | {"model": gu.models.three_block_cnn(32), "run": SimpleNamespace(recipe=gu.recipes.THREE_BLOCK_CNN)}
+    model, recipe = gu.models.three_block_cnn(32), gu.recipes.THREE_BLOCK_CNN.replace(epochs=1)
+    return names | {"model": model, "run": gu.fit(model, galaxies, names["split"], recipe, progress=False)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,3 +50,11 @@ def test_most_of_the_examples_run():
     parts = [example for name in NAMES for test in examples(name) for example in test.examples]
     skipped = [example for example in parts if example.options.get(doctest.SKIP)]
     assert len(parts) > 50 and len(skipped) <= 8
+
+
+def test_all_that_is_public_has_an_example():
+    names = runpy.run_path(str(Path(__file__).parents[1] / "book" / "tools" / "api.py"))["public_names"]()
+    rooms = [(gu if room == "galaxy_utils" else getattr(gu, room), inside) for room, inside in names.items()]
+    public = [getattr(room, name) for room, inside in rooms for name in inside]
+    assert len(public) > 60
+    assert [one.__name__ for one in public if ">>>" not in (one.__doc__ or "")] == []

@@ -7,14 +7,7 @@ import sys
 import pytest
 
 from galaxy_utils.errors import DataError, StorageError
-from galaxy_utils.files import (
-    artifacts_folder,
-    cache_folder,
-    explain_read_errors,
-    locked,
-    write_atomically,
-    write_json,
-)
+from galaxy_utils.files import artifacts_folder, cache_folder, explain_read_errors, locked, write_atomically, write_json
 
 
 def test_variables_decide_where_files_live(tmp_path, monkeypatch):

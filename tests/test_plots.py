@@ -125,10 +125,7 @@ def test_backgrounds_are_solid():
 
 
 def test_long_names_and_labels_of_differences_stay_in_the_figure():
-    names = (
-        "without free rotation (dihedral group stays)",
-        "without the crop (whole cut-outs, as many pixels)",
-    )
+    names = ("without free rotation (dihedral group stays)", "without the crop (whole cut-outs, as many pixels)")
     figure = plots.paired_differences(dict.fromkeys(names, (-0.05, -0.31, 0.02)), "gain over the whole recipe", "real")
     figure.savefig(io.BytesIO())  # the layout is computed when the figure is drawn
     (axes,) = figure.axes

@@ -35,8 +35,3 @@ def test_the_full_profile_keeps_the_papers_numbers():
     full = get_profile("full")
     assert full.joint_epochs == recipes.JOINT_AUTOENCODER.epochs
     assert full.super_resolution_images == full.simulated_galaxies
-
-
-def test_a_chapter_chooses_by_profile():
-    chosen = [profile.choose(epochs=(1, 2, 3, 4), size="abcd") for profile in PROFILES.values()]
-    assert [(one.epochs, one.size) for one in chosen] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]

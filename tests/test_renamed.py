@@ -1,4 +1,5 @@
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,11 @@ from galaxy_utils.renamed import RENAMED
 def found(address):
     module, _, name = address.rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+def test_the_list_of_changes_has_them_all():
+    changes = Path(__file__).parents[1].joinpath("CHANGES.md").read_text(encoding="utf-8")
+    assert [old for old in RENAMED if old.rpartition(".")[2] not in changes] == []
 
 
 @pytest.mark.parametrize("old", RENAMED)

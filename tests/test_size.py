@@ -30,19 +30,21 @@ def lines_of_code(path):
     return sum(bool(text[line - 1].strip()) for line in lines)
 
 
-def test_the_package_is_small():
+def test_the_package_is_small(capsys):
     sizes = {path.relative_to(REPOSITORY).as_posix(): lines_of_code(path) for path in PACKAGE.rglob("*.py")}
-    print(f"{sum(sizes.values()):,} lines of code in {len(sizes)} files")
+    with capsys.disabled():
+        print(f"\n{sum(sizes.values()):,} lines of code in {len(sizes)} files")
     long = {name: lines for name, lines in sizes.items() if lines > MOST_LINES_OF_A_FILE}
     assert not long, f"over {MOST_LINES_OF_A_FILE} lines: {long}"
     assert sum(sizes.values()) <= MOST_LINES, f"{sum(sizes.values()):,} lines in all, {MOST_LINES:,} allowed"
 
 
-def test_the_package_has_at_least_as_many_lines_as_its_tests():
+def test_the_package_has_at_least_as_many_lines_as_its_tests(capsys):
     files = [path for path in (REPOSITORY / "tests").rglob("*.py") if path.parent.name not in OTHER_TESTS]
     tests = sum(lines_of_code(path) for path in files)
     package = sum(lines_of_code(path) for path in PACKAGE.rglob("*.py"))
-    print(f"{tests:,} lines of tests for {package:,} of the package")
+    with capsys.disabled():
+        print(f"\n{tests:,} lines of tests for {package:,} of the package")
     assert tests <= package
 
 

@@ -4,8 +4,9 @@
 
 A round is a difference of two scores, each a mean over galaxies and networks. What scatters is drawn directly: what all
 networks share about the galaxies, what each network adds, how good it happens to be, and whether it collapsed. The
-spreads are those of chapter 11's own rounds (400 training galaxies, 32 pixels). `tests/test_ledger.py` checks a few of
-the rates galaxy by galaxy, with the package's functions.
+spreads are those of chapter 11's own rounds (400 training galaxies, 32 pixels). Other networks scatter otherwise, so
+`sensitivity` repeats the power with networks further apart. `tests/book/test_measured.py` simulates wrong keeps galaxy
+by galaxy with the package's own rule, and compares what this program asks for with what the package asks for.
 """
 
 import json
@@ -32,6 +33,13 @@ DESIGNS = {  # name: screening seeds, seeds in all, degrees of freedom, level of
 }
 CHOSEN = "3 seeds, then 8"
 RATIOS = (1, 2, 4, 8, 15)
+FACTORS = (1, 1.2, 1.4, 1.6)
+GAINS = {  # (KL, accuracy), galaxies
+    "10 points, 449 galaxies": ((0.0, 0.10), 449),
+    "5 points, 2,000 galaxies": ((0.0, 0.05), 2_000),
+    "0.15 nats, 449 galaxies": ((-0.15, 0.0), 449),
+    "0.10 nats, 2,000 galaxies": ((-0.10, 0.0), 2_000),
+}
 
 
 def pairs(random, *shape):
@@ -95,10 +103,10 @@ def wrong_keeps(random, design, trials=6_000, galaxies=449, *, best_spread=1.0, 
     return float(some.mean())
 
 
-def power(random, design, gain, galaxies, trials=6_000):
+def power(random, design, gain, galaxies, trials=6_000, spread=1.0):
     """How often a round with this true gain is kept, and the mean trainings it costs; gain of (KL, accuracy)."""
-    best = networks(random, trials, DESIGNS[design][1], galaxies)
-    kept, trainings = play_round(random, design, best, np.array(gain), galaxies)
+    best = networks(random, trials, DESIGNS[design][1], galaxies, spread)
+    kept, trainings = play_round(random, design, best, np.array(gain), galaxies, spread=spread)
     return float(kept.mean()), float(trainings.mean())
 
 
@@ -115,6 +123,18 @@ def same_networks(random, seeds, correlation, gain, galaxies=449, trials=6_000):
         float((change > np.sqrt(ndtri(level) ** 2 * galaxy_variance + stdtrit(f, level) ** 2 * v)).mean())
         for v, f in (paired, apart)
     ]
+
+
+def sensitivity(trials=6_000):
+    """Power of two designs where seeds matter more than in chapter 11's rounds, for the same gains."""
+    random = np.random.default_rng(2)
+    return {
+        f"{design}; seeds {factor:g} times as far apart": {
+            name: power(random, design, gain, galaxies, trials, factor)[0] for name, (gain, galaxies) in GAINS.items()
+        }
+        for factor in FACTORS
+        for design in (CHOSEN, "3 seeds, then 10")
+    }
 
 
 def simulate(trials=6_000):
@@ -158,6 +178,7 @@ def simulate(trials=6_000):
         "nats": nats,
         "designs": designs,
         "same_networks_paired_and_not": paired,
+        "sensitivity": sensitivity(trials),
     }
 
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,13 @@ sys.path[:0] = [str(TOOLS), str(TOOLS.parent / "play")]
 from settings import REPOSITORY, Settings, digest, leave_users_settings, read_settings  # noqa: E402, F401
 
 from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
-from galaxy_utils.profiles import get_profile  # noqa: E402
+from galaxy_utils.profiles import PROFILES, get_profile  # noqa: E402
 
 PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
+# A chapter's own sizes in pixels, one for each profile, as its first cell gives them to `profile.choose`.
+OWN_SIZES = re.compile(r"image_size=\(([^)]*)\)")
+# Each class needs a galaxy in each part of the split.
+FEWEST_OF_A_CLASS = 3
 
 
 class BuildError(GalaxyUtilsError):
@@ -102,7 +107,7 @@ def run_chapters(chapters, settings):
     if stale:
         os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.artifacts)
         settings.run_folder.mkdir(parents=True, exist_ok=True)
-        fetch_data(settings)
+        check_galaxies(fetch_data(settings), stale, settings.profile)
         log = settings.run_folder / "kernels.log"
         # Both belong to the whole process, so they are set for all chapters at once.
         with contextlib.chdir(chapters[0].path.parent), _native_messages_to(log):
@@ -167,6 +172,46 @@ def fetch_data(settings):
     print(f"Opening {settings.dataset}", flush=True)
     galaxies = galaxy_utils.load(settings.dataset, profile=settings.profile, seed=settings.seed)
     print(f"  {len(galaxies):,} galaxies: {galaxies.provenance}", flush=True)
+    return galaxies
+
+
+def smallest_images(chapters, profile):
+    """Return how many pixels a side the images must have, for each chapter, by its number, in one profile."""
+    column, profile, needed = list(PROFILES).index(profile), get_profile(profile), {}
+    for chapter in chapters:
+        code = "\n".join("".join(cell["source"]) for cell in chapter.notebook["cells"] if cell["cell_type"] == "code")
+        sizes = [int(found.split(",")[column]) for found in OWN_SIZES.findall(code)]
+        sizes += [getattr(profile, name) for name in ("image_size", "joint_image_size") if f"profile.{name}" in code]
+        needed[chapter.name[:2]] = round(max(sizes, default=0) / profile.crop_fraction)
+    return needed
+
+
+def check_galaxies(galaxies, chapters, profile):
+    """Say before anything runs which chapters cannot run on these galaxies, and why.
+
+    Raises:
+        BuildError: Images that are smaller than what a chapter cuts out of them, or classes with too few galaxies.
+    """
+    side, needed = galaxies.image_size, smallest_images(chapters, profile)
+    small = [f"{number} ({pixels} px)" for number, pixels in needed.items() if pixels > side]
+    if small:
+        others = [name for name in PROFILES if max(smallest_images(chapters, name).values()) <= side]
+        raise BuildError(
+            f"Images of {side} px are too small for chapters {', '.join(small)} in the profile {profile}.",
+            where=galaxies.provenance,
+            expected=f"images of {max(needed.values())} px or more",
+            remedy=f"PROFILE={others[-1]} takes them" if others else "enlarge them; below that no profile takes them",
+        )
+    counts = zip(galaxies.class_names, galaxies.class_counts, strict=True)
+    rare = [f"{name} ({count})" for name, count in counts if 0 < count < FEWEST_OF_A_CLASS]
+    if rare:
+        raise BuildError(
+            "A class is too small to be split: from chapter 2 on, no chapter can run.",
+            where=galaxies.provenance,
+            expected=f"{FEWEST_OF_A_CLASS} galaxies of each class, some for each part of the split",
+            found=", ".join(rare),
+            remedy="add galaxies, or leave the class out",
+        )
 
 
 def execute(chapter, settings):

@@ -25,7 +25,7 @@ from galaxy_utils.published import PUBLISHED  # noqa: E402
 from galaxy_utils.report import read_report  # noqa: E402
 
 FOLDER = REPOSITORY / "book" / "measured" / "scores"
-FORMAT = 2
+FORMAT, RADIUS_OF_0_1 = 2, 33.5
 
 SOURCES = {"paper 1": "paper_1", "paper 2": "paper_2"}
 # Runs that everybody would like to see; they have a place on the page before somebody has made them.
@@ -101,6 +101,7 @@ def _score(report):
         "model": report["model"],
         "seed": report["seed"],
         "split": report["split"]["hash"],
+        "radius_arcsec": report["split"]["radius_arcsec"],
         "recipe": report["recipe"]["name"],
         "epochs": report["training"]["epochs"],
         "image_size": report["data"]["image_size"],
@@ -198,10 +199,13 @@ def _source_title(name):
 def _run_section(run):
     versions, device = run["versions"], run["device"]
     kind = "simulated galaxies" if run["data"]["is_simulated"] else "real galaxies"
+    # Version 0.1 did not note the radius within which galaxies share a group: half a cut-out.
+    radius = run["scores"][0].get("radius_arcsec", RADIUS_OF_0_1)
     lines = [
         f"## {_source_title(run['data']['name'])}, *{run['profile']}* profile: {kind}",
         "",
-        f"{run['num_galaxies']:,} {kind}, seed {run['seed']}, split `{run['split'][:12]}`. "
+        f"{run['num_galaxies']:,} {kind}, seed {run['seed']}, split `{run['split'][:12]}` "
+        f"by groups within {radius:g}\u2033. "
         f"{device['processor']}, {device['cores']} cores, {device['accelerator'] or 'no GPU'}; "
         f"galaxy_utils {versions['galaxy_utils']}, Keras {versions['keras']} on {versions['backend']} "
         f"{versions.get('backend_version', '')}.",

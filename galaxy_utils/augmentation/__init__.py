@@ -14,6 +14,4 @@ from galaxy_utils.augmentation.geometric import RandomDihedral, RandomRotationZo
 from galaxy_utils.augmentation.super_resolution import super_resolution_gan, upscale
 from galaxy_utils.augmentation.synthetic import SyntheticImages, add_synthetic
 
-
-def __getattr__(name):
-    return renamed.forward(__name__, name)
+__getattr__ = renamed.forwarding(__name__)

@@ -28,6 +28,10 @@ def rare_classes(dataset, otherwise=None):
 
     Raises:
         DataError: No class lies under the threshold, and there is no galaxy of a class in `otherwise`.
+
+    Example:
+        >>> gu.augmentation.rare_classes(galaxies, otherwise=(0, 4, 8)).tolist()
+        [0, 4, 8]
     """
     counts = dataset.class_counts
     limit = PAPER_2_THRESHOLD * len(dataset) / sum(OFFICIAL_CLASS_COUNTS)
@@ -55,6 +59,11 @@ def with_classes(dataset, split, classes, at_least=20):
 
     Raises:
         DataError: A class has too few training images.
+
+    Example:
+        >>> few = gu.augmentation.with_classes(galaxies, split, [0, 4])
+        >>> np.unique(galaxies.labels[few.train]).tolist()
+        [0, 4]
     """
     labels = np.asarray(dataset.labels)
     found = np.bincount(labels[split.train], minlength=dataset.num_classes)

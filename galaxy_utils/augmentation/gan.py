@@ -268,6 +268,10 @@ class CanonicalOrientation(layers.Layer):
     galaxy eight times.
 
     Input and output: images, shape (n, side, side, channels), values 0 to 1.
+
+    Example:
+        >>> tuple(CanonicalOrientation()(np.float32(images) / 255).shape)
+        (5, 32, 32, 3)
     """
 
     def call(self, images):
@@ -345,6 +349,11 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
     Raises:
         ConfigurationError: Counts that do not fit the classes.
         DataError: Images of a class that has no training galaxy.
+
+    Example:
+        >>> made = add_generated(relativistic_gan(32), galaxies, split, [3] + [0] * 9)
+        >>> made.images.shape, made.labels.tolist()
+        ((3, 32, 32, 3), [0, 0, 0])
     """
     counts = np.asarray(counts)
     if counts.shape != (dataset.num_classes,) or counts.dtype.kind not in "iu" or (counts < 0).any():

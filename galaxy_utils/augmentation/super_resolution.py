@@ -94,6 +94,11 @@ def upscale(model, images, batch_size=32):
 
     Raises:
         DataError: The generator's output is not a number.
+
+    Example:
+        >>> network = super_resolution_gan(32, gu.models.compact_cnn(32))
+        >>> upscale(network, images[:, ::2, ::2]).shape
+        (5, 32, 32, 3)
     """
     count, height, width, bands = images.shape
     enlarged = np.empty((count, 2 * height, 2 * width, bands), np.uint8)

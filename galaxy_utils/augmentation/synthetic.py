@@ -21,6 +21,11 @@ class SyntheticImages:
         made_by: Name of the network.
         source_rows: Shape (k,), int64: the galaxy that each is a copy of; everything known about it goes with the copy.
             `None` where no single galaxy stands behind an image.
+
+    Example:
+        >>> made = SyntheticImages(images, galaxies.labels[:5], split.train, share=0.1, made_by="somebody")
+        >>> len(made.labels), made.source_rows
+        (5, None)
     """
 
     images: np.ndarray
@@ -52,6 +57,12 @@ def add_synthetic(dataset, split, synthetic):
     Raises:
         ConfigurationError: Images of another size, or made by a network that has seen galaxies outside this training
             part.
+
+    Example:
+        >>> made = SyntheticImages(images, galaxies.labels[:5], split.train, share=0.1, made_by="somebody")
+        >>> more, parts = add_synthetic(galaxies, split, made)
+        >>> len(more) - len(galaxies), len(parts.train) - len(split.train), len(parts.test) - len(split.test)
+        (5, 5, 0)
     """
     if not len(synthetic):
         return dataset, split

@@ -35,6 +35,10 @@ class GalaxyDataset:
         fingerprint: Sixteen hexadecimal digits that change when the data change.
         source_fingerprint: Fingerprint of the dataset that this one was prepared from; its own where it was not
             prepared. Ties a split to its data at every image size.
+
+    Example:
+        >>> galaxies.image_size, galaxies.num_classes, len(galaxies)
+        (32, 10, 400)
     """
 
     name: str

@@ -48,10 +48,7 @@ def open_folder(path):
         DataError: Fewer than two classes, a class without images, images that cannot be used (counted, ten named), or
             a manifest that does not fit the images.
     """
-    images, others = find_images(path)
-    order, class_names = _name_classes(list(images))
-    files = [file.relative_to(path).as_posix() for name in order for file in images[name]]
-    labels = np.repeat(np.arange(len(order)), [len(images[name]) for name in order]).astype(np.int64)
+    class_names, files, labels, others = list_images(path)
     ra, dec, tables = read_manifests(path, files, others)
     _tell_left_out(path, [file.relative_to(path) for file in others if file not in tables])
     content = _hash_content(path, files)
@@ -65,6 +62,15 @@ def open_folder(path):
     name = path.resolve().name
     provenance, fingerprint = f"{counted(len(files), 'images')} from the folder {name}", digest.hexdigest()[:16]
     return GalaxyDataset(name, provenance, images, labels, class_names, ra, dec, fingerprint=fingerprint)
+
+
+def list_images(path):
+    """Return class names, images (paths below the folder, with `/`), their labels, and other files; opens none."""
+    images, others = find_images(path)
+    order, class_names = _name_classes(list(images))
+    files = [file.relative_to(path).as_posix() for name in order for file in images[name]]
+    labels = np.repeat(np.arange(len(order)), [len(images[name]) for name in order]).astype(np.int64)
+    return class_names, files, labels, others
 
 
 def _name_classes(names):
@@ -157,6 +163,9 @@ def _open_image(path):
     # A camera puts a preview behind its picture (MPO); elsewhere nobody knows which of several is meant.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise ValueError(f"animated, or {image.n_frames} pages")
+    # Pillow shows one of two bands, or three of four, and leaves the other out.
+    if image.format == "TIFF" and "X" in str(image.tile[:1]):
+        raise ValueError("a band that is neither brightness, colour nor transparency")
     return image
 
 

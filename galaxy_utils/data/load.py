@@ -23,6 +23,10 @@ def load(source, profile="demo", seed=1):
         ConfigurationError: There is no such source; the message lists the valid ones.
         DataError: The file or folder does not hold what it must.
         DownloadError: The official file could not be fetched.
+
+    Example:
+        >>> gu.load("simulated", profile="smoke")  # doctest: +SKIP
+        GalaxyDataset('simulated': 400 galaxies, 10 classes, 256 px, 400 simulated galaxies (GalSim), not real ones)
     """
     profile = get_profile(profile)
     kind = identify_source(source)

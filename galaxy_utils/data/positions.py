@@ -82,7 +82,7 @@ def check_positions(ra, dec, where, unit, answer):
     if not unit and len(known) > 1 and known.min() >= 0 and known.max() <= 24:
         wide, high = np.ptp(known), np.nanmax(dec) - np.nanmin(dec)
         is_radians = known.max() <= 2 * np.pi and wide > 4 and np.nanmax(np.abs(dec)) <= np.pi / 2
-        if wide > 12 or is_radians or (wide > 1 and high > 3 * wide):
+        if wide > 12 or is_radians or (len(known) > 4 and high > max(0.1, 3 * wide)):
             problem, expected = "Is right ascension given in degrees, hours or radians?", "degrees, or a stated unit"
             found = f"values from {known.min():g} to {known.max():g}, declinations that span {high:g} degrees"
             raise DataError(problem, where=where, expected=expected, found=found, remedy=f"say it: {answer}")

@@ -38,6 +38,10 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
         ConfigurationError: `image_size` or `crop_fraction` is out of range.
         DataError: Some of the source's images cannot be read.
         StorageError: The disk has no room for the prepared images, or the cache folder cannot be written to.
+
+    Example:
+        >>> gu.prepare(galaxies, image_size=16).images.shape
+        (400, 16, 16, 3)
     """
     check_number("crop_fraction", crop_fraction, "(0, 1]")
     # The same number of pixels goes on either side, so that the galaxy stays in the centre.

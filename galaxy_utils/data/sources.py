@@ -87,7 +87,7 @@ def find_images(folder):
             elif file not in LITTER and not file.startswith("._") and file not in names:
                 others.append(Path(place, file))
     images = {name: sorted(images[name], key=lambda file: composed(str(file))) for name in sorted(images)}
-    _check_classes(folder, images, [file.name for file in others if file.parent == folder])
+    _check_classes(folder, images, others)
     return images, sorted(others)
 
 
@@ -109,7 +109,8 @@ def _refuse(error):
     raise DataError("A folder cannot be read.", where=error.filename, found=error.strerror, remedy="make it readable")
 
 
-def _check_classes(folder, images, beside):
+def _check_classes(folder, images, others):
+    beside = [file.name for file in others if file.parent == folder]
     full, empty = ([name for name, files in images.items() if bool(files) == wanted] for wanted in (True, False))
     expected = f"one sub-folder per class, each with files that end in {', '.join(IMAGE_SUFFIXES)}"
     if not full:
@@ -130,6 +131,8 @@ def _check_classes(folder, images, beside):
         remedy += f"lines of Python do it. Where the classes lie deeper, name {folder / full[0]}."
     else:
         return
+    if any(".fit" in file.name.lower() for file in others):
+        remedy = f"FITS files are not read: stretch them to 8 bits (astropy.visualization), save them as PNG. {remedy}"
     raise DataError(problem, where=f"dataset {folder.absolute()}", expected=expected, found=found, remedy=remedy)
 
 

@@ -39,6 +39,11 @@ class Split:
         fingerprint: Fingerprint of the data that were split. A dataset and its prepared copies share it, so one split
             serves every image size.
         hash: SHA-256 over the three parts and all of the above.
+
+    Example:
+        >>> parts = gu.split(galaxies)
+        >>> set(parts.groups[parts.train]) & set(parts.groups[parts.test])
+        set()
     """
 
     train: np.ndarray
@@ -149,6 +154,10 @@ def split(dataset, radius=OVERLAP_RADIUS, fractions=(0.65, 0.15, 0.20), seed=1):
     Raises:
         ConfigurationError: `fractions` or `radius` make no sense.
         DataError: A class has too few galaxies, or too few groups, for three parts.
+
+    Example:
+        >>> sum(gu.split(galaxies).sizes.values())
+        400
     """
     if len(fractions) != 3 or min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
         raise ConfigurationError("fractions must be three numbers above 0 that sum to 1.", found=repr(fractions))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxy_utils.renamed import forward
+from galaxy_utils import renamed
 
 NUM_VIEWS = 8
 
@@ -39,5 +39,4 @@ class ViewedImages:
         return dihedral_view(chosen[None], self.number)[0] if chosen.ndim == 3 else dihedral_view(chosen, self.number)
 
 
-def __getattr__(name):
-    return forward(__name__, name)
+__getattr__ = renamed.forwarding(__name__)

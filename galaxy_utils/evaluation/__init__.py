@@ -1,5 +1,6 @@
 """How good predictions are, with intervals, beside what no learning at all would reach."""
 
+from galaxy_utils import renamed
 from galaxy_utils.evaluation import latent, resolution
 from galaxy_utils.evaluation.baselines import averaged_pixels, baselines
 from galaxy_utils.evaluation.classification import (
@@ -25,3 +26,5 @@ from galaxy_utils.evaluation.significance import (
     power_of_comparison,
 )
 from galaxy_utils.evaluation.views import predict_with_tta
+
+__getattr__ = renamed.forwarding(__name__)

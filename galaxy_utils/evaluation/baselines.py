@@ -36,6 +36,10 @@ def baselines(dataset, split, *, part="test", seed=1, **options):
 
     Raises:
         ConfigurationError: An unknown part, or fewer than ten training galaxies.
+
+    Example:
+        >>> list(gu.baselines(galaxies, split, bootstrap_samples=0))
+        ['majority class', 'raw-pixel nearest neighbours', 'untrained network']
     """
     if part not in ("test", "validation"):
         raise ConfigurationError(f"There is no part {part!r} to score.", expected="'test' or 'validation'")
@@ -64,6 +68,11 @@ def baselines(dataset, split, *, part="test", seed=1, **options):
 
 
 def averaged_pixels(dataset, rows, size):
-    """Return images, area-averaged to `size` pixels, in [0, 1] as vectors: shape (n, 3 · size²), float32."""
+    """Return images, area-averaged to `size` pixels, in [0, 1] as vectors: shape (n, 3 · size²), float32.
+
+    Example:
+        >>> averaged_pixels(galaxies, [0, 1], 16).shape
+        (2, 768)
+    """
     vectors = [area_average(np.asarray(dataset.images[int(row)])[None], size).ravel() for row in rows]
     return np.float32(vectors) / 255

@@ -64,6 +64,11 @@ class Evaluation:
         label_smoothing: ε of the smoothed labels.
         bootstrap_samples: Resamplings behind the intervals.
         resampled: What was drawn with replacement: `"galaxies"` or `"groups"`.
+
+    Example:
+        >>> scores = evaluate([[0.9, 0.1], [0.2, 0.8]], [0, 1], ("spiral", "merger"))
+        >>> float(scores.accuracy), scores.support.tolist()
+        (1.0, [1, 1])
     """
 
     accuracy: float
@@ -208,6 +213,10 @@ def galaxy_divergences(probabilities, labels, *, label_smoothing=0.1):
     Raises:
         DataError: Arrays that do not fit together, or rows that are no probabilities.
         ConfigurationError: A smoothing that cannot be.
+
+    Example:
+        >>> galaxy_divergences([[0.95, 0.05], [0.5, 0.5]], [0, 0], label_smoothing=0.1).round(3).tolist()
+        [0.0, 0.495]
     """
     num_classes = np.shape(probabilities)[-1]
     probabilities, labels = _checked_predictions(probabilities, labels, num_classes)
@@ -224,6 +233,10 @@ def smooth_labels(labels, num_classes, label_smoothing):
 
     Returns:
         Shape (n, K), float64; rows sum to 1.
+
+    Example:
+        >>> smooth_labels([1], 2, 0.1).round(3).tolist()
+        [[0.05, 0.95]]
     """
     check_number("label_smoothing", label_smoothing, "[0, 1]")
     return np.eye(num_classes)[np.asarray(labels)] * (1 - label_smoothing) + label_smoothing / num_classes

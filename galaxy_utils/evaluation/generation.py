@@ -103,6 +103,11 @@ def features_and_predictions(classifier, images, batch_size=64):
 
     Returns:
         `(features, probabilities)`: float64, shapes (n, d) and (n, number of classes).
+
+    Example:
+        >>> features, probabilities = features_and_predictions(model, images)
+        >>> len(features), probabilities.shape
+        (5, (5, 10))
     """
     import keras  # Chapters that only evaluate predictions do without it.
 

@@ -38,6 +38,10 @@ def mean_with_interval(values, *, bootstrap_samples=1000, seed=1, groups=None):
     Raises:
         DataError: Groups that do not fit the values.
         ConfigurationError: No resamplings.
+
+    Example:
+        >>> mean_with_interval([0.0, 1.0] * 50)[0]
+        0.5
     """
     check_integer("bootstrap_samples", bootstrap_samples, 1)
     columns = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
@@ -88,6 +92,12 @@ class Estimate:
         seed_spread: Standard deviation over networks (or pairs) of their means over all galaxies there are.
         num_galaxies: Galaxies behind the mean.
         num_seeds: Seeds behind the mean; of a difference, those of the recipe that has fewer.
+
+    Example:
+        >>> estimate = mean_over_seeds(np.random.default_rng(1).normal(size=(8, 300)))
+        >>> low, high = estimate.interval()
+        >>> low < estimate.value < high, estimate.num_seeds
+        (True, 8)
     """
 
     value: float
@@ -143,6 +153,10 @@ def mean_over_seeds(values, groups=None):
 
     Raises:
         DataError: Numbers of another shape, or not finite.
+
+    Example:
+        >>> mean_over_seeds([[0.0, 0.0], [1.0, 1.0]]).value
+        0.5
     """
     values = _checked_values(values, "values")
     seed_variance = values.mean(axis=1).var(ddof=1) / len(values)
@@ -259,6 +273,12 @@ def galaxies_needed(difference, pilot, *, num_seeds, level, power=0.8, confidenc
 
     Raises:
         ConfigurationError: A number that cannot be.
+
+    Example:
+        >>> pilot = paired_difference(*np.random.default_rng(1).normal(size=(2, 8, 300)))
+        >>> low, high = galaxies_needed(0.3, pilot, num_seeds=8, level=0.01)
+        >>> low <= high
+        True
     """
     check_number("power", power, "(0, 1)")
     tails, freedom = np.array([1 + confidence, 1 - confidence]) / 2, pilot.degrees_of_freedom

@@ -24,6 +24,10 @@ def predict_with_tta(model, dataset, rows, batch_size=32):
     Raises:
         ConfigurationError: As in `predict`.
         DataError: As in `predict`.
+
+    Example:
+        >>> gu.evaluation.predict_with_tta(model, galaxies, split.test[:5]).shape
+        (5, 10)
     """
     fingerprints = {"fingerprint": dataset.fingerprint, "source_fingerprint": dataset.source_fingerprint}
     views = [ViewedImages(dataset.images, number) for number in range(NUM_VIEWS)]

@@ -5,6 +5,4 @@ from galaxy_utils.models.autoencoder import encoder_classifier, joint_autoencode
 from galaxy_utils.models.cnn import compact_cnn, four_block_cnn, three_block_cnn
 from galaxy_utils.models.transfer import BACKBONES, backbone_classifier, find_weights, imagenet_weights, random_weights
 
-
-def __getattr__(name):
-    return renamed.forward(__name__, name)
+__getattr__ = renamed.forwarding(__name__)

@@ -26,6 +26,12 @@ class FrozenFeatures(GalaxyDataset):
     Attributes:
         images: Shape (n, *shape of the tensor that crosses the boundary), float16 or float32, mapped from the file;
             with `trainable_layers=0` the pooled features, shape (n, numbers).
+
+    Example:
+        >>> network = gu.models.backbone_classifier("mobilenetv2", 32, weights=None, trainable_layers=0)
+        >>> features = gu.cache_frozen_features(network, galaxies, progress=False)
+        >>> features.images.dtype, features.labels is galaxies.labels
+        (dtype('float16'), True)
     """
 
     def __post_init__(self):
@@ -53,6 +59,11 @@ def cache_frozen_features(model, dataset, *, dtype="float16", batch_size=32, pro
         ConfigurationError: A network without a frozen part or with augmentation, or images of another size.
         DataError: Features that do not fit into 16 bits.
         StorageError: No room on the disk, or a cache folder that cannot be written to.
+
+    Example:
+        >>> network = gu.models.backbone_classifier("mobilenetv2", 32, weights=None, trainable_layers=0)
+        >>> gu.cache_frozen_features(network, galaxies, progress=False).images.shape
+        (400, 1280)
     """
     bottom = _frozen_network(model, dataset)
     path = cache_folder() / "frozen_features" / f"{dataset.fingerprint}_{model.name}_{_digest(bottom)}_{dtype}.npy"
@@ -99,6 +110,12 @@ def fit_on_frozen_features(model, dataset, split, recipe, *, dtype="float16", pr
 
     Returns:
         A `TrainingRun`. Its `seconds` do not include the computing of the features.
+
+    Example:
+        >>> network = gu.models.backbone_classifier("mobilenetv2", 32, weights=None, trainable_layers=0)
+        >>> recipe = gu.Recipe("a new head", epochs=2)
+        >>> gu.fit_on_frozen_features(network, galaxies, split, recipe, progress=False).epochs
+        2
     """
     features = cache_frozen_features(model, dataset, dtype=dtype, progress=progress)
     run = fit(trained_part_alone(model), features, split, recipe, progress=progress, **options)

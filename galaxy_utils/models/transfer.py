@@ -237,6 +237,9 @@ def imagenet_weights(backbone="resnet50", image_size=224):
         ConfigurationError: A backbone that does not exist.
         DataError: The file is there, but damaged.
         DownloadError: It is not there and cannot be fetched.
+
+    Example:
+        >>> gu.models.imagenet_weights("mobilenetv2", 96)  # doctest: +SKIP
     """
     about, address, path = _official_file(backbone, image_size)
     if path.exists() and (mismatch := checksum_mismatch(path, about.checksum)):
@@ -265,6 +268,9 @@ def find_weights(backbone="resnet50", image_size=224, *, download=False):
         ConfigurationError: A backbone that does not exist.
         DataError: The variable names a file that does not exist, or the file in Keras' folder is damaged.
         DownloadError: The file was asked for and cannot be fetched.
+
+    Example:
+        >>> gu.models.find_weights("mobilenetv2", 96)  # doctest: +SKIP
     """
     _, _, path = _official_file(backbone, image_size)
     wanted = os.environ.get(WEIGHTS_VARIABLE, "").strip()
@@ -292,6 +298,10 @@ def random_weights(backbone, images, seed=1):
 
     Returns:
         A `pathlib.Path` in the cache folder.
+
+    Example:
+        >>> gu.models.random_weights("mobilenetv2", images, seed=1).suffix
+        '.h5'
     """
     images = np.asarray(images[:32], np.float32)
     image_size = images.shape[1]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -267,6 +268,31 @@ def test_the_page_about_this_copy_names_the_device_of_the_reports(smoke_book, tm
     write_json(settings.artifacts / paths[0].relative_to(paths[0].parents[3]), report)
     chapters = build["find_chapters"]()
     assert build["_devices"](chapters, settings).endswith("a machine with 1 CPU core and Imagined GPU.")
+
+
+@pytest.mark.parametrize(
+    ("profile", "side", "told"),
+    [
+        ("smoke", 63, ["too small for chapters 02 (64 px)", "no profile takes them"]),
+        ("demo", 128, ["too small for chapters 07 (192 px) in the profile demo", "PROFILE=smoke takes them"]),
+        ("full", 200, ["256 px or more", "PROFILE=demo takes them"]),
+    ],
+)
+def test_images_too_small_for_a_chapter_are_refused_before_it_runs(profile, side, told):
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
+    galaxies = SimpleNamespace(image_size=side, provenance="own", class_names=("a", "b"), class_counts=(50, 50))
+    with pytest.raises(build["BuildError"]) as refused:
+        build["check_galaxies"](galaxies, build["find_chapters"](), profile)
+    assert all(text in str(refused.value) for text in told)
+
+
+def test_a_class_too_small_to_be_split_is_refused_before_anything_runs():
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
+    galaxies = SimpleNamespace(image_size=256, provenance="own", class_names=("a", "b"), class_counts=(50, 2))
+    with pytest.raises(build["BuildError"], match=r"b \(2\)"):
+        build["check_galaxies"](galaxies, build["find_chapters"](), "demo")
+    galaxies.class_counts = (50, 3)
+    build["check_galaxies"](galaxies, build["find_chapters"](), "demo")
 
 
 @pytest.mark.parametrize("parameters", ['dataset_source = "simulated"\nprofile = "demo"\nseed = 1', "x = 1"])

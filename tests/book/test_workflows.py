@@ -58,4 +58,5 @@ def test_the_weekly_run_opens_an_issue_when_anything_is_red():
     assert "schedule" in triggers(path)
     assert report["if"] == "failure()" and set(report["needs"]) == set(jobs(path)) - {"report"}
     assert [step["run"] for step in report["steps"]] == [OPENS_AN_ISSUE]
+    assert {"colab", "links", "faults", "pages", "planted"} <= set(jobs(path))
     assert "colab-images/public/runtime" in jobs(path)["colab"]["container"]

@@ -2,11 +2,17 @@
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from browser import FETCH_ALL_PICTURES
 from checks import violations
+
+sys.path.append(str(Path(__file__).parents[1] / "faults"))
+
+from harness import when_and_what
 
 WIDTHS = (320, 390, 1280, 1920)  # what WCAG asks for, a phone, a laptop, a wide screen
 THEMES = ("light", "dark")
@@ -14,6 +20,7 @@ THEMES = ("light", "dark")
 VIEWS_FOR_AXE = {("light", 390), ("dark", 1280)}
 # `make pages` sets it: axe-core in all views, each page's paint, and a table of all that was found.
 WHOLE_TABLE = os.environ.get("PAGES") == "all"
+BEGIN = "<!-- table of pages, written by `make pages` -->"
 MOST_BYTES = 1_500_000
 CHAPTER = "notebooks/01_meet_the_galaxies.html"
 # Whatever sticks out to the right and cannot be reached by scrolling inside something that scrolls.
@@ -88,7 +95,9 @@ def visits(chromium, html, site, pages):
             seen, _ = _appear(page, site, name)
             visit.paint, visit.shift = seen["paint"], seen["shift"]
             context.close()
-        (html.parent / "pages.md").write_text(_table(found), encoding="utf-8")
+        path = Path(__file__).with_name("README.md")
+        before = path.read_text(encoding="utf-8").partition(BEGIN)[0]
+        path.write_text(f"{before}{BEGIN}\n{_table(found)}", encoding="utf-8")
     return found
 
 
@@ -143,8 +152,10 @@ def _table(visits):
                 *(f"{len(visit.sticking_out[view])} + {len(visit.violations[view])}" for view in views),
             ]
         )
-    heading = "What sticks out, is cut off or distorted + kinds of violations of WCAG 2.2 AA, by theme and width\n\n"
-    return heading + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    heading = (
+        f"Looked at on {when_and_what()}: what sticks out, is cut off or distorted + kinds of violations of WCAG 2.2\n"
+    )
+    return heading + "AA, by theme and width.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _all(visits, attribute):

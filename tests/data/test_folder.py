@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from galaxy_utils.classes import CLASS_NAMES
@@ -151,11 +152,22 @@ def test_every_kind_of_picture_becomes_the_right_colours(folder, name, image, ex
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_pictures_are_turned_as_their_tag_says(folder, suffix):
+@pytest.mark.parametrize("tag", [2, 3, 5, 6, 8])
+def test_pictures_are_turned_as_their_tag_says(folder, suffix, tag):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise
+    exif[0x0112] = tag
     Image.fromarray(COLOUR).save(folder / "spiral" / f"3{suffix}", exif=exif, quality=100)
-    assert np.abs(open_folder(folder).images[-1].astype(int) - np.rot90(COLOUR, -1)).mean() < 20
+    turned = {2: COLOUR[:, ::-1], 3: COLOUR[::-1, ::-1], 5: COLOUR.swapaxes(0, 1), 6: np.rot90(COLOUR, -1)}
+    assert np.abs(open_folder(folder).images[-1].astype(int) - turned.get(tag, np.rot90(COLOUR))).mean() < 20
+
+
+def test_tiff_of_48_bits_becomes_the_right_colours_and_other_bands_are_refused(folder):
+    tifffile.imwrite(folder / "spiral" / "a.tif", COLOUR.astype(np.uint16) * 257, photometric="rgb")
+    assert np.abs(open_folder(folder).images[-1].astype(int) - COLOUR).max() <= 1
+    for bands in (2, 5):
+        tifffile.imwrite(folder / "spiral" / f"{bands}.tif", np.zeros((32, 32, bands), np.uint8), planarconfig="contig")
+    with pytest.raises(DataError, match=r"2 of 9 images[\s\S]*spiral/2.tif: [\s\S]*spiral/5.tif: "):
+        open_folder(folder)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +205,22 @@ def test_parts_of_a_split_are_no_classes(folder, names):
         (folder / old).rename(folder / new)
     with pytest.raises(DataError, match=f"parts of a split, not classes: .*{names[0]}"):
         open_folder(folder)
+
+
+def test_fits_is_told_how_to_become_an_image(folder):
+    for path in folder.glob("spiral/*.png"):
+        path.rename(path.with_suffix(".fits"))
+    with pytest.raises(DataError, match="No images in spiral[\\s\\S]*FITS files are not read: stretch them"):
+        open_folder(folder)
+
+
+def test_hours_are_noticed_in_a_small_field_too(folder):
+    rows = "".join(f"{name}/{k}.png,{10 + k / 60},{k}\n" for name in ("spiral", "elliptical") for k in range(3))
+    (folder / "manifest.csv").write_text(f"file,ra,dec\n{rows}")
+    with pytest.raises(DataError, match="degrees, hours or radians"):
+        open_folder(folder)
+    (folder / "manifest.csv").write_text(f"file,ra_hours,dec\n{rows}")
+    assert open_folder(folder).ra.max() == pytest.approx(150.5)
 
 
 def test_one_class_is_refused_with_a_word_about_the_table(folder):

@@ -12,12 +12,7 @@ from sklearn import metrics
 
 from galaxy_utils.classes import CLASS_NAMES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.evaluation import (
-    accuracy_difference,
-    evaluate,
-    label_entropy,
-    smooth_labels,
-)
+from galaxy_utils.evaluation import accuracy_difference, evaluate, label_entropy, smooth_labels
 
 
 def predictions(num_galaxies=400, num_classes=10, skill=1.5, seed=1):

@@ -4,15 +4,19 @@ import contextlib
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 import traceback
 from dataclasses import dataclass, field
+from datetime import date
 from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
 import psutil
+
+import galaxy_utils
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # `make faults` sets it; without it a sample is tried, for CI.
@@ -29,6 +33,13 @@ KILLS_IN_A_ROW = 4
 # and no thread of a library is copied.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["keras", "galaxy_utils.training", "galaxy_utils.data.simulated", "works"])
+
+
+def when_and_what():
+    """Return the day, the version and the commit that a table is of; `changed` where files differ from the commit."""
+    git = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty=, changed", "--exclude=*"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    return f"{date.today():%-d %B %Y}, galaxy_utils {galaxy_utils.__version__}, commit {commit}"
 
 
 def start_server():

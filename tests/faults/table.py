@@ -5,10 +5,11 @@ python tests/faults/table.py --merge  # after single tests with FAULTS=all: othe
 """
 
 import json
+import os
 import re
 import sys
 
-from harness import REPOSITORY, RESULTS
+from harness import REPOSITORY, RESULTS, when_and_what
 
 BEGIN, END = "<!-- table of faults, written by `make faults` -->", "<!-- end of the table -->"
 
@@ -46,11 +47,15 @@ def main():
     path = REPOSITORY / "tests" / "faults" / "README.md"
     text = path.read_text(encoding="utf-8")
     marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    new = list(rows)
     if "--merge" in sys.argv:
-        new = {(row["group"], row["fault"]) for row in rows}
+        again = {(row["group"], row["fault"]) for row in rows}
         old = rows_of(marked.search(text).group())
-        rows += [row for row in old if (row["group"], row["fault"]) not in new]
-    path.write_text(marked.sub(lambda _: f"{BEGIN}\n{table(rows)}\n{END}", text), encoding="utf-8")
+        rows += [row for row in old if (row["group"], row["fault"]) not in again]
+    groups = ", ".join(sorted({row["group"] for row in new}))
+    how = f"Rows of {groups} tried again, the others before," if "--merge" in sys.argv else "Tried"
+    dated = f"{how} on {when_and_what()}, with {os.cpu_count()} cores."
+    path.write_text(marked.sub(lambda _: f"{BEGIN}\n{dated}\n\n{table(rows)}\n{END}", text), encoding="utf-8")
     print(table(rows))
 
 

@@ -9,7 +9,10 @@ import time
 import numpy as np
 import psutil
 from bs4 import BeautifulSoup
-from harness import WHOLE_TABLE, recorded
+from harness import REPOSITORY, WHOLE_TABLE, recorded
+
+sys.path.append(str(REPOSITORY / "tests" / "book"))
+
 from toy_book import write_small_book
 
 KILLS = 20 if WHOLE_TABLE else 1

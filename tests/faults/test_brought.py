@@ -12,6 +12,7 @@ import sys
 import tarfile
 import unicodedata
 import zipfile
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -311,3 +312,39 @@ def test_every_recipe_of_the_makefile_reads_settings_from_the_environment():
     names.remove("TENSORFLOW")  # looked at before: digits and points
     recipes = [line for line in text.splitlines() if line.startswith("\t")]
     assert not [line for line in recipes for name in names if f"$({name})" in line or f"${{{name}}}" in line]
+
+
+# Tests of the package that bring what people have; `make test` runs them, the whole table counts them.
+BROUGHT = {
+    "pictures: depths, modes, endings, orientation, bands, pages, blank ones": (
+        "test_folder.py",
+        "kind_of_picture or turned_as or tiff or without_one_meaning or blank or other_shapes or unusable",
+    ),
+    "folders: sub-folders, parts, one class, scripts, links, left out": (
+        "test_folder.py",
+        "below_a_class or parts_of_a_split or fits or one_class or composed or official_names or sub_folders",
+    ),
+    "tables: names, endings, delimiters, encodings, units, placeholders, wrong lines": (
+        "test_folder.py",
+        "manifest or table_is_read or hours",
+    ),
+    "HDF5: written in part, virtual, open elsewhere, missing filter, changed in place, units": (
+        "test_galaxy10.py",
+        "not official_mirrors",
+    ),
+    "copies of real galaxies: turned, saved again, resized, shifted": ("test_copies.py", "real"),
+}
+
+
+@pytest.mark.skipif(not WHOLE_TABLE, reason="these are the package's own tests, which run beside this one")
+@pytest.mark.parametrize("what", BROUGHT)
+def test_what_people_bring_is_read_right_or_refused(what, tmp_path):
+    name, words = BROUGHT[what]
+    report = tmp_path / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", words, f"--junitxml={report}"]
+    subprocess.run([*command, str(REPOSITORY / "tests" / "data" / name)], capture_output=True, check=False)
+    (suite,) = ElementTree.parse(report).getroot()
+    tests, failed, wrong, skipped = (int(suite.get(kind)) for kind in ("tests", "failures", "errors", "skipped"))
+    with recorded("Brought", what) as outcome:
+        outcome.add(tests - skipped - failed - wrong, [])
+        outcome.add(failed + wrong, [f"{failed + wrong} of {tests} tests fail"] if failed + wrong else [])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PARAMETERS = 'dataset_source = "simulated"\nprofile_name = "demo"\nseed = 1'
 # Each cell notes that it ran; the first chapter leaves a file for the second.

@@ -1,0 +1,74 @@
+"""The simulated ledger judges as the package's does, and useless rounds are seldom kept: a short run, fixed seeds."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+import galaxy_utils as gu
+from galaxy_utils.evaluation import paired_difference
+
+MEASURED = Path(__file__).resolve().parents[2] / "book" / "measured"
+SIMULATION = runpy.run_path(str(MEASURED / "ledger_simulation.py"))
+RULE = gu.Rule(error_rate=0.4, max_rounds=4)  # a tenth a round, so that a few hundred rounds show it
+
+
+def scores_of(random, spread, collapse, groups):
+    """Scores of eight networks of a recipe whose mean is 0, shape (8, galaxies)."""
+    lucky = 0.02 * spread * random.normal(size=(8, 1))
+    fallen = 0.4 * (collapse - (random.random((8, 1)) < collapse))
+    hard = 0.3 * random.normal(size=groups.max() + 1)[groups]
+    return lucky + fallen + hard + 0.3 * random.normal(size=(8, len(groups)))
+
+
+@pytest.mark.parametrize(
+    ("spreads", "collapse", "members"),
+    [((1, 1), 0, 1), ((1, 8), 0, 1), ((8, 1), 0, 1), ((1, 1), 0.1, 1), ((1, 1), 0, 2)],
+)
+def test_useless_rounds_are_seldom_kept(spreads, collapse, members):
+    random, kept, trials, groups = np.random.default_rng(1), 0, 400, np.arange(300) // members
+    for _ in range(trials):
+        best, new = (scores_of(random, spread, collapse, groups) for spread in spreads)
+        # KL divergence falls where accuracy rises.
+        kl_change, accuracy_change = paired_difference(-best, -new, groups), paired_difference(best, new, groups)
+        kept += RULE.judge(kl_change, accuracy_change)[0] == "keep"
+    assert kept <= binom.ppf(0.999, trials, sum(RULE.levels))
+
+
+def test_a_useful_round_is_kept():
+    random, groups, kept = np.random.default_rng(1), np.arange(300), 0
+    for _ in range(100):
+        best, new = scores_of(random, 1, 0, groups), scores_of(random, 1, 0, groups) + 0.15
+        kept += RULE.judge(paired_difference(-best, -new), paired_difference(best, new))[0] == "keep"
+    assert kept >= 95
+
+
+def test_the_program_asks_for_as_much_as_the_package():
+    first, second = np.random.default_rng(2).normal(size=(2, 8, 300)) + np.linspace(0, 0.2, 8)[:, None]
+    estimate = paired_difference(first, second)
+    variance, freedom = SIMULATION["welch"](*(x.mean(axis=1)[None, :, None] for x in (first, second)), "Welch")
+    assert variance.item() == pytest.approx(estimate.seed_variance)
+    assert freedom.item() == pytest.approx(estimate.degrees_of_freedom)
+    rule = gu.Rule(error_rate=SIMULATION["ERROR_RATE"], max_rounds=SIMULATION["ROUNDS"])
+    assert SIMULATION["LEVELS"] == pytest.approx(rule.levels)
+    # Just as much as is needed, and a little less.
+    for factor, kept in ((1.001, True), (0.999, False)):
+        needed = factor * estimate.half_width(rule.levels[0])
+        change, galaxies = np.array([[-needed, 0.0]]), np.full((1, 2), estimate.galaxy_variance)
+        networks = [np.repeat(x.mean(axis=1)[None, :, None], 2, axis=2) for x in (first, second)]
+        assert SIMULATION["better"](change, galaxies, *networks, "Welch", SIMULATION["LEVELS"]).item() is kept
+
+
+def test_the_measured_table_keeps_the_promise_and_a_short_run_says_the_same():
+    table = json.loads((MEASURED / "ledger_simulation.json").read_text(encoding="utf-8"))
+    chosen = table["designs"][table["chosen"]]
+    assert max(chosen["wrong_keeps"].values()) <= table["error_rate"]
+    random = np.random.default_rng(3)
+    assert SIMULATION["wrong_keeps"](random, table["chosen"], 500) <= binom.ppf(0.999, 500, table["error_rate"]) / 500
+    assert set(table["sensitivity"]) == set(SIMULATION["sensitivity"](10))
+    kept, trainings = SIMULATION["power"](random, table["chosen"], (0.0, 0.10), 449, 500)
+    assert kept == pytest.approx(chosen["power"]["449"]["points"][table["points"].index(0.10)], abs=0.02)
+    assert trainings == pytest.approx(chosen["trainings"]["10 points"], abs=0.1)
