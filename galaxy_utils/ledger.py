@@ -19,8 +19,8 @@ that method as a file of JSON lines. The first states the rule; each further one
     print(ledger.play("baseline", train, recipe, pooling="flatten"))
     print(ledger.play("pooling", train, pooling="average"))
 
-Rounds are judged on the validation part. The test part is evaluated once, by `open_test`; afterwards the ledger takes
-no more rounds, because a round chosen after looking at the test galaxies would be chosen by them.
+Rounds are judged on the validation part. The test part is evaluated once, by `evaluate_test`; afterwards the ledger
+takes no more rounds, because a round chosen after looking at the test galaxies would be chosen by them.
 """
 
 import dataclasses
@@ -111,7 +111,7 @@ class Rule:
         """Whether a round is worth the other seeds: one of its scores is better by a standard error."""
         return -kl_change.value > kl_change.standard_error or accuracy_change.value > accuracy_change.standard_error
 
-    def judge(self, kl_change, accuracy_change, cost_ratios=None):
+    def verdict(self, kl_change, accuracy_change, cost_ratios=None):
         """Return `(verdict, reason)` for two `Estimate`s and `{cost: ratio to the best round's}`."""
         kl, accuracy = kl_change.value, accuracy_change.value
         kl_needed, accuracy_needed = kl_change.half_width(self.levels[0]), accuracy_change.half_width(self.levels[1])
@@ -293,7 +293,7 @@ class Ledger:
         self._read()
         return self[name]
 
-    def open_test(self, predictions):
+    def evaluate_test(self, predictions):
         """Evaluate the best round on the test part, once; others may stand beside it. Then the ledger is closed.
 
         Args:
@@ -310,7 +310,7 @@ class Ledger:
             scores = {}
             for name, several in predictions.items():
                 if [one.seed for one in several] != self[name].seeds:
-                    raise ConfigurationError(f"{name!r} needs one prediction for each of its seeds.", where="open_test")
+                    raise ConfigurationError(f"{name!r} needs one prediction for each of its seeds.", where=name)
                 check_same(self._header["test"], several)
                 for one in several:
                     one.save(self._file(name, one.seed, "test"))
@@ -406,7 +406,7 @@ class Ledger:
             both = compare(before, several, **options)
             # Seconds on another device say nothing; parameters are the same everywhere.
             comparable = COSTS if several[0].device == best.device else ("parameters",)
-            verdict, reason = rule.judge(*both, {c: cost[c] / best.cost[c] for c in comparable if best.cost[c] > 0})
+            verdict, reason = rule.verdict(*both, {c: cost[c] / best.cost[c] for c in comparable if best.cost[c] > 0})
             promising = rule.promising(*both)
             if len(several) < len(self.seeds) and not promising:
                 verdict, reason = REVERT, f"not promising after {len(several)} seeds; {reason}"
@@ -462,6 +462,11 @@ class Ledger:
         options = {"reference": reference, "same_networks": same_networks, **factors}
         trial.decide = lambda: self.play(name, lambda _, seed: given[seed], recipe, **options)
         return trial
+
+    def open_test(self, predictions):
+        """Deprecated: use `evaluate_test`."""
+        warnings.warn("Ledger.open_test is now Ledger.evaluate_test", DeprecationWarning, stacklevel=2)
+        return self.evaluate_test(predictions)
 
     last_hash = property(lambda self: hashlib.sha256(self.path.read_bytes()).hexdigest(), doc="Deprecated.")
 

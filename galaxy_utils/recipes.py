@@ -214,8 +214,8 @@ SUPER_RESOLUTION = Recipe(
     source="paper 2, section 3.3",
 )
 
-# Not from a paper: with few steps a generator has to move fast, and a mean gradient from before its opponent's last
-# move points the wrong way.
+# Not from a paper: with few steps a generator has to move fast, and a mean gradient from before the discriminator's
+# last step points the wrong way.
 RELATIVISTIC_GAN = Recipe(
     "relativistic_gan",
     epochs=150,

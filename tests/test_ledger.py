@@ -80,14 +80,16 @@ def test_what_the_rule_does_not_allow_is_refused_before_training(ledger):
 def test_the_test_part_is_evaluated_once(ledger):
     answers = [toy_prediction(SURVEY, seed, 1.0, part="test") for seed in ledger.seeds]
     with pytest.raises(ConfigurationError):
-        ledger.open_test({"start": answers[:-1]})
-    scores = ledger.open_test({"start": answers})["scores"]["start"]
+        ledger.evaluate_test({"start": answers[:-1]})
+    scores = ledger.evaluate_test({"start": answers})["scores"]["start"]
     right = np.mean([(each.probabilities.argmax(1) == each.labels).mean() for each in answers])
     assert scores["accuracy"][0] == pytest.approx(right)
     assert np.array_equal(ledger.predictions("start", "test")[0].probabilities, answers[0].probabilities)
-    for forbidden in (lambda: ledger.open_test({"start": answers}), lambda: ledger.play("late", None, width=2)):
+    for forbidden in (lambda: ledger.evaluate_test({"start": answers}), lambda: ledger.play("late", None, width=2)):
         with pytest.raises(ConfigurationError, match="closed"):
             forbidden()
+    with pytest.warns(DeprecationWarning), pytest.raises(ConfigurationError, match="closed"):
+        ledger.open_test({"start": answers})
 
 
 def test_what_costs_too_much_is_reverted(ledger):

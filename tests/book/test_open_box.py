@@ -57,6 +57,7 @@ SHOWN = {
         r"peak_signal_noise_ratio\(",
         r"structural_similarity\(",
         r"super_resolution_gan\(",
+        r"discriminator\.set_weights\(",
     ),
     9: (
         r"layers\.Conv2D(Transpose)?\(",
@@ -68,10 +69,12 @@ SHOWN = {
         r"frechet_distance\(",
         r"kernel_distance\(",
         r"relativistic_gan\(",
+        r"conditional_gan\(",
+        r"np\.linalg\.cholesky\(",
     ),
-    10: (r"class_weight|sample_weight", r"oversample", r"fit\("),
-    11: (r"def \w+\(", r"\.compile\(", r"fit\(", r"np\.mean\("),
-    12: (r"\.compile\(", r"fit\(", r"permutation\("),
+    10: (r"sample_weight=", r"def oversample\(", r"np\.concatenate\(\s*\[prepared\.images", r"\.compile\(", r"fit\("),
+    11: (r"def verdict\(", r"\.compile\(", r"fit\(", r"np\.mean\(\[member"),
+    12: (r"\.compile\(", r"fit\(", r"def at_random\(", r"permutation\(", r"quad\("),
 }
 WITH_A_DIAGRAM = (3, 4, 5, 7, 8, 9)
 

@@ -53,7 +53,7 @@ def settings(source, tmp_path):
     )
     ledger.play("the start", lambda _, seed: toy_prediction((galaxies, split), seed), THREE_BLOCK_CNN)
     survey = galaxies, split
-    ledger.open_test({"the start": [toy_prediction(survey, seed, part="test") for seed in (1, 2)]})
+    ledger.evaluate_test({"the start": [toy_prediction(survey, seed, part="test") for seed in (1, 2)]})
     random = np.random.default_rng(1)
     vectors = {
         part: random.normal(size=(len(split.part(part)), 30)) * np.linspace(3, 1, 30)
