@@ -34,7 +34,7 @@ def test_useless_rounds_are_seldom_kept(spreads, collapse, members):
         best, new = (scores_of(random, spread, collapse, groups) for spread in spreads)
         # KL divergence falls where accuracy rises.
         kl_change, accuracy_change = paired_difference(-best, -new, groups), paired_difference(best, new, groups)
-        kept += RULE.judge(kl_change, accuracy_change)[0] == "keep"
+        kept += RULE.verdict(kl_change, accuracy_change)[0] == "keep"
     assert kept <= binom.ppf(0.999, trials, sum(RULE.levels))
 
 
@@ -42,7 +42,7 @@ def test_a_useful_round_is_kept():
     random, groups, kept = np.random.default_rng(1), np.arange(300), 0
     for _ in range(100):
         best, new = scores_of(random, 1, 0, groups), scores_of(random, 1, 0, groups) + 0.15
-        kept += RULE.judge(paired_difference(-best, -new), paired_difference(best, new))[0] == "keep"
+        kept += RULE.verdict(paired_difference(-best, -new), paired_difference(best, new))[0] == "keep"
     assert kept >= 95
 
 
