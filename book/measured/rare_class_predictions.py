@@ -18,13 +18,13 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from cross_validation import describe_machine, hold_back_validation, make_folds
 
 import galaxy_utils as gu
 from galaxy_utils import augmentation
+from galaxy_utils.data.split import OVERLAP_RADIUS
 from galaxy_utils.files import artifacts_folder, locked, write_atomically, write_json
 
 IMAGE_SIZE, CROP_FRACTION = 32, 0.7
@@ -46,7 +46,12 @@ class Fold:
 
     def __init__(self, number, fold, galaxies, prepared, groups):
         self.number, self.prepared = number, prepared
-        self.split = hold_back_validation(fold, galaxies, groups, number, parts=20)
+        rows = hold_back_validation(fold, galaxies, groups, number, parts=20)
+        own = {part: np.sort(getattr(rows, part)) for part in ("train", "validation", "test")}
+        shares = tuple(len(each) / len(galaxies) for each in own.values())
+        self.split = gu.Split(
+            **own, groups=groups, radius=OVERLAP_RADIUS, fractions=shares, seed=number, fingerprint=galaxies.fingerprint
+        )
         labels = prepared.labels[self.split.train]
         counts = np.bincount(labels, minlength=prepared.num_classes)
         self.rare = int(counts.argmin())
@@ -59,7 +64,7 @@ class Fold:
         members = rows[self.prepared.labels[rows] == self.rare]
         passes = -(-self.missing[self.rare] // len(members))
         repeated = np.concatenate([random.permutation(members) for _ in range(passes)])[: self.missing[self.rare]]
-        return SimpleNamespace(**{**vars(self.split), "train": np.sort(np.concatenate([rows, repeated]))})
+        return dataclasses.replace(self.split, train=np.sort(np.concatenate([rows, repeated])))
 
     def with_generated(self, seed):
         """The images with generated ones of the rare class in place of the repeated ones, and their split.
