@@ -275,8 +275,8 @@ def image_rows(rows, column_titles=None, provenance=None, alt_text=None):
         alt_text: What the figure shows; by default the names of the rows and columns.
 
     Example:
-        >>> image_rows({"real": images, "turned": images[:, ::-1]}).alt_text
-        '2 rows of 5 images: real, turned.'
+        >>> image_rows({"real": images, "mirrored": images[:, ::-1]}).alt_text
+        '2 rows of 5 images: real, mirrored.'
     """
     columns = len(next(iter(rows.values())))
     column_titles = column_titles or [""] * columns
