@@ -20,7 +20,7 @@ _NAMES = {
     "recipes": ("Recipe",),
     "models.stored_features": ("FrozenFeatures", "cache_frozen_features", "fit_on_frozen_features"),
     "checkpoint": ("Checkpoint",),
-    "training": ("TrainingRun", "fit", "predict", "encode", "reconstruct"),
+    "training": ("TrainingRun", "fit", "reinitialise", "predict", "encode", "reconstruct"),
     "evaluation.classification": ("Evaluation", "evaluate"),
     "evaluation.baselines": ("baselines",),
     "prediction": ("Prediction", "measure"),

@@ -1,6 +1,5 @@
 """What one network predicts for every galaxy of a part, and what it cost: the evidence behind a comparison."""
 
-import dataclasses
 import hashlib
 import json
 import time
@@ -33,7 +32,7 @@ class Prediction:
         seed: Seed of the training.
         split_hash: Hash of the split.
         fingerprint: Fingerprint of the source data, which copies prepared with other crops or sizes share.
-        recipe: The recipe as a dictionary; `None` for an ensemble.
+        recipe: The recipe as a dictionary; `None` where there are several.
         training_seconds: Seconds of training.
         parameters: Parameters of the network.
         inference_seconds: Seconds for 1,000 galaxies.
@@ -123,15 +122,6 @@ def measure(model, run, dataset, split, *, part="validation", predict=None, seed
     costs = dict(zip(COSTS, (seconds, int(model.count_params()), inference_seconds), strict=True))
     about |= {"seed": run.seed if seed is None else seed, "recipe": run.recipe.to_dict()}
     return Prediction(probabilities, **about, **costs, versions=software_versions(), device=computing_device())
-
-
-def ensemble(predictions):
-    """Return several networks' predictions for the same galaxies as one: mean probabilities, summed costs."""
-    first = predictions[0]
-    check_same(first, predictions)
-    costs = {name: sum(getattr(one, name) for one in predictions) for name in COSTS}
-    mean = np.mean([one.probabilities for one in predictions], axis=0, dtype=float)
-    return dataclasses.replace(first, probabilities=mean, recipe=None, **costs)
 
 
 def compare(first, second, *, label_smoothing=0.1, same_networks=False):

@@ -190,6 +190,41 @@ def fit(
     return TrainingRun(model.name, recipe, int(seed), saved.history, compiled_with=compiled_with, **about)
 
 
+def reinitialise(model, like):
+    """Start a compiled network anew: its weights, its optimiser and its learning rate become those of another one.
+
+    What Keras has translated for training stays. That translation takes seconds, which is longer than many a small
+    training: where one network is trained from several seeds, build it once, and start it anew for each. A training
+    from here on gives what it would give with the other network.
+
+    Args:
+        model: A compiled `keras.Model`, which is changed in place.
+        like: A model that was built and compiled in the same way, from another seed. The states of its layers' random
+            generators (dropout) are taken over as well.
+
+    Returns:
+        `model`.
+
+    Raises:
+        ConfigurationError: One of the two is not compiled.
+        ValueError: The two networks have other layers.
+
+    Example:
+        >>> network, other = (gu.models.three_block_cnn(32, seed=seed) for seed in (1, 2))
+        >>> for each in (network, other):
+        ...     each.compile("adam", "categorical_crossentropy")
+        >>> network = gu.reinitialise(network, other)
+    """
+    for one in (model, like):
+        if not one.compiled:
+            raise ConfigurationError("The network is not compiled.", where=one.name, remedy="call its compile before")
+        one.optimizer.build(one.trainable_variables)
+    pairs = zip(model.variables + model.optimizer.variables, like.variables + like.optimizer.variables, strict=True)
+    for own, new in pairs:
+        own.assign(new)
+    return model
+
+
 def _compile(model, recipe, outputs, given):
     """Compile a network as a recipe says, with what was given in its place; describe what differs."""
     given = {name: value for name, value in given.items() if value is not None}

@@ -8,7 +8,7 @@ from toy_answers import toy_prediction, toy_survey
 
 import galaxy_utils as gu
 from galaxy_utils.errors import ConfigurationError, DataError
-from galaxy_utils.prediction import compare, ensemble
+from galaxy_utils.prediction import compare
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
 RULE = gu.Rule(error_rate=0.1, max_rounds=4)
@@ -119,15 +119,12 @@ def test_other_galaxies_and_other_seeds_are_refused(ledger):
         ledger.play("other", lambda trial, seed: toy_prediction(SURVEY, seed + 1), width=2)
 
 
-def test_predictions_come_back_as_they_were_and_average(tmp_path):
-    one, two = toy_prediction(SURVEY, 1, 1.0), toy_prediction(SURVEY, 1, 1.2)
+def test_predictions_come_back_as_they_were(tmp_path):
+    one = toy_prediction(SURVEY, 1, 1.0)
     one.save(tmp_path / "one.npz")
     again = gu.Prediction.load(tmp_path / "one.npz")
     assert np.array_equal(again.probabilities, one.probabilities) and again.identity == one.identity
     assert again.recipe == one.recipe
-    both = ensemble([one, two])
-    assert both.probabilities == pytest.approx((one.probabilities + two.probabilities) / 2)
-    assert both.parameters == one.parameters + two.parameters
     kl, accuracy = compare(*([toy_prediction(SURVEY, s, skill) for s in (1, 2, 3)] for skill in (1.0, 1.5)))
     assert kl.value < 0 < accuracy.value
 

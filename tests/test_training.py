@@ -16,7 +16,7 @@ from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import evaluate
 from galaxy_utils.models import four_block_cnn, three_block_cnn
 from galaxy_utils.recipes import Recipe
-from galaxy_utils.training import fit, predict
+from galaxy_utils.training import fit, predict, reinitialise
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -175,6 +175,27 @@ def test_any_optimiser_loss_metric_and_callback_can_be_handed_in():
         assert type(model.optimizer) is kind and not run.compiled_with
     fit(model, galaxies, split, QUICK.replace(epochs=1))
     assert type(model.optimizer) is keras.optimizers.Adam
+
+
+def test_a_network_started_anew_ends_as_one_that_was_just_built():
+    data, galaxies = [], hard_galaxies()
+    images, labels = galaxies.arrays(np.arange(40))
+
+    def built(seed):
+        network = four_block_cnn(16, galaxies.num_classes, seed=seed, first_filters=2)
+        network.compile(keras.optimizers.Nadam(0.01), "sparse_categorical_crossentropy")
+        return network
+
+    used, new = built(1), built(2)
+    used.fit(images, labels, epochs=2, verbose=0)
+    used.optimizer.learning_rate = 0.5
+    for network in (new, reinitialise(used, built(2))):
+        keras.utils.set_random_seed(3)
+        network.fit(images, labels, epochs=2, verbose=0)
+        data.append(network.get_weights())
+    assert all(np.array_equal(one, other) for one, other in zip(*data, strict=True))
+    with pytest.raises(ConfigurationError, match="not compiled"):
+        reinitialise(used, three_block_cnn(16))
 
 
 def test_mixed_precision_trains_and_resumes(tmp_path):

@@ -46,6 +46,9 @@ def test_without_dropout_in_its_blocks_the_network_starts_with_the_same_weights(
     for first, second in zip(usual.get_weights(), without.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
     assert four_block_cnn(32, block_dropout=0.1).get_layer("block_4_dropout").rate == 0.1
+    narrow = four_block_cnn(32, first_filters=8)
+    assert [narrow.get_layer(f"block_{n}_convolution").filters for n in (1, 2, 3, 4)] == [8, 16, 32, 64]
+    assert narrow.get_layer("dense").units == 128
 
 
 def test_the_compact_network_has_one_million_parameters_at_any_size():
