@@ -73,12 +73,12 @@ def look_for_weights(backbone, image_size, download=True):
         download: As in `models.find_weights`.
 
     Returns:
-        A path and `""`, or `None` and the reason.
+        A path and `""`, or `None` and the reason, which is `""` where the variable asks for none.
     """
     _, places = _official_files(backbone, image_size)
     wanted = os.environ.get(WEIGHTS_VARIABLE, "").strip()
     if wanted.lower() == "none":
-        return None, f"{WEIGHTS_VARIABLE} says so"
+        return None, ""
     if wanted and wanted.lower() != "imagenet":
         return Path(wanted).expanduser(), ""
     if not (wanted or download or any(path.exists() for _, path in places)):

@@ -26,10 +26,8 @@ class _NotebookBar(tqdm):
 
     def close(self):
         if not self.disable:
-            done = (
-                f"{self.desc.removesuffix(': ')}: {counted(self.n, self.unit)} in {self.format_dict['elapsed']:.1f} s"
-            )
-            done = ", ".join(filter(None, (done, self.postfix)))
+            spent, told = self.format_dict["elapsed"], counted(self.n, self.unit)
+            done = f"{self.desc.removesuffix(': ')}: {told} in {spent:.1f} s" + f", {self.postfix}" * bool(self.postfix)
             # What did not begin leaves no line: whoever ended it says why.
             self._handle.update({"text/plain": done if self.n else ""}, raw=True)
             self._closing = True

@@ -217,7 +217,7 @@ def find_weights(backbone="resnet50", image_size=224, *, download=True):
     path, reason = look_for_weights(backbone, image_size, download)
     if path:
         _load_weights(_build_backbone(backbone, 32), path, BACKBONES[backbone].title)
-    else:
+    elif reason:
         print(f"No pretrained weights: {reason}.")
     return path
 
