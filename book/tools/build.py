@@ -102,33 +102,37 @@ def find_weights(chapters, settings):
     from galaxy_utils.pretrained import BACKBONES, WEIGHTS_VARIABLE, describe_weights, look_for_weights
 
     profile, column = get_profile(settings.profile), list(PROFILES).index(settings.profile)
-    readers = [one for one in chapters if one.notebook["metadata"].get("galaxy_book", {}).get("reads_weights")]
     paths, reason, titles = {}, "", set()
-    for chapter in readers:
-        own = [found.findall(chapter.code)[0].split(",")[column] for found in (OWN_BACKBONES, OWN_SIZES)]
-        backbone, size = own[0].strip(" \n\"'"), int(own[1])
+    for chapter in chapters:
+        if not chapter.notebook["metadata"].get("galaxy_book", {}).get("reads_weights"):
+            continue
+        own = [found.findall(chapter.code) for found in (OWN_BACKBONES, OWN_SIZES)]
+        if not all(own):
+            expected = "backbone=(…) and image_size=(…) in its first cell, one of each for a profile"
+            raise BuildError("A notebook does not say which weights it reads.", where=chapter.path, expected=expected)
+        backbone, size = (found[0].split(",")[column].strip(" \n\"'") for found in own)
         titles.add(BACKBONES[backbone].title)
         # Where one chapter has none, no other waits for the network.
-        if None not in paths.values():
-            paths[chapter.name], reason = look_for_weights(backbone, size, profile.fetches_weights)
-    if not readers:
-        return {}
+        missing = None in paths.values()
+        path, why = (None, reason) if missing else look_for_weights(backbone, int(size), profile.fetches_weights)
+        paths[chapter.name], reason = path, why or reason
     if None in paths.values():
-        paths = dict.fromkeys(paths)
-        numbers = " and ".join(str(int(chapter.name[:2])) for chapter in readers)
+        numbers = " and ".join(str(int(name[:2])) for name in paths)
         print(f"Pretrained weights: none ({reason or f'{WEIGHTS_VARIABLE} says so'})", flush=True)
         print(f"  Chapters {numbers} then measure random weights. {WEIGHTS_VARIABLE} can name a file", flush=True)
         os.environ[WEIGHTS_VARIABLE] = "none"
-        return paths
-    path = paths[readers[0].name]
-    if not path.is_file():
-        expected = "the path of a file, 'imagenet' or 'none'"
-        raise BuildError("There is no such file of weights.", where=WEIGHTS_VARIABLE, expected=expected, found=path)
+        return dict.fromkeys(paths)
+    for path in paths.values():
+        if not path.is_file():
+            expected = "the path of a file, 'imagenet' or 'none'"
+            raise BuildError("There is no such file of weights.", where=WEIGHTS_VARIABLE, expected=expected, found=path)
     told = {name: describe_weights(path) for name, path in paths.items()}
-    print(f"Pretrained weights: {' and '.join(sorted(titles))} from {told[readers[0].name]}", flush=True)
-    named = os.environ.get(WEIGHTS_VARIABLE, "").strip().lower()
-    # Chapters run in a folder of their own.
-    os.environ[WEIGHTS_VARIABLE] = "imagenet" if named in ("", "imagenet") else str(path.resolve())
+    for line in sorted(set(told.values())):
+        print(f"Pretrained weights: {' and '.join(sorted(titles))} from {line}", flush=True)
+    if paths and os.environ.get(WEIGHTS_VARIABLE, "").strip().lower() in ("", "imagenet"):
+        os.environ[WEIGHTS_VARIABLE] = "imagenet"
+    elif paths:  # Chapters run in a folder of their own.
+        os.environ[WEIGHTS_VARIABLE] = os.path.abspath(path)
     return told
 
 
