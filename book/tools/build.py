@@ -117,9 +117,9 @@ def find_weights(chapters, settings):
         path, why = (None, reason) if missing else look_for_weights(backbone, int(size), profile.fetches_weights)
         paths[chapter.name], reason = path, why or reason
     if None in paths.values():
-        numbers = " and ".join(str(int(name[:2])) for name in paths)
+        where = "chapter" + "s" * (len(paths) > 1) + " " + " and ".join(str(int(name[:2])) for name in paths)
         print(f"Pretrained weights: none ({reason or f'{WEIGHTS_VARIABLE} says so'})", flush=True)
-        print(f"  Chapters {numbers} then measure random weights. {WEIGHTS_VARIABLE} can name a file", flush=True)
+        print(f"  Random weights are measured instead, in {where}. {WEIGHTS_VARIABLE} can name a file", flush=True)
         os.environ[WEIGHTS_VARIABLE] = "none"
         return dict.fromkeys(paths)
     for path in paths.values():
