@@ -25,6 +25,8 @@
 #   PROFILE=demo | smoke (a quick check that everything runs) | gpu (Colab) | full (the papers' size, for a GPU)
 #   SEED=1 | any whole number: another survey, another split, other first weights
 #   JOBS= | 1 | 2 | … how many chapters are run at once; two, or one in the full profile, if not told
+#   GALAXY_UTILS_WEIGHTS= | imagenet | none | a file: pretrained weights for chapters 7 and 11; if not told, those that
+#                           are here, else one try to download them; imagenet insists
 # For `make colab`:
 #   CHAPTERS= | 02_ | … only chapters whose names begin so
 #   COLAB_PYTHON= | /usr/bin/python3 | … a Python to rehearse on, such as that of Colab's image

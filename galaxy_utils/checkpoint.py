@@ -108,10 +108,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self._about is None:
-            problem, remedy = (
-                "It is not known whether to begin or to go on.",
-                "checkpoint.resume(model, data) before fit",
-            )
+            problem = "It is not known whether to begin or to go on."
+            remedy = "checkpoint.resume(model, data) before fit"
             raise ConfigurationError(problem, where=self.path, remedy=remedy)
         # The other callbacks have just forgotten everything.
         self._fresh = {name: _remembered(callback) for name, callback in self.watched.items()}

@@ -149,10 +149,8 @@ def _check_members(value, error, path):
         foreign = module is None and ">" in registered and not registered.startswith("galaxy_utils>")
         foreign |= isinstance(module, str) and module.split(".")[0] not in ("keras", "galaxy_utils", "builtins")
         if kind == "Lambda" or foreign:
-            problem, found = (
-                "A classifier with this layer cannot be opened safely.",
-                f"{registered or kind} of {module}",
-            )
+            problem = "A classifier with this layer cannot be opened safely."
+            found = f"{registered or kind} of {module}"
             expected = "layers of Keras, but no Lambda, or layers of galaxy_utils"
             raise error(problem, where=path, expected=expected, found=found)
         value = list(value.values())

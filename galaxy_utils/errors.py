@@ -19,6 +19,7 @@ class GalaxyUtilsError(Exception):
         lines = [str(problem)]
         lines += [f"  {name}: {value}" for name, value in details.items() if value is not None]
         super().__init__("\n".join(lines))
+        self.found = found
 
 
 class ConfigurationError(GalaxyUtilsError, ValueError):
@@ -37,6 +38,25 @@ class StorageError(GalaxyUtilsError, OSError):
     """A file could not be written: the disk is full, or its folder cannot be written to."""
 
 
+def check_argument(is_right, name, value, expected):
+    """Refuse an argument that is not right, by name.
+
+    Args:
+        is_right: Whether it is.
+        name: The argument's name.
+        value: What was given.
+        expected: What would have been right.
+
+    Raises:
+        ConfigurationError: It is not.
+
+    Example:
+        >>> check_argument("average" in ("flatten", "average"), "pooling", "average", "'flatten' or 'average'")
+    """
+    if not is_right:
+        raise ConfigurationError(f"This is no valid {name}.", where=name, expected=expected, found=repr(value))
+
+
 def check_integer(name, value, smallest, reason="", *, multiple_of=1):
     """Refuse an argument that is no integer, too small or no multiple of a number, by name.
 
@@ -53,10 +73,10 @@ def check_integer(name, value, smallest, reason="", *, multiple_of=1):
     Example:
         >>> check_integer("image_size", 64, 16)
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest or value % multiple_of:
-        kind = f"a multiple of {multiple_of}" if multiple_of > 1 else "an integer"
-        expected = f"{kind}, at least {smallest}" + f": {reason}" * bool(reason)
-        raise ConfigurationError(f"This is no valid {name}.", where=name, expected=expected, found=repr(value))
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    kind = f"a multiple of {multiple_of}" if multiple_of > 1 else "an integer"
+    expected = f"{kind}, at least {smallest}" + f": {reason}" * bool(reason)
+    check_argument(is_integer and value >= smallest and value % multiple_of == 0, name, value, expected)
 
 
 def check_number(name, value, interval):
@@ -76,6 +96,5 @@ def check_number(name, value, interval):
     low, high = map(float, interval[1:-1].split(","))
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     inside = is_number and low <= value <= high
-    if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
-        expected = f"a number in {interval}"
-        raise ConfigurationError(f"This is no valid {name}.", where=name, expected=expected, found=repr(value))
+    inside = inside and not (value == low and interval[0] == "(") and not (value == high and interval[-1] == ")")
+    check_argument(inside, name, value, f"a number in {interval}")

@@ -222,10 +222,8 @@ class Ledger:
                 _write(path, [header])
         ledger = cls(path)
         if different := [name for name in header if ledger._header[name] != header[name]]:
-            problem, found = (
-                f"This ledger was created with another {', '.join(different)}.",
-                ledger._header[different[0]],
-            )
+            problem = f"This ledger was created with another {', '.join(different)}."
+            found = ledger._header[different[0]]
             remedy = "continue it with what it was created with, or choose another file"
             raise ConfigurationError(problem, where=path, expected=header[different[0]], found=found, remedy=remedy)
         return ledger
@@ -378,10 +376,8 @@ class Ledger:
             if before := [one.name for one in self.rounds if one.factors == factors and not one.recipe.diff(recipe)]:
                 raise ConfigurationError(f"Round {name!r} was tried before, as {before[0]!r}.")
             if sum(one.verdict in (KEEP, REVERT) for one in self.rounds) >= self.rule.max_rounds:
-                problem = (
-                    f"All {self.rule.max_rounds} trials have been used up: each further one would make a wrong keep"
-                )
-                raise ConfigurationError(f"{problem} likelier than the rule states.", where=self.path)
+                problem = f"All {self.rule.max_rounds} trials have been used up: each further one would make"
+                raise ConfigurationError(f"{problem} a wrong keep likelier than the rule states.", where=self.path)
         return trial
 
     def _prediction(self, trial, train, seed):

@@ -24,6 +24,7 @@ class Profile:
         super_resolution_images: Training images of the super-resolution network of chapters 8 and 10.
         super_resolution_epochs: Its epochs.
         gan_images_seen: How many images the GAN of chapters 9 and 10 sees, all epochs together.
+        fetches_weights: Whether pretrained weights are downloaded where there are none.
         purpose: One line for people.
     """
 
@@ -39,6 +40,7 @@ class Profile:
     super_resolution_images: int
     super_resolution_epochs: int
     gan_images_seen: int
+    fetches_weights: bool
     purpose: str
 
     def choose(self, **settings):
@@ -70,6 +72,7 @@ _TABLE = {
     "super_resolution_images": (100, 500, 17_736, 17_736),
     "super_resolution_epochs": (1, 3, 10, 100),
     "gan_images_seen": (200, 8_000, 300_000, 400_000),
+    "fetches_weights": (False, True, True, True),
     "purpose": (
         "tests: proves that everything runs, its numbers mean nothing",
         "a laptop: minutes, enough for the story to show",

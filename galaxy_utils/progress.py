@@ -26,9 +26,10 @@ class _NotebookBar(tqdm):
 
     def close(self):
         if not self.disable:
-            seconds = self.format_dict["elapsed"]
-            done = f"{self.desc.removesuffix(': ')}: {counted(self.n, self.unit)} in {seconds:.1f} s"
-            self._handle.update({"text/plain": f"{done}, {self.postfix}" if self.postfix else done}, raw=True)
+            spent, told = self.format_dict["elapsed"], counted(self.n, self.unit)
+            done = f"{self.desc.removesuffix(': ')}: {told} in {spent:.1f} s" + f", {self.postfix}" * bool(self.postfix)
+            # What did not begin leaves no line: whoever ended it says why.
+            self._handle.update({"text/plain": done if self.n else ""}, raw=True)
             self._closing = True
         super().close()
 

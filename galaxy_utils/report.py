@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import galaxy_utils
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import check_argument
 from galaxy_utils.files import artifacts_folder, explain_read_errors, write_json
 from galaxy_utils.profiles import get_profile
 
@@ -50,8 +50,7 @@ def write_report(chapter, model_name, evaluation, *, run, split, dataset, profil
         >>> write_report("my_chapter", "my_cnn", scores, run=run, split=split, dataset=galaxies, profile="demo").name
         'report.json'
     """
-    if part not in PARTS[1:]:
-        raise ConfigurationError(f"The part {part!r} is not reported.", expected=" or ".join(map(repr, PARTS[1:])))
+    check_argument(part in PARTS[1:], "part", part, "'validation' or 'test'")
     profile = get_profile(profile)
     path = report_path(chapter, model_name, dataset.name, profile)
     sizes = {name: len(getattr(split, name)) for name in PARTS}

@@ -13,7 +13,7 @@ import numpy as np
 from galaxy_utils.checkpoint import Checkpoint, describe_compiled
 from galaxy_utils.data.batches import CLASSIFICATION, RECONSTRUCTION, GalaxyBatches
 from galaxy_utils.data.rows import checked_rows
-from galaxy_utils.errors import ConfigurationError, DataError, check_integer
+from galaxy_utils.errors import ConfigurationError, DataError, check_argument, check_integer
 from galaxy_utils.files import locked
 from galaxy_utils.keras_settings import check_keras_settings
 from galaxy_utils.progress import progress_bar
@@ -152,8 +152,7 @@ def fit(
         >>> run.epochs
         10
     """
-    if not isinstance(recipe, Recipe):
-        raise ConfigurationError("Training follows a recipe.", where="recipe", expected="a Recipe", found=repr(recipe))
+    check_argument(isinstance(recipe, Recipe), "recipe", recipe, "a Recipe")
     check_integer("seed", seed, 0)
     rows = [checked_rows(dataset, getattr(split, part), f"split.{part}") for part in ("train", "validation")]
     options = {"batch_size": recipe.batch_size, "seed": int(seed), "targets": targets}
@@ -275,20 +274,16 @@ def _recipe_callbacks(recipe):
 def _losses(recipe, outputs, other_loss):
     """Return what `compile` has to know about the outputs of a network: losses, their weights, metrics."""
     smoothing = recipe.label_smoothing
-    losses = {
-        RECONSTRUCTION: keras.losses.MeanSquaredError(),
-        CLASSIFICATION: keras.losses.CategoricalCrossentropy(label_smoothing=smoothing),
-    }
+    entropy = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    losses = {RECONSTRUCTION: keras.losses.MeanSquaredError(), CLASSIFICATION: entropy}
     metrics = {CLASSIFICATION: [keras.metrics.CategoricalAccuracy(name="accuracy")]}
     if len(outputs) == 1:
         return {"loss": losses.get(outputs[0]), "metrics": metrics.get(outputs[0])}
     weights = {RECONSTRUCTION: recipe.reconstruction_weight, CLASSIFICATION: recipe.classification_weight}
     # Keras reports each output's loss, too, but on TensorFlow it lets a last batch of one galaxy count as much as a
     # full one. These averages are over galaxies and take that report's place in the history.
-    averages = {
-        RECONSTRUCTION: [keras.metrics.MeanSquaredError(name=AVERAGE)],
-        CLASSIFICATION: [keras.metrics.CategoricalCrossentropy(name=AVERAGE, label_smoothing=smoothing)],
-    }
+    entropy = keras.metrics.CategoricalCrossentropy(name=AVERAGE, label_smoothing=smoothing)
+    averages = {RECONSTRUCTION: [keras.metrics.MeanSquaredError(name=AVERAGE)], CLASSIFICATION: [entropy]}
     about = {"loss": losses, "loss_weights": weights, "metrics": metrics}
     return about if other_loss else {**about, "weighted_metrics": averages}
 

@@ -58,7 +58,8 @@ def common_folder(tmp_path_factory):
 def run_build(common_folder):
     """A function that runs the build of a checkout in a process of its own, as `make book` does.
 
-    All builds share one cache, so that the survey is rendered once.
+    All builds share one cache, so that the survey is rendered once. None reads pretrained weights that lie on this
+    machine, unless a test says so.
     """
 
     def run(checkout, *options):
@@ -67,7 +68,11 @@ def run_build(common_folder):
             capture_output=True,
             text=True,
             timeout=1800,
-            env={**os.environ, "GALAXY_UTILS_CACHE": str(common_folder / "cache_of_builds")},
+            env={
+                "GALAXY_UTILS_WEIGHTS": "none",
+                **os.environ,
+                "GALAXY_UTILS_CACHE": str(common_folder / "cache_of_builds"),
+            },
             check=False,
         )
 

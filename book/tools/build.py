@@ -29,6 +29,8 @@ from galaxy_utils.profiles import PROFILES, get_profile  # noqa: E402
 PARAMETER_NAMES = ("dataset_source", "profile_name", "seed")
 # A chapter's own sizes in pixels, one for each profile, as its first cell gives them to `profile.choose`.
 OWN_SIZES = re.compile(r"image_size=\(([^)]*)\)")
+# Its backbone, likewise.
+OWN_BACKBONES = re.compile(r"backbone=\(([^)]*)\)")
 # Each class needs a galaxy in each part of the split.
 FEWEST_OF_A_CLASS = 3
 
@@ -48,6 +50,11 @@ class Chapter:
     @property
     def name(self):
         return self.path.stem
+
+    @property
+    def code(self):
+        """All of its code, cell after cell."""
+        return "\n".join("".join(cell["source"]) for cell in self.notebook["cells"] if cell["cell_type"] == "code")
 
 
 def find_chapters(folder=REPOSITORY / "notebooks"):
@@ -80,8 +87,63 @@ def find_chapters(folder=REPOSITORY / "notebooks"):
     return chapters
 
 
-def chapter_keys(chapters, settings):
-    """Return the key of every chapter: a digest of all that its outputs depend on."""
+def find_weights(chapters, settings):
+    """Look for the pretrained weights that chapters read: once, before any of them starts, and say what was found.
+
+    All chapters get the answer through the environment, so none of them asks the network again.
+
+    Returns:
+        `{name: line}` for each chapter that reads weights: which file it will read, or `None`.
+
+    Raises:
+        BuildError: There is no such file.
+        DownloadError: `GALAXY_UTILS_WEIGHTS=imagenet` asks for a file that cannot be had.
+    """
+    from galaxy_utils.pretrained import BACKBONES, WEIGHTS_VARIABLE, describe_weights, look_for_weights
+
+    profile, column = get_profile(settings.profile), list(PROFILES).index(settings.profile)
+    paths, reason, titles = {}, "", set()
+    for chapter in chapters:
+        if not chapter.notebook["metadata"].get("galaxy_book", {}).get("reads_weights"):
+            continue
+        own = [found.findall(chapter.code) for found in (OWN_BACKBONES, OWN_SIZES)]
+        if not all(own):
+            expected = "backbone=(…) and image_size=(…) in its first cell, one of each for a profile"
+            raise BuildError("A notebook does not say which weights it reads.", where=chapter.path, expected=expected)
+        backbone, size = (found[0].split(",")[column].strip(" \n\"'") for found in own)
+        titles.add(BACKBONES[backbone].title)
+        # Where one chapter has none, no other waits for the network.
+        missing = None in paths.values()
+        path, why = (None, reason) if missing else look_for_weights(backbone, int(size), profile.fetches_weights)
+        paths[chapter.name], reason = path, why or reason
+    if None in paths.values():
+        where = "chapter" + "s" * (len(paths) > 1) + " " + " and ".join(str(int(name[:2])) for name in paths)
+        print(f"Pretrained weights: none ({reason or f'{WEIGHTS_VARIABLE} says so'})", flush=True)
+        print(f"  Random weights are measured instead, in {where}. {WEIGHTS_VARIABLE} can name a file", flush=True)
+        os.environ[WEIGHTS_VARIABLE] = "none"
+        return dict.fromkeys(paths)
+    for path in paths.values():
+        if not path.is_file():
+            expected = "the path of a file, 'imagenet' or 'none'"
+            raise BuildError("There is no such file of weights.", where=WEIGHTS_VARIABLE, expected=expected, found=path)
+    told = {name: describe_weights(path) for name, path in paths.items()}
+    for line in sorted(set(told.values())):
+        print(f"Pretrained weights: {' and '.join(sorted(titles))} from {line}", flush=True)
+    if paths and os.environ.get(WEIGHTS_VARIABLE, "").strip().lower() in ("", "imagenet"):
+        os.environ[WEIGHTS_VARIABLE] = "imagenet"
+    elif paths:  # Chapters run in a folder of their own.
+        os.environ[WEIGHTS_VARIABLE] = os.path.abspath(path)
+    return told
+
+
+def chapter_keys(chapters, settings, weights):
+    """Return the key of every chapter: a digest of all that its outputs depend on.
+
+    Args:
+        chapters: All of the book's.
+        settings: The build's.
+        weights: What `find_weights` returned.
+    """
     code = (REPOSITORY / "galaxy_utils").rglob
     package = [path.read_bytes() for path in sorted([*code("*.py"), *code("*.mplstyle")])]
     lock = (REPOSITORY / "requirements.lock").read_bytes()
@@ -91,8 +153,7 @@ def chapter_keys(chapters, settings):
     keys = {}
     for chapter in chapters:
         cells = [(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in chapter.notebook["cells"]]
-        own = _weights_state() if chapter.notebook["metadata"].get("galaxy_book", {}).get("reads_weights") else None
-        keys[chapter.name] = digest(common, cells, own, *(keys[name] for name in chapter.needs))
+        keys[chapter.name] = digest(common, cells, weights.get(chapter.name), *(keys[name] for name in chapter.needs))
     return keys
 
 
@@ -102,7 +163,7 @@ def run_chapters(chapters, settings):
     Raises:
         BuildError: Of the first chapter that failed. Those that ran beside it were finished before, and are kept.
     """
-    keys = chapter_keys(chapters, settings)
+    keys = chapter_keys(chapters, settings, find_weights(chapters, settings))
     stale = [chapter for chapter in chapters if _record(chapter, settings).get("key") != keys[chapter.name]]
     if stale:
         os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.artifacts)
@@ -179,9 +240,9 @@ def smallest_images(chapters, profile):
     """Return how many pixels a side the images must have, for each chapter, by its number, in one profile."""
     column, profile, needed = list(PROFILES).index(profile), get_profile(profile), {}
     for chapter in chapters:
-        code = "\n".join("".join(cell["source"]) for cell in chapter.notebook["cells"] if cell["cell_type"] == "code")
-        sizes = [int(found.split(",")[column]) for found in OWN_SIZES.findall(code)]
-        sizes += [getattr(profile, name) for name in ("image_size", "joint_image_size") if f"profile.{name}" in code]
+        sizes = [int(found.split(",")[column]) for found in OWN_SIZES.findall(chapter.code)]
+        named = [name for name in ("image_size", "joint_image_size") if f"profile.{name}" in chapter.code]
+        sizes += [getattr(profile, name) for name in named]
         needed[chapter.name[:2]] = round(max(sizes, default=0) / profile.crop_fraction)
     return needed
 
@@ -518,14 +579,6 @@ def _source_state(dataset):
         [path] if path.is_file() else sorted(file for file in [*path.glob("*"), *path.glob("*/*")] if file.is_file())
     )
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-
-
-def _weights_state():
-    """Names, sizes and times of the files that pretrained weights may be read from."""
-    named = os.environ.get("GALAXY_UTILS_WEIGHTS", "")
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    files = [Path(named).expanduser()] if named else sorted((home / "models").glob("*.h5"))
-    return [named, *((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())]
 
 
 def _record(chapter, settings):

@@ -14,7 +14,7 @@ from galaxy_utils.augmentation.synthetic import SyntheticImages
 from galaxy_utils.classes import NUM_CLASSES
 from galaxy_utils.data.prepare import area_average
 from galaxy_utils.data.views import NUM_VIEWS, dihedral_view
-from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
+from galaxy_utils.errors import DataError, check_argument, check_integer, check_number
 from galaxy_utils.models.autoencoder import SKY
 from galaxy_utils.models.cnn import layer_seeds
 from galaxy_utils.training import finite
@@ -31,16 +31,9 @@ LOSSES = ("cross_entropy", "relativistic")
 
 
 def conditional_gan(
-    image_size=64,
-    num_classes=NUM_CLASSES,
-    *,
-    loss="cross_entropy",
-    augmentation=None,
-    ema_decay=0.0,
-    gradient_penalty=0.0,
-    canonical_orientation=True,
-    seed=1,
-):
+    image_size=64, num_classes=NUM_CLASSES, *, loss="cross_entropy", augmentation=None, ema_decay=0.0,
+    gradient_penalty=0.0, canonical_orientation=True, seed=1,
+):  # fmt: skip
     """Build a generator and a discriminator that are both told the class, as one model for one `fit`.
 
     The loss and the conditioning are paper 2's (section 3.4); it does not state the architecture, which is this book's.
@@ -84,8 +77,7 @@ def conditional_gan(
     check_integer("num_classes", num_classes, 1, "there is no image without a class")
     check_number("ema_decay", ema_decay, "[0, 1)")
     check_number("gradient_penalty", gradient_penalty, "[0, inf)")
-    if loss not in LOSSES:
-        raise ConfigurationError("There is no such loss.", where="loss", expected=" or ".join(LOSSES), found=repr(loss))
+    check_argument(loss in LOSSES, "loss", loss, " or ".join(LOSSES))
     options = {"loss": loss, "augmentation": augmentation, "ema_decay": ema_decay, "gradient_penalty": gradient_penalty}
     options |= {"canonical_orientation": canonical_orientation, "seed": seed}
     return ConditionalGAN(image_size, num_classes, **options)
@@ -208,9 +200,7 @@ def build_generator(image_size, num_classes, seed=1):
     seeds, side = layer_seeds(seed), image_size
     while side > 7 and side % 2 == 0:
         side //= 2
-    if side > 7:
-        where, expected = "image_size", "4 to 7 times a power of 2, such as 32, 48, 64, 96 or 128"
-        raise ConfigurationError("No doubling ends here.", where=where, expected=expected, found=repr(image_size))
+    check_argument(side <= 7, "image_size", image_size, "4 to 7 times a power of 2, such as 32, 48, 64, 96 or 128")
 
     def normalised(x):
         x = layers.BatchNormalization(momentum=0.9, name=f"batch_normalisation_{side}")(x)
@@ -311,9 +301,8 @@ def generate_images(gan, labels, seed=1):
         (2, 32, 32, 3)
     """
     labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.isin(labels, np.arange(gan.num_classes)).all():
-        expected = f"integers from 0 to {gan.num_classes - 1}, shape (n,)"
-        raise ConfigurationError("The network has no such classes.", where=gan.name, expected=expected, found=labels)
+    known = labels.ndim == 1 and np.isin(labels, np.arange(gan.num_classes)).all()
+    check_argument(known, "labels", labels, f"integers from 0 to {gan.num_classes - 1}, shape (n,)")
     random = np.random.default_rng(seed)
     latent = random.standard_normal((len(labels), gan.latent_dim), dtype=np.float32)
     orientations = random.integers(NUM_VIEWS, size=len(labels))
@@ -356,9 +345,8 @@ def add_generated(gan, dataset, split, counts, seed=1, alone=False):
         ((3, 32, 32, 3), [0, 0, 0])
     """
     counts = np.asarray(counts)
-    if counts.shape != (dataset.num_classes,) or counts.dtype.kind not in "iu" or (counts < 0).any():
-        expected = f"{dataset.num_classes} integers, at least 0"
-        raise ConfigurationError("These are no counts.", where="counts", expected=expected, found=counts)
+    fits = counts.shape == (dataset.num_classes,) and counts.dtype.kind in "iu" and (counts >= 0).all()
+    check_argument(fits, "counts", counts, f"{dataset.num_classes} integers, at least 0")
     present = np.bincount(np.asarray(dataset.labels)[split.train], minlength=dataset.num_classes) > 0
     if missing := [dataset.class_names[label] for label in np.flatnonzero((counts > 0) & ~present)]:
         expected = "a training galaxy of each class that is to be generated"

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from galaxy_utils.data.rows import checked_rows
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import ConfigurationError, check_argument
 
 # The two outputs that a network can be trained towards. A network with both returns a dictionary with these keys.
 CLASSIFICATION, RECONSTRUCTION = "classification", "reconstruction"
@@ -50,9 +50,7 @@ class GalaxyBatches(keras.utils.PyDataset):
         self, dataset, rows, batch_size=32, *, shuffle=False, seed=1, targets="labels", balanced_classes=False
     ):
         super().__init__()
-        if targets is not None and targets not in TARGETS:
-            expected = " or ".join(map(repr, TARGETS))
-            raise ConfigurationError(f"There are no targets {targets!r}.", where="targets", expected=expected)
+        check_argument(targets in (None, *TARGETS), "targets", targets, " or ".join(map(repr, TARGETS)))
         if targets == "votes" and dataset.vote_fractions is None:
             problem = "This dataset has no vote fractions to train on."
             raise ConfigurationError(problem, where=dataset.name, remedy="use targets='labels'")

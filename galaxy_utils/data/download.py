@@ -3,9 +3,11 @@
 pooch, the usual library for this, cannot resume: a cut at 2.4 of 2.5 GB would start again from nothing.
 """
 
+import concurrent.futures
 import hashlib
 import ipaddress
 import os
+import threading
 import time
 from urllib.parse import urljoin, urlsplit
 
@@ -15,12 +17,12 @@ import urllib3
 from galaxy_utils.errors import ConfigurationError, DownloadError, StorageError
 from galaxy_utils.files import check_free_space, explain_write_errors, locked
 from galaxy_utils.progress import progress_bar
+from galaxy_utils.wording import counted
 
 MEGABYTE = 1_000_000
 # A connection that brings less than this over a whole `timeout` counts as cut, so that no download lasts for ever.
 SLOWEST_BYTES_PER_SECOND = 20_000
-# Seconds. A server with many addresses is tried at each of them in turn: behind a firewall that swallows everything,
-# this times their number is how long an attempt lasts.
+# Seconds. A server with many addresses is tried at each of them in turn.
 LONGEST_CONNECTING = 5.0
 
 
@@ -32,7 +34,9 @@ class _Useless(Exception):
     """This address will not do: take the next."""
 
 
-def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, timeout=30.0):
+def download(
+    mirrors, path, *, size, alternative="", attempts=5, pause=1.0, timeout=30.0, slowest=SLOWEST_BYTES_PER_SECOND
+):
     """Return `path`, downloading the file from the first mirror that serves it right where it is not there yet.
 
     What has arrived is kept beside `path` under a name that ends in `.partial`, and the next attempt, also one of a
@@ -49,7 +53,8 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
         alternative: A line for the error message: what works without this file.
         attempts: How often each mirror is tried.
         pause: Seconds before the second attempt; doubled before each further one.
-        timeout: Seconds without data after which a connection counts as cut.
+        timeout: Seconds without an answer, or without data, after which a connection counts as cut.
+        slowest: Bytes per second. A connection that brings less, over a whole `timeout`, counts as cut, too.
 
     Raises:
         ConfigurationError: An address is not https. Plain http is only allowed on this machine itself.
@@ -73,7 +78,7 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
             try:
                 bar = progress_bar(round(size / MEGABYTE), f"Downloading {path.name}", unit="MB")
                 with explain_write_errors(path, size), bar:
-                    _fetch(address, checksum, partial, size, attempts, pause, timeout, bar)
+                    _fetch(address, checksum, partial, size, attempts, pause, (timeout, slowest), bar)
                     os.replace(partial, path)
                 return path
             except _Useless as failure:
@@ -87,7 +92,7 @@ def download(mirrors, path, *, size, alternative="", attempts=5, pause=1.0, time
     raise DownloadError(problem, where=", ".join(addresses), found=found, remedy=remedy)
 
 
-def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
+def _fetch(address, checksum, partial, size, attempts, pause, patience, bar):
     """Complete the partial file from one address and verify it, in a bounded number of attempts."""
     for attempt in range(attempts):
         if attempt:
@@ -96,7 +101,7 @@ def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
             partial.unlink(missing_ok=True)
         resumed = _size(partial) > 0
         try:
-            _receive(address, partial, size, timeout, bar)
+            _receive(address, partial, size, *patience, bar)
         except _Cut as cut:
             reason = cut
             continue
@@ -108,7 +113,7 @@ def _fetch(address, checksum, partial, size, attempts, pause, timeout, bar):
         # An old piece may have spoilt a resumed file: that earns a fresh start. A whole wrong file does not.
         if not resumed:
             raise _Useless(reason)
-    raise _Useless(f"{reason} ({attempts} attempts)")
+    raise _Useless(f"{reason} ({counted(attempts, 'attempts')})")
 
 
 def checksum_mismatch(path, checksum):
@@ -126,14 +131,14 @@ def checksum_mismatch(path, checksum):
     return None if found == checksum.lower() else f"{algorithm.upper()} is {found}, not {checksum.lower()}"
 
 
-def _receive(address, partial, size, timeout, bar):
+def _receive(address, partial, size, timeout, slowest, bar):
     """Append to the partial file what is missing of it."""
     start = _size(partial)
     # Compressed transfer would make byte positions meaningless.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     options = {"timeout": (min(timeout, LONGEST_CONNECTING), timeout), "hooks": {"response": _check_redirect}}
     try:
-        with requests.get(address, headers=headers, stream=True, **options) as response:
+        with _answer(address, timeout, headers=headers, stream=True, **options) as response:
             status = response.status_code
             if status == 416 and start:
                 # Nothing is left to send: the partial file is complete, or too long. Its checksum tells.
@@ -155,11 +160,31 @@ def _receive(address, partial, size, timeout, bar):
             if total is not None and not 0.9 * size - MEGABYTE <= total <= 1.1 * size + MEGABYTE:
                 raise _Useless(f"the file has {total:,} bytes instead of about {size:,}")
             with open(partial, "ab" if start else "wb") as file:
-                end = _copy(response.raw, file, start, size, timeout, bar)
+                end = _copy(response.raw, file, start, size, timeout, slowest, bar)
             if total is not None and end < total:
                 raise _Cut(f"the connection was cut after {end:,} of {total:,} bytes")
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+    except (TimeoutError, requests.Timeout) as error:
+        raise _Cut(f"no answer within {timeout:g} s") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
         raise _Cut(f"{type(error).__name__}: {error}") from error
+
+
+def _answer(address, seconds, **options):
+    """Ask a server, and wait so long for the beginning of its answer.
+
+    The limits of `requests` hold for each of a server's addresses and each piece of an answer, and for no look-up of a
+    name. So a thread asks, which dies with the program.
+    """
+    answer = concurrent.futures.Future()
+
+    def ask():
+        try:
+            answer.set_result(requests.get(address, **options))
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(seconds)
 
 
 def _check_redirect(response, **_):
@@ -168,7 +193,7 @@ def _check_redirect(response, **_):
         raise _Useless(f"it leads to {response.headers['Location']}, which is not https")
 
 
-def _copy(source, file, position, size, timeout, bar):
+def _copy(source, file, position, size, timeout, slowest, bar):
     """Copy the response to the file as it arrives; return the position reached."""
     checked_at, checked_position = time.monotonic(), position
     # read1 returns what is there instead of waiting for a full block, so that a trickle is noticed.
@@ -180,7 +205,7 @@ def _copy(source, file, position, size, timeout, bar):
             raise _Useless(f"the server sent more than {size:,} bytes")
         elapsed = time.monotonic() - checked_at
         if elapsed > timeout:
-            if position - checked_position < elapsed * SLOWEST_BYTES_PER_SECOND:
+            if position - checked_position < elapsed * slowest:
                 raise _Cut(f"only {position - checked_position:,} bytes in {elapsed:.0f} s")
             checked_at, checked_position = time.monotonic(), position
     return position

@@ -22,7 +22,7 @@ from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data import galaxy_recipes, morphology, survey_camera
 from galaxy_utils.data.galaxy10 import open_galaxy10
 from galaxy_utils.data.positions import pairs_within
-from galaxy_utils.errors import ConfigurationError, DataError, check_integer
+from galaxy_utils.errors import DataError, check_argument, check_integer
 from galaxy_utils.files import cache_folder, locked, write_atomically
 from galaxy_utils.profiles import get_profile
 from galaxy_utils.progress import progress_bar
@@ -205,8 +205,7 @@ def render_galaxy(label, seed=1, image_size=FULL_SIZE):
     Raises:
         ConfigurationError: The label is not in 0 to 9.
     """
-    if label not in range(NUM_CLASSES):
-        raise ConfigurationError("There is no such class.", where="label", expected="0 to 9", found=repr(label))
+    check_argument(label in range(NUM_CLASSES), "label", label, "0 to 9")
     # A catalogue of one row: its own galaxy, no partner, in the middle, on the equator.
     catalogue = Catalogue([label], [0], [-1], np.zeros((1, 4)), [False], [0.0], [0.0])
     return _render_row(catalogue, seed, 0, image_size)[0]
@@ -278,11 +277,9 @@ def _write_survey(path, settings, num_workers):
         file.attrs["galsim_version"] = galsim.__version__
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
         file["pxscale"] = np.full(num_galaxies, survey_camera.FIELD_OF_VIEW / image_size)
-        starts = [
-            _place(file, "images", (num_galaxies, image_size, image_size, 3), np.uint8),
-            _place(file, "vote_fractions", (num_galaxies, NUM_CLASSES), np.float32),
-            _place(file, "redshift", (num_galaxies,), np.float64),
-        ]
+        columns = {"images": ((image_size, image_size, 3), np.uint8), "vote_fractions": ((NUM_CLASSES,), np.float32)}
+        columns["redshift"] = ((), np.float64)
+        starts = [_place(file, key, (num_galaxies, *shape), dtype) for key, (shape, dtype) in columns.items()]
     # What is rendered is written past HDF5, to the places that it has set aside: the library ends the whole process
     # (seen with h5py 3.14, HDF5 1.14) when it has to close a file on a disk that became full.
     with open(path, "r+b") as file, progress_bar(num_galaxies, "Rendering the simulated survey") as bar:

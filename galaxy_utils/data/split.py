@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.copies import find_copies
 from galaxy_utils.data.positions import pairs_within
-from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
+from galaxy_utils.errors import ConfigurationError, DataError, check_argument, check_integer, check_number
 from galaxy_utils.files import explain_read_errors, write_json
 
 PARTS = ("train", "validation", "test")
@@ -75,8 +75,7 @@ class Split:
         Raises:
             ConfigurationError: There is no such part.
         """
-        if name not in PARTS:
-            raise ConfigurationError(f"A split has no part {name!r}.", expected=f"one of {', '.join(PARTS)}")
+        check_argument(name in PARTS, "part", name, f"one of {', '.join(PARTS)}")
         return getattr(self, name)
 
     def with_fewer(self, num_train, seed=1):

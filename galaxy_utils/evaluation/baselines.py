@@ -3,7 +3,7 @@
 import numpy as np
 
 from galaxy_utils.data.prepare import area_average
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import check_argument
 from galaxy_utils.evaluation.classification import evaluate
 from galaxy_utils.evaluation.latent import neighbour_votes
 from galaxy_utils.models.cnn import four_block_cnn
@@ -41,8 +41,7 @@ def baselines(dataset, split, *, part="test", seed=1, **options):
         >>> list(gu.baselines(galaxies, split, bootstrap_samples=0))
         ['majority class', 'raw-pixel nearest neighbours', 'untrained network']
     """
-    if part not in ("test", "validation"):
-        raise ConfigurationError(f"There is no part {part!r} to score.", expected="'test' or 'validation'")
+    check_argument(part in ("test", "validation"), "part", part, "'test' or 'validation'")
     train, rows = np.asarray(split.train), np.asarray(getattr(split, part))
     train_pixels, pixels = (averaged_pixels(dataset, some, NEIGHBOUR_SIDE) for some in (train, rows))
     labels, num_classes = dataset.labels[train], dataset.num_classes

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from galaxy_utils.errors import ConfigurationError
+from galaxy_utils.errors import check_argument
 
 
 def neighbour_votes(
@@ -57,8 +57,7 @@ def nearest(reference, vectors, count):
     Raises:
         ConfigurationError: A count that cannot work.
     """
-    if not 1 <= count <= len(reference):
-        expected = f"1 to {len(reference):,}, the galaxies among which to look"
-        raise ConfigurationError("There are not so many neighbours.", expected=expected, found=count)
+    few = 1 <= count <= len(reference)
+    check_argument(few, "count", count, f"1 to {len(reference):,}, the galaxies among which to look")
     found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(reference).kneighbors(vectors)
     return found[1], found[0]

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from galaxy_utils.classes import NUM_CLASSES
-from galaxy_utils.errors import ConfigurationError, check_integer, check_number
+from galaxy_utils.errors import check_argument, check_integer, check_number
 
 
 def four_block_cnn(
@@ -174,9 +174,7 @@ def _class_probabilities(x, num_classes, seeds):
 def _check_network(image_size, smallest, num_classes, pooling="flatten"):
     check_integer("image_size", image_size, smallest, "each halving needs something to halve")
     check_integer("num_classes", num_classes, 2, "a classifier needs something to choose between")
-    if pooling not in ("flatten", "average"):
-        expected = "'flatten' or 'average'"
-        raise ConfigurationError("There is no such pooling.", where="pooling", expected=expected, found=repr(pooling))
+    check_argument(pooling in ("flatten", "average"), "pooling", pooling, "'flatten' or 'average'")
 
 
 def _pooled(x, pooling):

@@ -5,7 +5,6 @@ import hashlib
 import math
 import os
 import warnings
-from collections import namedtuple
 from pathlib import Path
 
 import keras
@@ -13,36 +12,15 @@ import numpy as np
 from keras import layers, ops
 
 from galaxy_utils.classes import NUM_CLASSES
-from galaxy_utils.data.download import checksum_mismatch, download
-from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
+from galaxy_utils.errors import DataError, check_argument, check_integer, check_number
 from galaxy_utils.files import cache_folder, explain_read_errors, locked
 from galaxy_utils.models.cnn import _augmented
+from galaxy_utils.pretrained import BACKBONES, WEIGHTS_VARIABLE, imagenet_weights, look_for_weights
 
-# Names a file of weights, or says "imagenet" or "none": `find_weights`.
-WEIGHTS_VARIABLE = "GALAXY_UTILS_WEIGHTS"
-WEIGHTS_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/"
 # The layers of a network that `backbone_classifier` builds.
 INPUT_SCALING, FROZEN_PART, TRAINED_PART = "input_scaling", "frozen_part", "trained_part"
 SCALE_CHECK, PROBABILITIES = "scale_check", "class_probabilities"
-WITHOUT_DOWNLOAD = "Or pass weights=<path of the file>. weights=None is the same network, with nothing transferred."
 HEAD_UNITS = 256  # neurons in the head's dense layer
-MOBILENET_SIZES = (96, 128, 160, 192, 224)
-
-
-# What has to be known about a backbone besides its layers: its name as its authors write it, which is that of the
-# function in `keras.applications`; how its input is scaled, a mode of `InputScaling`; the file with its ImageNet
-# weights, below `WEIGHTS_FOLDER`; the MD5 or SHA-256 that Keras states of it, if any; and its size.
-Backbone = namedtuple("Backbone", "title scaling weights_file checksum weights_bytes")
-
-# As in the source of keras.applications. MobileNetV2's weights come for five sizes; any other takes those for 224 px.
-BACKBONES = {
-    "resnet50": Backbone(
-        "ResNet50", "caffe", "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626", 94_765_736),
-    "mobilenetv2": Backbone(
-        "MobileNetV2", "tf", "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5",
-        None, 9_406_464),
-}  # fmt: skip
 
 
 @keras.saving.register_keras_serializable("galaxy_utils")
@@ -110,16 +88,9 @@ class FrozenNetwork(keras.Model):
 
 
 def backbone_classifier(
-    backbone="resnet50",
-    image_size=224,
-    num_classes=NUM_CLASSES,
-    weights="imagenet",
-    trainable_layers=20,
-    dropout=0.5,
-    batch_statistics_momentum=0.9,
-    augmentation=None,
-    seed=1,
-):
+    backbone="resnet50", image_size=224, num_classes=NUM_CLASSES, weights="imagenet", trainable_layers=20, dropout=0.5,
+    batch_statistics_momentum=0.9, augmentation=None, seed=1,
+):  # fmt: skip
     """Build a classifier from a backbone, with its lower layers frozen: paper 1, section 2.4, and its outlook.
 
     Paper 1 takes ResNet50 with ImageNet's weights, unfreezes the last 20 layers and adds "custom fully-connected
@@ -170,8 +141,8 @@ def backbone_classifier(
     network = _build_backbone(backbone, image_size)
     count = len(network.layers)
     trained = count if trainable_layers == "all" else trainable_layers
-    _check(not isinstance(trained, bool) and trained in range(count + 1), "trainable_layers", trainable_layers,
-           f"an integer from 0 (the head alone) to {count} (its layers), or 'all'")  # fmt: skip
+    check_argument(not isinstance(trained, bool) and trained in range(count + 1), "trainable_layers", trainable_layers,
+                   f"an integer from 0 (the head alone) to {count} (its layers), or 'all'")  # fmt: skip
     check_number("dropout", dropout, "[0, 1)")
     check_number("batch_statistics_momentum", batch_statistics_momentum, "[0, 1)")
     check_integer("num_classes", num_classes, 2)
@@ -183,7 +154,7 @@ def backbone_classifier(
     elif weights is None:
         _randomise(network, seed)
     else:
-        _check(isinstance(weights, keras.Model), "weights", weights, "'imagenet', None, a file or a network")
+        check_argument(isinstance(weights, keras.Model), "weights", weights, "'imagenet', None, a file or a network")
 
     for layer in network.layers[: count - trained]:
         layer.trainable = False
@@ -214,74 +185,41 @@ def backbone_classifier(
     model = keras.Model(images, probabilities, name=f"{backbone}_{share}")
     if isinstance(weights, keras.Model):
         shapes, given = ([weight.shape for weight in each.weights] for each in (model, weights))
-        _check(shapes == given, "weights", weights.name, "a network of the same backbone, classes and head")
+        check_argument(shapes == given, "weights", weights.name, "a network of the same backbone, classes and head")
         model.set_weights(weights.get_weights())
     return model
 
 
-def imagenet_weights(backbone="resnet50", image_size=224):
-    """Return the file with a backbone's ImageNet weights, downloading it first where it is not there yet.
-
-    It lies where Keras itself keeps such files: `models` in the folder that `KERAS_HOME` names, else in `~/.keras`. A
-    file of the right name in there is used, whoever put it there, if its checksum is the one that Keras states (for
-    MobileNetV2 Keras states none; a file of other weights is still refused when it does not fit the network).
-
-    Args:
-        backbone: As in `backbone_classifier`.
-        image_size: As in `backbone_classifier`; only MobileNetV2 has files for several sizes.
-
-    Returns:
-        A `pathlib.Path`.
-
-    Raises:
-        ConfigurationError: A backbone that does not exist.
-        DataError: The file is there, but damaged.
-        DownloadError: It is not there and cannot be fetched.
-
-    Example:
-        >>> gu.models.imagenet_weights("mobilenetv2", 96)  # doctest: +SKIP
-    """
-    about, address, path = _official_file(backbone, image_size)
-    if path.exists() and (mismatch := checksum_mismatch(path, about.checksum)):
-        remedy = f"Delete it; it is then downloaded again from {address}."
-        raise DataError(f"The file with {about.title}'s weights is damaged.", where=path, found=mismatch, remedy=remedy)
-    options = {"size": about.weights_bytes, "attempts": 2, "timeout": 20.0}
-    return download([(address, about.checksum)], path, alternative=WITHOUT_DOWNLOAD, **options)
-
-
-def find_weights(backbone="resnet50", image_size=224, *, download=False):
-    """Return the file that pretrained weights are to be read from, or `None` where there is none on this machine.
+def find_weights(backbone="resnet50", image_size=224, *, download=True):
+    """Return the file that pretrained weights are to be read from; where there is none, say why and return `None`.
 
     The environment variable `GALAXY_UTILS_WEIGHTS` decides, if it is set: the path of a file; `"imagenet"` for Keras'
-    own file, which is then downloaded if need be; or `"none"`. Otherwise Keras' own file is taken if it is here
-    (`imagenet_weights` says where), and fetched if `download` says so.
+    own file (`imagenet_weights`), and an error where it cannot be had; or `"none"`. Otherwise Keras' own file is taken
+    where it is here; else it is fetched, which is tried once, and given up after seconds without an answer.
 
     Args:
         backbone: As in `backbone_classifier`.
         image_size: As in `backbone_classifier`.
-        download: Whether to fetch the file where it is not on this machine. Without that, no network is ever used.
+        download: Whether to fetch the file where it is not on this machine. Without that, no network is ever used,
+            unless the variable asks for it.
 
     Returns:
-        A `pathlib.Path`, or `None`. Whether the file fits the backbone is checked when it is read.
+        A `pathlib.Path` of a file that fits the backbone, or `None`.
 
     Raises:
         ConfigurationError: A backbone that does not exist.
-        DataError: The variable names a file that does not exist, or the file in Keras' folder is damaged.
-        DownloadError: The file was asked for and cannot be fetched.
+        DataError: The file does not exist, is damaged, or does not fit the backbone.
+        DownloadError: The variable asks for the file, and it cannot be fetched.
 
     Example:
         >>> gu.models.find_weights("mobilenetv2", 96)  # doctest: +SKIP
     """
-    _, _, path = _official_file(backbone, image_size)
-    wanted = os.environ.get(WEIGHTS_VARIABLE, "").strip()
-    if wanted.lower() == "none":
-        return None
-    if wanted and wanted.lower() != "imagenet":
-        if not Path(wanted).expanduser().is_file():
-            expected = f"{WEIGHTS_VARIABLE}: the path of a file, 'imagenet' or 'none'"
-            raise DataError("There is no such file of weights.", expected=expected, found=wanted)
-        return Path(wanted).expanduser()
-    return imagenet_weights(backbone, image_size) if wanted or download or path.exists() else None
+    path, reason = look_for_weights(backbone, image_size, download)
+    if path:
+        _load_weights(_build_backbone(backbone, 32), path, BACKBONES[backbone].title)
+    elif reason:
+        print(f"No pretrained weights: {reason}.")
+    return path
 
 
 def random_weights(backbone, images, seed=1):
@@ -324,21 +262,12 @@ def random_weights(backbone, images, seed=1):
     return path
 
 
-def _official_file(backbone, image_size):
-    """Return what is known of a backbone, the address of its ImageNet weights and where Keras keeps them."""
-    _check(backbone in BACKBONES, "backbone", backbone, " or ".join(map(repr, BACKBONES)))
-    about, size = BACKBONES[backbone], image_size if image_size in MOBILENET_SIZES else MOBILENET_SIZES[-1]
-    address = WEIGHTS_FOLDER + about.weights_file.format(size=size)
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    return about, address, home / "models" / address.rsplit("/", 1)[1]
-
-
 def _build_backbone(backbone, image_size):
     """Build a backbone without top and with the weights that Keras happens to give it."""
-    about, *_ = _official_file(backbone, image_size)
+    check_argument(backbone in BACKBONES, "backbone", backbone, " or ".join(map(repr, BACKBONES)))
     check_integer("image_size", image_size, 32, "each of the five stages halves the image")
     images = keras.Input((image_size, image_size, 3), name="scaled_images")
-    return getattr(keras.applications, about.title)(include_top=False, weights=None, input_tensor=images)
+    return getattr(keras.applications, BACKBONES[backbone].title)(include_top=False, weights=None, input_tensor=images)
 
 
 def _randomise(network, seed):
@@ -366,16 +295,14 @@ def _cut(network, boundary):
 def _load_weights(network, path, title):
     """Load a file of weights into a backbone. Only arrays are read, never a layer's code or settings."""
     expected = f"weights of {title} without its top, as `save_weights` of keras.applications' network writes them"
-    _check(path.suffix.lower() in (".h5", ".hdf5"), "weights", str(path), "a path that ends in .weights.h5 or .h5")
+    check_argument(
+        path.suffix.lower() in (".h5", ".hdf5"), "weights", str(path), "a path that ends in .weights.h5 or .h5"
+    )
     problem = "There is no such file of weights, or it does not fit the network."
-    with explain_read_errors(problem, path, expected=expected), warnings.catch_warnings():
+    remedy = f"{WEIGHTS_VARIABLE} names another, or says 'none'. In Keras' folder: delete it, and it is fetched again."
+    with explain_read_errors(problem, path, expected=expected, remedy=remedy), warnings.catch_warnings():
         # Keras warns of lists that were not saved, whether or not there is anything in them.
         warnings.filterwarnings("ignore", "Skipping nested container")
         network.load_weights(path)
     if not all(np.isfinite(array).all() for array in network.get_weights()):
         raise DataError("The file of weights holds numbers that are not finite.", where=path)
-
-
-def _check(is_right, name, value, expected):
-    if not is_right:
-        raise ConfigurationError("The network cannot be built so.", where=name, expected=expected, found=repr(value))

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -16,10 +17,13 @@ from bs4 import BeautifulSoup
 from filelock import FileLock
 from toy_book import write_small_book
 
+from galaxy_utils import pretrained
+from galaxy_utils.errors import DownloadError
 from galaxy_utils.files import write_json
 from galaxy_utils.report import read_report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MOBILENET = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0"
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -98,22 +102,58 @@ def test_nothing_is_run_twice_but_an_edited_notebook_with_what_depends_on_it(tmp
         assert "One more sentence." in page.read_text(encoding="utf-8")
 
 
-def test_only_chapters_on_pretrained_weights_run_again_when_those_change(tmp_path, monkeypatch):
+@pytest.fixture
+def look(tmp_path, monkeypatch, capsys):
+    """A function that lets the build look for pretrained weights as at its start; returns its keys and what it says."""
     build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
-    chapters, settings = build["find_chapters"](), build["Settings"]("simulated", "smoke", 1, tmp_path)
+    chapters = build["find_chapters"]()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.delenv("GALAXY_UTILS_WEIGHTS", raising=False)
-    keys = [build["chapter_keys"](chapters, settings)]
-    weights = tmp_path / "models" / "weights.h5"
+
+    def looked(variable="", profile="smoke"):
+        monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", variable)
+        settings = build["Settings"]("simulated", profile, 1, tmp_path)
+        return build["chapter_keys"](chapters, settings, build["find_weights"](chapters, settings)), (
+            capsys.readouterr().out
+        )
+
+    return looked
+
+
+def test_only_chapters_on_pretrained_weights_run_again_when_those_change(look, tmp_path):
+    keys, told = look()
+    assert "none on this machine" in told and "Random weights are measured instead, in chapters 7 and 11" in told
+    assert os.environ["GALAXY_UTILS_WEIGHTS"] == "none", "no chapter looks again"
+    weights = tmp_path / "models" / f"{MOBILENET}_160_no_top.h5"
     weights.parent.mkdir()
     weights.write_bytes(b"weights")
-    keys.append(build["chapter_keys"](chapters, settings))
-    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", "none")
-    keys.append(build["chapter_keys"](chapters, settings))
-    for before, after in zip(keys, keys[1:], strict=False):
-        changed = {name[:2] for name in before if before[name] != after[name]}
-        # 7, 9 and 11 read weights; 10 uses what 9 leaves.
-        assert changed == {"07", "09", "10", "11"}
+    with_keras_own, told = look()
+    assert told.startswith(f"Pretrained weights: MobileNetV2 from {weights.name} (SHA-256 ") and "ImageNet" in told
+    assert os.environ["GALAXY_UTILS_WEIGHTS"] == "imagenet"
+    (tmp_path / "own.h5").write_bytes(b"other weights")
+    with_own, told = look(os.path.relpath(tmp_path / "own.h5"))
+    assert "from own.h5 (SHA-256 " in told and "whoever named it" in told
+    assert os.environ["GALAXY_UTILS_WEIGHTS"] == str(tmp_path / "own.h5"), "chapters run in another folder"
+    without, told = look("none")
+    assert "none (GALAXY_UTILS_WEIGHTS says so)" in told and without == keys
+    for before, after in ((keys, with_keras_own), (with_keras_own, with_own), (with_own, without)):
+        assert {name[:2] for name in before if before[name] != after[name]} == {"07", "11"}
+    with pytest.raises(Exception, match="no such file of weights"):
+        look(str(tmp_path / "missing.h5"))
+
+
+def test_the_network_is_asked_once_for_all_chapters_and_not_in_the_smoke_profile(look, monkeypatch):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _SomeAnswer) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", f"http://127.0.0.1:{server.server_port}/gone/")
+        look(), look("none", "demo")
+        assert not server.asked
+        _, told = look("", "demo")
+        assert server.asked == [f"/gone/mobilenet_v2/{MOBILENET}_96_no_top.h5"]
+        assert f"none (127.0.0.1:{server.server_port}, where Keras keeps them: the server answered 404" in told
+        with pytest.raises(DownloadError):
+            look("imagenet", "demo")
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -307,7 +347,8 @@ def test_a_mistyped_parameter_is_refused(tmp_path, parameters, run_build, copy_c
 
 class _SomeAnswer(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):
-        self.send_response(404 if self.path == "/gone" else 403 if self.path == "/for-people" else 200)
+        getattr(self.server, "asked", []).append(self.path)
+        self.send_response(404 if self.path.startswith("/gone") else 403 if self.path == "/for-people" else 200)
         self.end_headers()
 
     do_GET = do_HEAD

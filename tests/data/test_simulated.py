@@ -138,7 +138,7 @@ def test_existing_file_is_kept_and_a_stranger_is_not_overwritten(tmp_path, surve
 def test_a_survey_that_cannot_be_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigurationError, match="at least 10"):
         simulated.simulate_survey(tmp_path / "small.h5", 9)
-    with pytest.raises(ConfigurationError, match="no such class"):
+    with pytest.raises(ConfigurationError, match="no valid label"):
         simulated.render_galaxy(10)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(GalaxyUtilsError, match="no room"):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from harness import REPOSITORY, recorded
 
+from galaxy_utils import pretrained
 from galaxy_utils.data.download import download
 from galaxy_utils.errors import ConfigurationError, DownloadError
 
@@ -130,6 +131,46 @@ def test_a_page_is_not_taken_for_a_file_without_a_known_checksum(wrong, mirrors,
     with pytest.raises(DownloadError, match="web page|instead of about"):
         download([(bad, None)], tmp_path / "file.h5", size=len(CONTENT), attempts=2, pause=0.01, timeout=0.5)
     assert not (tmp_path / "file.h5").exists()
+
+
+# What a server says that never comes to an end, besides.
+SLOW = {
+    "a header, letter by letter": [b"HTTP/1.1 200 OK\r\nX: "] + [b"y", 0.2] * 100,
+    "a file, letter by letter": [answer(cut=0)] + [b"y", 0.2] * 100,
+}
+
+
+@pytest.mark.parametrize("wrong", [*SLOW, *ANSWERS])
+def test_weights_that_nobody_asked_for_keep_nobody_waiting(wrong, mirrors, tmp_path, monkeypatch):
+    """Pretrained weights are tried once: seconds, a reason in a few words, and the page does without them."""
+    bad, _ = mirrors({**ANSWERS, **SLOW}[wrong])
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("GALAXY_UTILS_WEIGHTS", raising=False)
+    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", bad.removesuffix("bad"))
+    monkeypatch.setitem(pretrained.BACKBONES, "file", pretrained.Backbone("F", "tf", "bad", CHECKSUM, len(CONTENT)))
+    monkeypatch.setitem(pretrained.TRIED_ONCE, "timeout", 0.5)
+    with recorded("Servers", "pretrained weights that nobody asked for") as outcome:
+        start = time.monotonic()
+        path, reason = pretrained.look_for_weights("file", 96)
+        assert path is None and len(reason) < 200 and "\n" not in reason
+        assert re.match(r"127\.0\.0\.1:\d+, where Keras keeps them: .", reason), reason
+        seconds = time.monotonic() - start
+        outcome.add(1, [f"{wrong}: {seconds:.0f} s"] if seconds > 10 else [])
+    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", "none")
+    assert pretrained.look_for_weights("file", 96) == (None, "")
+
+
+def test_a_name_that_is_never_resolved_keeps_nobody_waiting(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("GALAXY_UTILS_WEIGHTS", raising=False)
+    monkeypatch.setitem(pretrained.TRIED_ONCE, "timeout", 0.2)
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: released.wait(60) and [])
+    start = time.monotonic()
+    path, reason = pretrained.look_for_weights("mobilenetv2", 96)
+    released.set()
+    assert path is None and "no answer within 0.2 s" in reason
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize(

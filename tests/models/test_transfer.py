@@ -1,7 +1,10 @@
 """Transfer learning: the backbones, what is frozen, on which scale images come in, and where weights come from."""
 
+import functools
 import hashlib
 import http.server
+import re
+import shutil
 import threading
 
 import keras
@@ -10,15 +13,9 @@ import pytest
 from toy_backbone import toy_backbone
 from toy_galaxies import toy_galaxies, toy_split
 
+from galaxy_utils import pretrained
 from galaxy_utils.errors import ConfigurationError, DataError, DownloadError
-from galaxy_utils.models import (  # fmt: skip
-    BACKBONES,
-    backbone_classifier,
-    find_weights,
-    imagenet_weights,
-    random_weights,
-    transfer,
-)
+from galaxy_utils.models import BACKBONES, backbone_classifier, describe_weights, find_weights, random_weights
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import fit
 
@@ -137,46 +134,77 @@ def test_images_on_another_scale_are_caught(wrong):
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
-        pass
+        self.server.requests.append(self.path)
 
 
-def test_weights_are_fetched_once_checked_and_kept_where_keras_looks(tmp_path, monkeypatch):
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A folder whose files a server on this machine offers as Keras' own; and the list of what it was asked for."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("GALAXY_UTILS_WEIGHTS", raising=False)
     (tmp_path / "toy").mkdir()
-    small("all").get_layer("trained_part").get_layer("upper_layers").save_weights(tmp_path / "toy" / "toy.weights.h5")
-    content = (tmp_path / "toy" / "toy.weights.h5").read_bytes()
-    about = BACKBONES["toy"]._replace(checksum=hashlib.md5(content).hexdigest(), weights_bytes=len(content))
-    monkeypatch.setitem(BACKBONES, "toy", about)
-    # Nothing listens there.
-    monkeypatch.setattr(transfer, "WEIGHTS_FOLDER", "http://127.0.0.1:9/")
-    assert find_weights("toy") is None, "never fetched unasked"
-    with pytest.raises(DownloadError, match="weights=None"):
-        small(weights="imagenet")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: Handler(*given, directory=tmp_path))
-    with server:
+    small("all").get_layer("trained_part").get_layer("upper_layers").save_weights(tmp_path / "toy" / "96.weights.h5")
+    size = (tmp_path / "toy" / "96.weights.h5").stat().st_size
+    about = {"weights_file": "toy/{size}.weights.h5", "weights_bytes": size}
+    monkeypatch.setitem(BACKBONES, "toy", BACKBONES["toy"]._replace(**about))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=tmp_path)) as server:
+        server.requests = []
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        monkeypatch.setattr(transfer, "WEIGHTS_FOLDER", f"http://127.0.0.1:{server.server_address[1]}/")
-        path = find_weights("toy", download=True)
+        monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", f"http://127.0.0.1:{server.server_address[1]}/")
+        yield tmp_path / "toy", server.requests
         server.shutdown()
-    assert path == tmp_path / "keras" / "models" / "toy.weights.h5" == find_weights("toy")
+
+
+def test_weights_are_fetched_once_and_kept_where_keras_looks(served, tmp_path, capsys):
+    folder, requests = served
+    kept = tmp_path / "keras" / "models"
+    assert find_weights("toy", 96, download=False) is None and not requests
+    assert "none on this machine" in capsys.readouterr().out
+    assert find_weights("toy", 96) == kept / "96.weights.h5" == find_weights("toy", 96)
+    assert len(requests) == 1 and not capsys.readouterr().out
     small(weights="imagenet")
-    path.write_bytes(content[:-1] + b"?")
+    # One that was trained at another size fits: 224 px before the rest, the right size before all.
+    for size in (160, 192, 224, 128):
+        shutil.copy(folder / "96.weights.h5", kept / f"{size}.weights.h5")
+        assert find_weights("toy", 128, download=False).name == f"{size}.weights.h5"
+    assert len(requests) == 1
+
+
+def test_a_file_with_another_checksum_or_another_networks_weights_is_refused(served, monkeypatch):
+    path = served[0] / "96.weights.h5"
+    path.write_bytes(bytes(path.stat().st_size))  # nothing vouches for it but its size
+    with pytest.raises(DataError, match=r"(?s)does not fit.*96.weights.h5.*delete it"):
+        find_weights("toy", 96)
+    monkeypatch.setitem(BACKBONES, "toy", BACKBONES["toy"]._replace(checksum="0" * 32))
     with pytest.raises(DataError, match="MD5 is"):
-        imagenet_weights("toy")
+        pretrained.imagenet_weights("toy", 96)
 
 
-def test_the_environment_names_the_weights(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    own = tmp_path / "own.weights.h5"
-    own.write_bytes(b"weights")
-    for value, expected in ((str(own), own), ("none", None), ("", None)):
+def test_without_a_server_there_are_none_and_one_line_says_why(served, monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", "http://127.0.0.1:9/")  # nothing listens there
+    assert find_weights("toy", 96) is None
+    assert re.fullmatch("No pretrained weights: 127.0.0.1:9, .*: ConnectionError.\n", capsys.readouterr().out)
+    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", "ImageNet")
+    with pytest.raises(DownloadError, match="weights=None"):
+        find_weights("toy", 96)
+
+
+def test_the_environment_names_the_weights(served, monkeypatch, capsys):
+    own = served[0] / "96.weights.h5"
+    for value, expected in ((str(own), own), ("None", None)):
         monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", value)
-        assert find_weights("mobilenetv2", 96) == expected
-    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", str(tmp_path / "missing.h5"))
-    with pytest.raises(DataError, match="GALAXY_UTILS_WEIGHTS"):
-        find_weights("mobilenetv2", 96)
-    assert transfer.WEIGHTS_FOLDER == "https://storage.googleapis.com/tensorflow/keras-applications/"
+        assert find_weights("toy", 96) == expected
+    assert not served[1] and not capsys.readouterr().out
+    monkeypatch.setenv("GALAXY_UTILS_WEIGHTS", str(own.with_name("missing.h5")))
+    with pytest.raises(DataError, match=r"(?s)missing.h5.*GALAXY_UTILS_WEIGHTS"):
+        find_weights("toy", 96)
+
+
+def test_a_page_can_say_what_its_weights_were_trained_on(served, monkeypatch):
+    told = f"96.weights.h5 (SHA-256 {hashlib.sha256((served[0] / '96.weights.h5').read_bytes()).hexdigest()[:12]}…), "
+    assert describe_weights(find_weights("toy", 96)).startswith(told + "trained on ImageNet")
+    assert describe_weights(served[0] / "96.weights.h5").startswith(told + "named in GALAXY_UTILS_WEIGHTS")
+    assert pretrained.BACKBONES["mobilenetv2"].checksum is None, "Keras states none, and none is made up"
 
 
 def test_random_weights_are_shared_and_their_statistics_are_those_of_the_images():
@@ -196,12 +224,8 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     upper = small("all").get_layer("trained_part").get_layer("upper_layers")
     upper.set_weights([np.nan * weight for weight in upper.get_weights()])
     upper.save_weights(tmp_path / "nan.weights.h5")
-    for name, message in (
-        ("other", "does not fit"),
-        ("junk", "does not fit"),
-        ("nan", "not finite"),
-        ("x", "no such file"),
-    ):
+    messages = {"other": "does not fit", "junk": "does not fit", "nan": "not finite", "x": "no such file"}
+    for name, message in messages.items():
         with pytest.raises(DataError, match=message):
             small(weights=tmp_path / f"{name}.weights.h5")
 

@@ -6,7 +6,7 @@ import keras
 import pytest
 from keras import layers
 
-from galaxy_utils.models.transfer import BACKBONES, Backbone
+from galaxy_utils.pretrained import BACKBONES, Backbone
 
 
 def build(include_top, weights, input_tensor):
