@@ -215,8 +215,7 @@ def reinitialise(model, like):
         >>> network = gu.reinitialise(network, other)
     """
     for one in (model, like):
-        if not one.compiled:
-            raise ConfigurationError("The network is not compiled.", where=one.name, remedy="call its compile before")
+        check_argument(one.compiled, "model and like", one.name, "networks that are compiled")
         one.optimizer.build(one.trainable_variables)
     pairs = zip(model.variables + model.optimizer.variables, like.variables + like.optimizer.variables, strict=True)
     for own, new in pairs:

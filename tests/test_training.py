@@ -194,7 +194,7 @@ def test_a_network_started_anew_ends_as_one_that_was_just_built():
         network.fit(images, labels, epochs=2, verbose=0)
         data.append(network.get_weights())
     assert all(np.array_equal(one, other) for one, other in zip(*data, strict=True))
-    with pytest.raises(ConfigurationError, match="not compiled"):
+    with pytest.raises(ConfigurationError, match="compiled"):
         reinitialise(used, three_block_cnn(16))
 
 

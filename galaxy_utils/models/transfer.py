@@ -295,9 +295,7 @@ def _cut(network, boundary):
 def _load_weights(network, path, title):
     """Load a file of weights into a backbone. Only arrays are read, never a layer's code or settings."""
     expected = f"weights of {title} without its top, as `save_weights` of keras.applications' network writes them"
-    check_argument(
-        path.suffix.lower() in (".h5", ".hdf5"), "weights", str(path), "a path that ends in .weights.h5 or .h5"
-    )
+    check_argument(path.suffix.lower() in (".h5", ".hdf5"), "weights", str(path), "a path to a .weights.h5 or .h5")
     problem = "There is no such file of weights, or it does not fit the network."
     remedy = f"{WEIGHTS_VARIABLE} names another, or says 'none'. In Keras' folder: delete it, and it is fetched again."
     with explain_read_errors(problem, path, expected=expected, remedy=remedy), warnings.catch_warnings():
