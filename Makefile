@@ -124,7 +124,7 @@ scores: check-settings
 	@$(BIN)/python book/tools/scores.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 colab: install
 	@$(BIN)/python book/tools/colab.py --chapters="$$CHAPTERS" --python="$$COLAB_PYTHON"
