@@ -20,8 +20,8 @@ THEMES = ("light", "dark")
 VIEWS_FOR_AXE = {("light", 390), ("dark", 1280)}
 # `make pages` sets it: all pages, axe-core in all views, each page's paint, and a table of all that was found.
 WHOLE_TABLE = os.environ.get("PAGES") == "all"
-# Otherwise, for CI, pages of every kind.
-SAMPLE = r"index|api|glossary|scores|play_.*|notebooks/(01|03|09)_.*"
+# Otherwise, for CI, a page of every kind; the other interactive pages are looked at by tests of their own.
+SAMPLE = r"index|api|glossary|scores|play_network|notebooks/(01|09)_.*"
 BEGIN = "<!-- table of pages, written by `make pages` -->"
 MOST_BYTES = 1_500_000
 CHAPTER = "notebooks/01_meet_the_galaxies.html"
@@ -177,7 +177,7 @@ def _in_all_views(visits, attribute):
 
 
 def test_nothing_comes_from_another_host(visits, site):
-    assert len(visits) >= 10
+    assert len(visits) >= 7
     foreign = [address for visit in visits.values() for address in visit.addresses if not address.startswith(site)]
     assert [address for address in foreign if not address.startswith("data:")] == []
 
@@ -283,18 +283,13 @@ def _appear(page, site, name):
     return page.evaluate("window.seen"), page.evaluate(BYTES_BEFORE_PAINT)
 
 
-@pytest.mark.parametrize(
-    ("name", "width"),
-    [
-        ("index.html", 390),
-        (CHAPTER, 390),
-        (CHAPTER, 1280),
-        ("notebooks/05_autoencoder_and_classifier.html", 1280),
-        ("play_classify.html", 390),
-        ("play_map.html", 1280),
-        ("play_network.html", 390),
-    ],
-)
+APPEARING = [("index.html", 390), (CHAPTER, 390), ("play_network.html", 390)]
+if WHOLE_TABLE:
+    APPEARING += [(CHAPTER, 1280), ("notebooks/05_autoencoder_and_classifier.html", 1280)]
+    APPEARING += [("play_classify.html", 390), ("play_map.html", 1280)]
+
+
+@pytest.mark.parametrize(("name", "width"), APPEARING)
 def test_pages_appear_quickly_and_nothing_jumps(open_page, site, name, width):
     seen, size = _appear(open_page("search.html", width=width), site, name)
     assert seen["paint"] > 0
