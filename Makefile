@@ -1,6 +1,6 @@
 # make help      this text (also plain `make`)
 # make book      build the book into _build/html; runs again only what changed
-# make test      everything CI checks: lint, then all tests
+# make test      everything CI checks: lint, then all tests; of faults and pages a sample
 # make scores    take the scores of a finished build into the book's score page
 # make lint      formatting and static checks alone
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
@@ -125,8 +125,9 @@ scores: check-settings
 	@$(MAKE) --no-print-directory install
 	@$(BIN)/python book/tools/scores.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
 
+# In the order of tests/conftest.py: while one worker builds the book, the other runs what does not read it.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 colab: install
 	@$(BIN)/python book/tools/colab.py --chapters="$$CHAPTERS" --python="$$COLAB_PYTHON"

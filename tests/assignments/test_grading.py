@@ -120,7 +120,7 @@ def hostile(toy):
         "hides_late.ipynb": (notebook(first, second, any_function, hidden), 4, "finished", ""),
         "exit.ipynb": (notebook(*RIGHT, "quit()", "exit()"), 4, "finished", ""),
         "crash.ipynb": (
-            notebook(first, "import os\nos.kill(os.getpid(), 9)", second, third, "os._exit(1)"),
+            notebook(first, "import os\nos.kill(os.getpid(), 9)", second, third, "import os\nos._exit(1)"),
             4, "finished", "cell 2 ended the process, and was left out; code cell 5 ended",
         ),
         "defiant.ipynb": (notebook(*RIGHT, defiant), 0, "time limit", "did not stop"),
@@ -173,6 +173,15 @@ def test_what_a_submission_installs_or_removes_is_its_own(toy, tmp_path, monkeyp
     assert (result.score, result.reason) == (4, "")
     assert importlib.util.find_spec("small_handed_in_thing") is None
     assert (graders_own / "small_thing_of_the_grader.py").exists()
+
+
+def test_every_notebook_gets_the_points_that_it_deserves_and_a_reason(graded, toy):
+    found = {name: (float(row["score"]), row["status"]) for name, row in graded[0].items()}
+    expected = hostile(toy)
+    assert found == {name: (score, status) for name, (_, score, status, _) in expected.items()}
+    for name, (*_, words) in expected.items():
+        reason = graded[0][name]["reason"]
+        assert words in reason if words else not reason, (name, reason)
 
 
 def test_an_attempt_to_read_hidden_checks_is_named(graded, toy):

