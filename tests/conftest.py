@@ -16,21 +16,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Two workers, and two chapters, share two cores: threads of one process would only wait for each other.
 for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
-# One worker builds the smoke book; these, the longest files that do not need it, are the other one's meanwhile.
-FIRST = ("book/test_build.py", "assignments", "faults", "augmentation", "test_training", "test_on_jax", "test_examples")
-# Then come those that read the book, and last all others, which are short: so both workers end together.
-NEED_THE_BOOK = "browser"
+# One worker builds the smoke book; the longest files that do not need it are the other one's meanwhile. Then come those
+# that read the book, and last all others, which are short: so both workers end together.
+ORDER = ("test_build", "assignments", "faults", "augmentation", "test_training", "test_on", "test_examples", "browser")
 
 
 def pytest_collection_modifyitems(items):
     """Give the files an order in which no worker waits for the other."""
-    order = [*FIRST, NEED_THE_BOOK]
-
-    def place(item):
-        name = item.path.relative_to(REPOSITORY / "tests").as_posix()
-        return next((number for number, start in enumerate(order) if name.startswith(start)), len(order))
-
-    items.sort(key=place)
+    places = {item.path: item.path.relative_to(REPOSITORY).as_posix() for item in items}
+    first = {path: [n for n, name in enumerate(ORDER) if name in place] for path, place in places.items()}
+    items.sort(key=lambda item: [*first[item.path], len(ORDER)][0])
 
 
 @pytest.fixture(autouse=True)
