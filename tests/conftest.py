@@ -23,9 +23,8 @@ ORDER = ("test_build", "assignments", "faults", "augmentation", "test_training",
 
 def pytest_collection_modifyitems(items):
     """Give the files an order in which no worker waits for the other."""
-    places = {item.path: item.path.relative_to(REPOSITORY).as_posix() for item in items}
-    first = {path: [n for n, name in enumerate(ORDER) if name in place] for path, place in places.items()}
-    items.sort(key=lambda item: [*first[item.path], len(ORDER)][0])
+    places = {item.path: str(item.path.relative_to(REPOSITORY)) for item in items}
+    items.sort(key=lambda item: [*(n for n, name in enumerate(ORDER) if name in places[item.path]), len(ORDER)][0])
 
 
 @pytest.fixture(autouse=True)
