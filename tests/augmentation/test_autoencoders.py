@@ -11,7 +11,7 @@ from galaxy_utils.augmentation import SyntheticImages, add_synthetic, denoising_
 from galaxy_utils.augmentation.autoencoders import SampleLatent
 from galaxy_utils.errors import ConfigurationError
 
-RECIPE = gu.Recipe("test", epochs=15, batch_size=16, learning_rate=3e-3)
+RECIPE = gu.Recipe("test", epochs=10, batch_size=16, learning_rate=3e-3)
 BUILDERS = (denoising_autoencoder, variational_autoencoder)
 
 

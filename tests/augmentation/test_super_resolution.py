@@ -14,7 +14,7 @@ from galaxy_utils.evaluation.resolution import enlarge_bicubic
 # Keras' own variables still trip over NumPy's newer `copy` argument.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-RECIPE = gu.Recipe("test", 10, 8, 3e-3, learning_rate_schedule="cosine")
+RECIPE = gu.Recipe("test", 4, 8, 3e-3, learning_rate_schedule="cosine")
 PIXELS = {"feature_layer": "block_4_convolution", "feature_weight": 0, "adversarial_weight": 0}
 
 
