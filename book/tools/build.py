@@ -169,6 +169,10 @@ def run_chapters(chapters, settings):
         os.environ["GALAXY_UTILS_ARTIFACTS"] = str(settings.artifacts)
         settings.run_folder.mkdir(parents=True, exist_ok=True)
         check_galaxies(fetch_data(settings), stale, settings.profile)
+        # Chapters that run side by side share the cores: threads of one would mostly wait for the other's.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") * (settings.jobs > 1):
+            os.environ.setdefault(name, str(max(1, cores // settings.jobs)))
         log = settings.run_folder / "kernels.log"
         # Both belong to the whole process, so they are set for all chapters at once.
         with contextlib.chdir(chapters[0].path.parent), _native_messages_to(log):
