@@ -14,18 +14,16 @@ computes its tables from them. Kill the program and start it again: finished net
 on where it was. `--jobs` says which share of the work this process does, such as 1/2.
 """
 
-import argparse
 import dataclasses
-import json
-from pathlib import Path
 
 import numpy as np
-from cross_validation import describe_machine, hold_back_validation, make_folds
+import stored_predictions
+from cross_validation import hold_back_validation
 
 import galaxy_utils as gu
 from galaxy_utils import augmentation
 from galaxy_utils.data.split import OVERLAP_RADIUS
-from galaxy_utils.files import artifacts_folder, locked, write_atomically, write_json
+from galaxy_utils.files import artifacts_folder
 
 IMAGE_SIZE, CROP_FRACTION = 32, 0.7
 STEPS, LEARNING_RATE = 3_500, 1e-3
@@ -104,99 +102,30 @@ class Fold:
         return gu.predict(network, self.prepared, self.split.test, 256), run
 
 
-def path_of(folder, method, seed, fold):
-    """Where the probabilities of one network are kept."""
-    return folder / f"{method.replace(', ', '_').replace(' ', '_')}_seed{seed}_fold{fold}.npy"
-
-
-def work(galaxies, options, folder):
-    """Train what is missing, fold by fold, so that every method has seen the same galaxies at any time."""
+def prepare_training(galaxies, folds, groups):
+    """Return the function that trains one network."""
     prepared = gu.prepare(galaxies, IMAGE_SIZE, CROP_FRACTION)
-    folds, groups = make_folds(galaxies, options.folds, options.seed)
-    mine, of = map(int, options.jobs.split("/"))
-    tasks = [(s, f, m) for s in range(1, options.seeds + 1) for f in range(options.folds) for m in options.methods]
-    tasks = [task for task in tasks if task[1] % of == mine - 1]
-    for seed, number, method in tasks:
-        path = path_of(folder, method, seed, number)
-        if path.exists():
-            continue
-        with locked(path):
-            fold = Fold(number + 1, folds[number], galaxies, prepared, groups)
-            probabilities, run = fold.predict(method, seed)
-            with write_atomically(path) as partial, open(partial, "wb") as file:
-                np.save(file, probabilities.astype(np.float16))
+
+    def train(method, seed, number):
+        fold = Fold(number + 1, folds[number], galaxies, prepared, groups)
+        probabilities, run = fold.predict(method, seed)
         right = probabilities.argmax(axis=1) == prepared.labels[fold.split.test]
-        rare = prepared.labels[fold.split.test] == fold.rare
-        print(
-            f"seed {seed}, fold {number + 1}, {method}: accuracy {right.mean():.4f}, recall of the rare class "
-            f"{right[rare].mean():.3f}, {run.seconds:.0f} s",
-            flush=True,
-        )
+        recall = right[prepared.labels[fold.split.test] == fold.rare].mean()
+        return probabilities, f"accuracy {right.mean():.4f}, recall of the rare class {recall:.3f}, {run.seconds:.0f} s"
+
+    return train
 
 
-def collect(galaxies, options, folder, output):
-    """Put finished predictions together, one array per method, shape (seeds, galaxies, classes)."""
-    folds, groups = make_folds(galaxies, options.folds, options.seed)
-    arrays = {}
-    for method in options.methods:
-        seeds = []
-        for seed in range(1, options.seeds + 1):
-            paths = [path_of(folder, method, seed, fold) for fold in range(options.folds)]
-            if not all(path.exists() for path in paths):
-                break
-            whole = np.empty((len(galaxies), galaxies.num_classes), np.float16)
-            for fold, path in zip(folds, paths, strict=True):
-                whole[fold.test] = np.load(path)
-            seeds.append(whole)
-        if seeds:
-            arrays[method] = np.stack(seeds)
-    fold_of = np.empty(len(galaxies), np.int8)
-    for number, fold in enumerate(folds):
-        fold_of[fold.test] = number
-    own = {"labels": galaxies.labels.astype(np.int8), "groups": groups.astype(np.int32), "fold": fold_of}
-    with write_atomically(output.with_suffix(".npz")) as partial, open(partial, "wb") as file:
-        np.savez_compressed(file, **own, **arrays)
-    content = {
-        "command": f"python book/measured/rare_class_predictions.py REAL_FOLDER --folds {options.folds} "
-        f"--seeds {options.seeds}",
-        "data": {"name": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint},
-        "class_names": list(galaxies.class_names),
-        "settings": {
+if __name__ == "__main__":
+    stored_predictions.run(
+        stored_predictions.arguments(__doc__.splitlines()[0], METHODS, "rare_class", folds=5, seeds=3).parse_args(),
+        prepare_training,
+        {
             "image_size": IMAGE_SIZE,
             "crop_fraction": CROP_FRACTION,
             "steps": STEPS,
             "learning_rate": LEARNING_RATE,
             "gan_images": GAN_IMAGES,
-            "folds": options.folds,
-            "seed_of_folds": options.seed,
+            "recipe": gu.recipes.THREE_BLOCK_CNN.to_dict(),
         },
-        "recipe": gu.recipes.THREE_BLOCK_CNN.to_dict(),
-        "seeds": {method: len(array) for method, array in arrays.items()},
-        **describe_machine(),
-    }
-    write_json(output.with_suffix(".json"), json.loads(json.dumps(content)))
-    print(f"written: {output.with_suffix('.npz')}: {content['seeds']}")
-
-
-def main():
-    """Do what is missing; `--collect` only puts together what is there."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("real_folder", type=Path)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=1, help="seed of the folds")
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--jobs", default="1/1", help="this process's share of the folds, such as 1/2")
-    parser.add_argument("--collect", action="store_true", help="train nothing")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("rare_class"))
-    options = parser.parse_args()
-    galaxies = gu.load(options.real_folder)
-    folder = artifacts_folder() / "rare_class" / "predictions"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not options.collect:
-        work(galaxies, options, folder)
-    collect(galaxies, options, folder, options.output)
-
-
-if __name__ == "__main__":
-    main()
+    )

@@ -1,0 +1,105 @@
+"""What programs that store per-galaxy predictions share: a file per network, put together into an array per method.
+
+A network's probabilities are written (float16, atomically, under a lock) as soon as it is trained, so a program can
+be killed at any moment, and several processes can share the work.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from cross_validation import describe_machine, make_folds
+
+import galaxy_utils as gu
+from galaxy_utils.files import artifacts_folder, locked, write_atomically, write_json
+
+
+def arguments(description, methods, output, folds, seeds):
+    """Return a parser of the options that these programs have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("real_folder", type=Path)
+    parser.add_argument("--folds", type=int, default=folds)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--seed", type=int, default=1, help="seed of the folds")
+    parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
+    parser.add_argument("--jobs", default="1/1", help="this process's share of the folds, such as 1/2")
+    parser.add_argument("--collect", action="store_true", help="train nothing, put together what is there")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name(output))
+    return parser
+
+
+def folder_of(options):
+    """The folder with what single networks have predicted."""
+    folder = artifacts_folder() / options.output.name / "predictions"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def path_of(folder, method, seed, fold):
+    """Where the probabilities of one network are kept."""
+    return folder / f"{method.replace(', ', '_').replace(' ', '_')}_seed{seed}_fold{fold}.npy"
+
+
+def work(options, train):
+    """Train what is missing, seed by seed and fold by fold: at any time all methods have seen the same galaxies.
+
+    Args:
+        options: Of `arguments`.
+        train: Function of `(method, seed, number of the fold)` that returns probabilities, shape (..., n, classes), of
+            the fold's galaxies, and a line to print.
+    """
+    mine, of = map(int, options.jobs.split("/"))
+    for seed in range(1, options.seeds + 1):
+        for number in range(mine - 1, options.folds, of):
+            for method in options.methods:
+                path = path_of(folder_of(options), method, seed, number)
+                with locked(path):
+                    if path.exists():
+                        continue
+                    probabilities, line = train(method, seed, number)
+                    with write_atomically(path) as partial, open(partial, "wb") as file:
+                        np.save(file, probabilities.astype(np.float16))
+                print(f"seed {seed}, fold {number + 1}, {method}: {line}", flush=True)
+
+
+def collect(galaxies, options, settings):
+    """Put finished predictions together: one array per method, shape (seeds, ..., galaxies, classes), and a JSON file.
+
+    A seed counts where all of its folds are there, one after the other.
+    """
+    folds, groups = make_folds(galaxies, options.folds, options.seed)
+    arrays, folder = {}, folder_of(options)
+    order = np.argsort(np.concatenate([fold.test for fold in folds]))
+    for method in options.methods:
+        paths = [[path_of(folder, method, s, f) for f in range(options.folds)] for s in range(1, options.seeds + 1)]
+        whole = [each for each in paths if all(path.exists() for path in each)]
+        if whole:
+            arrays[method] = np.stack([np.concatenate([np.load(p) for p in each], axis=-2) for each in whole])
+            arrays[method] = arrays[method][..., order, :]
+    fold_of = np.empty(len(galaxies), np.int8)
+    for number, fold in enumerate(folds):
+        fold_of[fold.test] = number
+    own = {"labels": galaxies.labels.astype(np.int8), "groups": groups.astype(np.int32), "fold": fold_of}
+    with write_atomically(options.output.with_suffix(".npz")) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **own, **arrays)
+    program = Path(sys.argv[0]).name
+    content = {
+        "command": f"python book/measured/{program} REAL_FOLDER --folds {options.folds} --seeds {options.seeds}",
+        "data": {"name": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint},
+        "class_names": list(galaxies.class_names),
+        "settings": settings | {"folds": options.folds, "seed_of_folds": options.seed},
+        "seeds": {method: len(array) for method, array in arrays.items()},
+        **describe_machine(),
+    }
+    write_json(options.output.with_suffix(".json"), json.loads(json.dumps(content)))
+    print(f"written: {options.output.with_suffix('.npz')}: {content['seeds']}")
+
+
+def run(options, prepare_training, settings):
+    """Load the galaxies, do what is missing, put it together."""
+    galaxies = gu.load(options.real_folder)
+    if not options.collect:
+        work(options, prepare_training(galaxies, *make_folds(galaxies, options.folds, options.seed)))
+    collect(galaxies, options, settings)
