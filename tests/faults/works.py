@@ -26,8 +26,8 @@ from galaxy_utils.files import artifacts_folder, cache_folder, write_json
 from galaxy_utils.profiles import PROFILES
 
 SIDE, GALAXIES = 16, 96
-# Less of each work in CI: galaxies of the survey, epochs, rounds of writing.
-SURVEY, EPOCHS, WRITES = (60, 8, 60) if WHOLE_TABLE else (24, 5, 30)
+# Less of each work in CI: galaxies of the survey, images of noise, epochs, rounds of writing.
+SURVEY, NOISE, EPOCHS, WRITES = (60, 1500, 8, 60) if WHOLE_TABLE else (24, 300, 5, 30)
 RECIPE = gu.Recipe("killed", epochs=EPOCHS, batch_size=16, learning_rate=1e-3, beta_1=0.5, restore_best_weights=True)
 DOWNLOAD_BYTES, DOWNLOAD_NAME = 6_000_000, "download.bin"
 
@@ -52,8 +52,8 @@ def simulate(folder, begin, note):
 
 def prepare(folder, begin, note):
     """Crop and shrink a survey."""
-    images = np.random.default_rng(1).integers(0, 256, (1500, 60, 60, 3), dtype=np.uint8)
-    galaxies = gu.GalaxyDataset("noise", "noise", images, np.arange(1500) % 10, fingerprint="killed")
+    images = np.random.default_rng(1).integers(0, 256, (NOISE, 60, 60, 3), dtype=np.uint8)
+    galaxies = gu.GalaxyDataset("noise", "noise", images, np.arange(NOISE) % 10, fingerprint="killed")
     begin()
     return digest(np.asarray(gu.prepare(galaxies, 28, 0.8).images))
 
