@@ -80,7 +80,7 @@ def test_a_damaged_survey_is_rendered_again_once(tmp_path):
     with recorded("Eight at once", "A damaged survey in the cache") as outcome:
         for number in range(ROUNDS):
             place = tmp_path / str(number)
-            damaged = place / "cache" / "simulated" / f"survey_n60_seed1_recipe{RECIPE_VERSION}.h5"
+            damaged = place / "cache" / "simulated" / f"survey_n{works.SURVEY}_seed1_recipe{RECIPE_VERSION}.h5"
             damaged.parent.mkdir(parents=True)
             damaged.write_bytes(b"\x89HDF\r\n\x1a\n and nothing more")
             results, notes = many_at_once(works.simulate, place)

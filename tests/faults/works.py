@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from harness import WHOLE_TABLE
 from PIL import Image
 from toy_answers import toy_prediction, toy_survey
 from toy_galaxies import toy_galaxies, toy_split
@@ -25,7 +26,9 @@ from galaxy_utils.files import artifacts_folder, cache_folder, write_json
 from galaxy_utils.profiles import PROFILES
 
 SIDE, GALAXIES = 16, 96
-RECIPE = gu.Recipe("killed", epochs=8, batch_size=16, learning_rate=1e-3, beta_1=0.5, restore_best_weights=True)
+# Less of each work in CI: galaxies of the survey, images of noise, epochs, rounds of writing.
+SURVEY, NOISE, EPOCHS, WRITES = (60, 1500, 8, 60) if WHOLE_TABLE else (24, 300, 5, 30)
+RECIPE = gu.Recipe("killed", epochs=EPOCHS, batch_size=16, learning_rate=1e-3, beta_1=0.5, restore_best_weights=True)
 DOWNLOAD_BYTES, DOWNLOAD_NAME = 6_000_000, "download.bin"
 
 
@@ -43,14 +46,14 @@ def digest(*values):
 def simulate(folder, begin, note):
     """Render a survey, as `load("simulated")` does."""
     begin()
-    survey = load_simulated(dataclasses.replace(PROFILES["smoke"], simulated_galaxies=60))
+    survey = load_simulated(dataclasses.replace(PROFILES["smoke"], simulated_galaxies=SURVEY))
     return digest(survey.images[:], survey.labels, survey.vote_fractions)
 
 
 def prepare(folder, begin, note):
     """Crop and shrink a survey."""
-    images = np.random.default_rng(1).integers(0, 256, (1500, 60, 60, 3), dtype=np.uint8)
-    galaxies = gu.GalaxyDataset("noise", "noise", images, np.arange(1500) % 10, fingerprint="killed")
+    images = np.random.default_rng(1).integers(0, 256, (NOISE, 60, 60, 3), dtype=np.uint8)
+    galaxies = gu.GalaxyDataset("noise", "noise", images, np.arange(NOISE) % 10, fingerprint="killed")
     begin()
     return digest(np.asarray(gu.prepare(galaxies, 28, 0.8).images))
 
@@ -174,7 +177,7 @@ def small_files(folder, begin, note):
     galaxies = toy_galaxies(GALAXIES, side=SIDE)
     parts = gu.split(galaxies)
     begin()
-    for number in range(60):
+    for number in range(WRITES):
         path = artifacts_folder() / f"split_{number % 20}.json"
         if path.exists():
             gu.Split.load(path, galaxies)

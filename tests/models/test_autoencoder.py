@@ -61,7 +61,7 @@ def test_without_weight_on_the_reconstruction_the_decoder_might_as_well_be_missi
 def test_both_tasks_are_learned():
     galaxies, split = toy_galaxies(noise=20), toy_split()
     model = joint_autoencoder_classifier(16, 4, latent_dim=8)
-    recipe = SHORT.replace(epochs=20, batch_size=16, reconstruction_weight=100.0)
+    recipe = SHORT.replace(epochs=12, batch_size=16, reconstruction_weight=100.0)
     history = fit(model, galaxies, split, recipe, targets="images and labels").history
     average = galaxies.images[split.train].mean(axis=0)
     of_average = np.mean(((galaxies.images[split.validation] - average) / 255) ** 2)
