@@ -71,7 +71,7 @@ _TABLE = {
     "evaluation_classifier_epochs": (2, 4, 20, 90),
     "super_resolution_images": (100, 500, 17_736, 17_736),
     "super_resolution_epochs": (1, 3, 10, 100),
-    "gan_images_seen": (200, 8_000, 300_000, 400_000),
+    "gan_images_seen": (200, 5_000, 300_000, 400_000),
     "fetches_weights": (False, True, True, True),
     "purpose": (
         "tests: proves that everything runs, its numbers mean nothing",
