@@ -85,7 +85,7 @@ KEYS = """
 import json, pathlib, runpy, sys
 build = runpy.run_path(sys.argv[1])
 settings = build["Settings"]("simulated", "smoke", 1, pathlib.Path(sys.argv[2]))
-print(json.dumps(build["chapter_keys"](build["find_chapters"](), settings)))
+print(json.dumps(build["chapter_keys"](build["find_chapters"](), settings, {})))
 """
 
 
