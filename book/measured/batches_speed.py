@@ -10,7 +10,6 @@ where it is known: it was not measured here.
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -24,9 +23,8 @@ from memory_full_size import write_file
 CONSUMED = {"T4, four-block CNN at 256 px (estimated)": 600}
 
 
-def epochs_per_second(dataset, rows, batch_size, epochs):
+def images_per_second(dataset, rows, batch_size, epochs):
     """Go through all batches; return images a second for each epoch."""
-    import galaxy_utils as gu  # noqa: F401
     from galaxy_utils.data.batches import GalaxyBatches
 
     batches, speeds = GalaxyBatches(dataset, rows, batch_size, shuffle=True, seed=1), []
@@ -50,6 +48,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GALAXY_UTILS_CACHE"] = str(Path(folder) / "cache")
         import galaxy_utils as gu
+        from galaxy_utils.files import write_json
 
         path = Path(folder) / "Galaxy10_DECals.h5"
         write_file(path, options.galaxies)
@@ -57,7 +56,7 @@ def main():
         for profile in (gu.get_profile("gpu"), gu.get_profile("full")):
             prepared = gu.prepare(galaxies, profile.image_size, profile.crop_fraction)
             split = gu.split(prepared, seed=1)
-            first, *others = epochs_per_second(prepared, split.train, options.batch_size, options.epochs)
+            first, *others = images_per_second(prepared, split.train, options.batch_size, options.epochs)
             rows[f"{profile.image_size} px"] = {"first epoch": round(first), "later": round(statistics.median(others))}
             print(f"{profile.image_size} px: {first:,.0f} images/s, then {statistics.median(others):,.0f}", flush=True)
     for name, speed in CONSUMED.items():
@@ -65,7 +64,7 @@ def main():
     content = {"images_per_second": rows, "consumed": CONSUMED, "galaxies": options.galaxies}
     content |= {"batch_size": options.batch_size, **describe_machine()}
     if options.json:
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, content)
 
 
 if __name__ == "__main__":

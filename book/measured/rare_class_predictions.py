@@ -1,6 +1,6 @@
 """Chapter 10's question at length: does a GAN help a rare class more than showing its galaxies more often?
 
-    python book/measured/rare_class_predictions.py REAL_FOLDER [--folds 5] [--seeds 3] [--output FOLDER]
+    python book/measured/rare_class_predictions.py REAL_FOLDER [--folds 5] [--seeds 3] [--output FILE]
 
 REAL_FOLDER holds one sub-folder of real images per class. The rarest class is filled up to the median class in every
 way of chapter 10. Folds are drawn by sky group where positions are known, and stratified by class. Each galaxy is

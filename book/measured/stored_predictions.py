@@ -5,6 +5,7 @@ be killed at any moment, and several processes can share the work.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -30,9 +31,11 @@ def arguments(description, methods, output, folds, seeds):
     return parser
 
 
-def folder_of(options):
-    """The folder with what single networks have predicted."""
-    folder = artifacts_folder() / options.output.name / "predictions"
+def folder_of(galaxies, options, settings):
+    """The folder for predictions of single networks on these galaxies, folds and settings, and on no others."""
+    about = [galaxies.fingerprint, options.folds, options.seed, settings]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+    folder = artifacts_folder() / options.output.name / f"predictions_{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -42,10 +45,11 @@ def path_of(folder, method, seed, fold):
     return folder / f"{method.replace(', ', '_').replace(' ', '_')}_seed{seed}_fold{fold}.npy"
 
 
-def work(options, train):
+def work(folder, options, train):
     """Train what is missing, seed by seed and fold by fold: at any time all methods have seen the same galaxies.
 
     Args:
+        folder: Of `folder_of`.
         options: Of `arguments`.
         train: Function of `(method, seed, number of the fold)` that returns probabilities, shape (..., n, classes), of
             the fold's galaxies, and a line to print.
@@ -54,7 +58,7 @@ def work(options, train):
     for seed in range(1, options.seeds + 1):
         for number in range(mine - 1, options.folds, of):
             for method in options.methods:
-                path = path_of(folder_of(options), method, seed, number)
+                path = path_of(folder, method, seed, number)
                 with locked(path):
                     if path.exists():
                         continue
@@ -64,13 +68,13 @@ def work(options, train):
                 print(f"seed {seed}, fold {number + 1}, {method}: {line}", flush=True)
 
 
-def collect(galaxies, options, settings):
+def collect(folder, galaxies, options, settings):
     """Put finished predictions together: one array per method, shape (seeds, ..., galaxies, classes), and a JSON file.
 
     A seed counts where all of its folds are there, one after the other.
     """
     folds, groups = make_folds(galaxies, options.folds, options.seed)
-    arrays, folder = {}, folder_of(options)
+    arrays = {}
     order = np.argsort(np.concatenate([fold.test for fold in folds]))
     for method in options.methods:
         paths = [[path_of(folder, method, s, f) for f in range(options.folds)] for s in range(1, options.seeds + 1)]
@@ -100,6 +104,7 @@ def collect(galaxies, options, settings):
 def run(options, prepare_training, settings):
     """Load the galaxies, do what is missing, put it together."""
     galaxies = gu.load(options.real_folder)
+    folder = folder_of(galaxies, options, settings)
     if not options.collect:
-        work(options, prepare_training(galaxies, *make_folds(galaxies, options.folds, options.seed)))
-    collect(galaxies, options, settings)
+        work(folder, options, prepare_training(galaxies, *make_folds(galaxies, options.folds, options.seed)))
+    collect(folder, galaxies, options, settings)

@@ -57,7 +57,7 @@ def nearest(reference, vectors, count):
     Raises:
         ConfigurationError: A count that cannot work.
     """
-    few = 1 <= count <= len(reference)
-    check_argument(few, "count", count, f"1 to {len(reference):,}, the galaxies among which to look")
+    enough = 1 <= count <= len(reference)
+    check_argument(enough, "count", count, f"1 to {len(reference):,}, the galaxies among which to look")
     found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(reference).kneighbors(vectors)
     return found[1], found[0]
