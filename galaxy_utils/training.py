@@ -215,7 +215,7 @@ def reinitialise(model, like):
         >>> network = gu.reinitialise(network, other)
     """
     for one in (model, like):
-        check_argument(one.compiled, "model and like", one.name, "networks that are compiled")
+        check_argument(one.compiled, "network", one.name, "one that is compiled")
         one.optimizer.build(one.trainable_variables)
     pairs = zip(model.variables + model.optimizer.variables, like.variables + like.optimizer.variables, strict=True)
     for own, new in pairs:
