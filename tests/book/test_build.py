@@ -272,6 +272,7 @@ def test_each_chapter_waits_for_what_it_needs_and_what_others_wait_for_comes_fir
 OWN = """
 import matplotlib, os
 assert (matplotlib.rcParams["image.origin"], matplotlib.rcParams["text.usetex"]) == ("upper", False)
+assert "users" not in matplotlib.get_cachedir()  # where a list of fonts may stand that are gone
 assert "begun_by_the_user" not in globals()
 import wave
 """
@@ -290,7 +291,7 @@ def test_the_seed_reaches_the_notebooks_and_no_setting_of_another_program(
     }.items():
         (tmp_path / "users" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "users" / name).write_text(content)
-    for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+    for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, str(tmp_path / "users"))
     monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "users" / "matplotlibrc"))
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "users" / "startup.py"))
