@@ -34,10 +34,11 @@ NOT_KEPT += "keep_on_drive=True in this cell and run it again."
 
 
 def set_up(book_version, keep_on_drive=False, extra=""):
-    """Make a hosted machine ready for a chapter and say what it is. Does nothing on a machine that is ready.
+    """Make a hosted machine ready for a chapter and say what it is. Installs nothing on one that is ready.
 
     On Colab and wherever the set-up cell has just installed the package: installs the requirements that are missing,
-    and prints versions, GPU and memory, how to get a GPU, and how to keep what the session makes.
+    and prints versions, GPU and memory, how to get a GPU, and how to keep what the session makes. Everywhere: turns on
+    TensorFlow's faster kernels for CPUs, unless `TF_ENABLE_ONEDNN_OPTS` says otherwise.
 
     Args:
         book_version: Version of the package that the notebook was written for, such as `"0.2.0"`.
@@ -54,6 +55,8 @@ def set_up(book_version, keep_on_drive=False, extra=""):
         >>> gu.set_up(gu.__version__)
     """
     check_keras_settings()
+    # TensorFlow leaves these kernels off on many processors, where they halve the time of a convolution.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     installed = install_missing(extra)
     if extra == "assignments" and not Path("tests").is_dir():
         remedy = "unpack the assignment's whole zip file and open the notebook in it; on Colab upload that file, "
@@ -66,9 +69,8 @@ def set_up(book_version, keep_on_drive=False, extra=""):
         told = f"This notebook belongs to galaxy_utils {book_version}; {galaxy_utils.__version__} is installed. If it "
         print(told + "does not run: %pip uninstall --yes galaxy_utils, restart the session, run this cell again.")
     if installed or on_colab():
-        print(describe_machine())
-        if "GPU: none" in describe_machine():
-            print(NO_GPU)
+        machine = describe_machine()
+        print(machine, *[NO_GPU] * ("GPU: none" in machine), sep="\n")
         if keep_on_drive:
             print(f"Data and results are kept in {DRIVE_FOLDER} on your Drive.")
         elif on_colab():

@@ -44,8 +44,8 @@ print("an interrupted training ends as an undisturbed one")
 """
 
 
+@pytest.mark.skipif(os.environ.get("BACKENDS") != "all", reason="BACKENDS=all tries JAX, as weekly.yml does")
 def test_networks_train_and_resume_on_jax(tmp_path, monkeypatch):
-    pytest.importorskip("jax")
     folder = tmp_path / "jax"
     folder.mkdir()
     monkeypatch.setenv("KERAS_BACKEND", "jax")

@@ -101,11 +101,13 @@ def leave_users_settings(folder):
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         os.environ[name] = str(folder / name.lower())
     folder.mkdir(parents=True, exist_ok=True)
-    # Without a line in it: Matplotlib then keeps its own settings. Its list of fonts is made anew as well: one that
-    # another environment left in the user's cache while it was being removed lacked the fonts that the figures need.
+    # Without a line in it: Matplotlib then keeps its own settings. Its list of fonts is this environment's own: one
+    # that another left in the user's cache, while it was being removed, lacked the fonts that the figures need.
     (folder / "matplotlibrc").touch()
-    os.environ |= {"MATPLOTLIBRC": str(folder / "matplotlibrc"), "MPLCONFIGDIR": str(folder)}
-    os.environ |= {"PYTHONPATH": str(REPOSITORY), "PYTHONNOUSERSITE": "1"}
+    fonts = Path(sys.prefix) if os.access(sys.prefix, os.W_OK) else folder
+    os.environ |= {"MATPLOTLIBRC": str(folder / "matplotlibrc"), "MPLCONFIGDIR": str(fonts / "matplotlib")}
+    # TensorFlow leaves these kernels off on many processors, where they halve the time of a convolution.
+    os.environ |= {"PYTHONPATH": str(REPOSITORY), "PYTHONNOUSERSITE": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 def _check_make_variables(names):

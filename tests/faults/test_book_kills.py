@@ -86,8 +86,9 @@ def test_a_killed_build_goes_on(tmp_path, common_folder):
                 break
             problems += [] if pages_of(output) == expected else ["the pages differ"]
             problems += [f"left over: {path}" for path in output.rglob("*.partial*")]
-            again = finish(start_build(tmp_path / "checkout", output, cache))
-            problems += ["a finished build ran again"] if "Running" in again or "Rendering" in again else []
+            if WHOLE_TABLE:  # of an undisturbed build tests/book says it
+                again = finish(start_build(tmp_path / "checkout", output, cache))
+                problems += ["a finished build ran again"] if "Running" in again or "Rendering" in again else []
             outcome.add(killed, [f"book {number}, {killed} kills: {problem}" for problem in problems])
         _, alive = psutil.wait_procs(kernels, timeout=30)
         assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE], "kernels live on"
