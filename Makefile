@@ -1,6 +1,7 @@
 # make help      this text (also plain `make`)
 # make book      build the book into _build/html; runs again only what changed
 # make test      everything CI checks: lint, then all tests; of faults and pages a sample
+# make plan      how many minutes each chapter of a long profile would take here: make plan PROFILE=gpu
 # make scores    take the scores of a finished build into the book's score page
 # make lint      formatting and static checks alone
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
@@ -84,7 +85,7 @@ LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
 PIP := $(BIN)/python book/tools/run_pip.py
 
-.PHONY: help book scores test lint install colab links pages screenshots address lock assignments grade class stick faults planted licences audit clean check-python check-settings
+.PHONY: help book plan scores test lint install colab links pages screenshots address lock assignments grade class stick faults planted licences audit clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -124,6 +125,10 @@ lint: install
 scores: check-settings
 	@$(MAKE) --no-print-directory install
 	@$(BIN)/python book/tools/scores.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
+
+plan: check-settings
+	@$(MAKE) --no-print-directory install
+	@$(BIN)/python book/tools/plan.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
 
 # In the order of tests/conftest.py: while one worker builds the book, the other runs what does not read it.
 test: lint

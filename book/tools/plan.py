@@ -1,0 +1,154 @@
+"""How long will a book in a long profile take on this machine? Said before anything starts, from a few timed steps.
+
+    python book/tools/plan.py --profile gpu
+
+This is `make plan`. What each chapter asks of its networks was noted by `book/measured/memory_full_size.py`: so many
+operations, and so many seconds for everything that is no network. Here, the four-block CNN trains for a few steps at
+the profile's image size, and its operations are counted in the same way; that gives this machine's operations a second.
+Other networks reach another rate, larger ones a higher one: the minutes are an estimate.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent), str(REPOSITORY / "book" / "measured")]
+
+from settings import read_settings  # noqa: E402
+
+from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
+from galaxy_utils.files import explain_read_errors  # noqa: E402
+from galaxy_utils.profiles import get_profile  # noqa: E402
+
+FIGURES = REPOSITORY / "book" / "measured" / "full_size.json"
+MEASURED, MEASURE = ("gpu", "full"), "python book/measured/memory_full_size.py"
+# Images a second that a T4 trains the four-block CNN on, at so many pixels: from its arithmetic, measured by nobody.
+T4_IMAGES, T4_PIXELS = 600, 256
+# Steps are timed for so many seconds, if they are many enough by then.
+SECONDS, FEWEST_STEPS, MOST_STEPS = 5.0, 3, 200
+
+
+def read_figures(profile, path=FIGURES):
+    """Return `{chapter: its figures}` of a profile.
+
+    Args:
+        profile: The name of a profile.
+        path: The file that `memory_full_size.py` wrote.
+
+    Raises:
+        ConfigurationError: A profile that is not measured, or has not been yet.
+        DataError: The file is damaged.
+    """
+    if profile not in MEASURED:
+        raise ConfigurationError(
+            "There are no figures for this profile.",
+            where="PROFILE",
+            found=profile,
+            expected=" or ".join(MEASURED),
+            remedy="make plan PROFILE=gpu; the minutes of the demo profile stand at the beginning of each chapter",
+        )
+    chapters = {}
+    if Path(path).exists():
+        with explain_read_errors("The figures cannot be read.", path, remedy=f"delete the file, then {MEASURE}"):
+            chapters = json.loads(Path(path).read_text(encoding="utf-8"))["profiles"].get(profile, {})
+            for figures in chapters.values():
+                for name in ("pflop", "seconds", "own_gb", "galaxies"):
+                    float(figures[name])
+    if not chapters:
+        remedy = f"{MEASURE} --profiles {profile}"
+        raise ConfigurationError("This profile has not been measured.", where=path, found=profile, remedy=remedy)
+    return chapters
+
+
+def four_block_cnn(image_size):
+    """Return the network after one step, a batch of its recipe's size, and the operations of a step for each image."""
+    import numpy as np
+    from count_operations import training_operations
+
+    import galaxy_utils as gu
+    from galaxy_utils.classes import NUM_CLASSES
+
+    size, random = gu.recipes.FOUR_BLOCK_CNN.batch_size, np.random.default_rng(1)
+    images = random.integers(0, 256, (size, image_size, image_size, 3), np.uint8)
+    classes = np.eye(NUM_CLASSES, dtype=np.float32)[random.integers(NUM_CLASSES, size=size)]
+    model = gu.models.four_block_cnn(image_size)
+    model.compile("adam", "categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    model.train_on_batch(images, classes)
+    return model, (images, classes), training_operations(model, (images, classes))[0]
+
+
+def images_per_second(model, batch):
+    """Time steps of a network that has done one: in the first, Keras translates it."""
+    steps, started = 0, time.perf_counter()
+    while steps < FEWEST_STEPS or (time.perf_counter() - started < SECONDS and steps < MOST_STEPS):
+        model.train_on_batch(*batch)  # returns numbers, so that the step is done when it ends
+        steps += 1
+    return steps * len(batch[0]) / (time.perf_counter() - started)
+
+
+def minutes(figures, operations_per_second):
+    """Return the minutes of a chapter: its networks at this rate, and all the rest as it was measured."""
+    return (figures["pflop"] * 1e15 / operations_per_second + figures["seconds"]) / 60
+
+
+def plan(chapters, here, on_t4):
+    """Return the lines of the plan.
+
+    Args:
+        chapters: `{chapter: its figures}`, as `read_figures` returns them.
+        here: Operations a second on this machine.
+        on_t4: Operations a second on a T4.
+    """
+    lines = [f"{'chapter':<40}{'here':>12}{'on a T4':>12}{'memory':>12}"]
+    sums = [0.0, 0.0]
+    for name, figures in sorted(chapters.items()):
+        each = [minutes(figures, rate) for rate in (here, on_t4)]
+        sums = [before + new for before, new in zip(sums, each, strict=True)]
+        lines.append(f"{name:<40}{each[0]:>8,.0f} min{each[1]:>8,.0f} min{figures['own_gb']:>9.1f} GB")
+    largest = max(figures["own_gb"] for figures in chapters.values())
+    lines.append(f"{'one after the other':<40}{sums[0]:>8,.0f} min{sums[1]:>8,.0f} min{largest:>9.1f} GB")
+    return lines
+
+
+def main(arguments=None):
+    """Print the plan: 0 when it stands there, 1 with a message when not."""
+    # As the build sets them.
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        settings, _ = read_settings(arguments)
+        profile = get_profile(settings.profile)
+        chapters = read_figures(profile.name)
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            remedy = "unset KERAS_BACKEND"
+            raise ConfigurationError("Operations are counted with TensorFlow alone.", where="Keras", remedy=remedy)
+        from galaxy_utils.report import computing_device
+
+        device = computing_device()
+        model, batch, operations = four_block_cnn(profile.image_size)
+        rate = images_per_second(model, batch)
+        on_t4 = T4_IMAGES * (operations if profile.image_size == T4_PIXELS else four_block_cnn(T4_PIXELS)[2])
+    except GalaxyUtilsError as error:
+        print(f"No plan was made: {error}", file=sys.stderr)
+        return 1
+    galaxies = max(figures["galaxies"] for figures in chapters.values())
+    print(f"{profile.name} profile ({profile.purpose}), {galaxies:,} galaxies")
+    print(f"{device['accelerator'] or device['processor']}, {device['cores']} cores: the four-block CNN at ", end="")
+    print(f"{profile.image_size} px trains on {rate:,.0f} images/s, {rate * operations / 1e12:.2f} TFLOP/s\n")
+    print("\n".join(plan(chapters, rate * operations, on_t4)))
+    print(
+        f"\nEstimated: here, every network at the rate of that one; on a T4, all at that of {T4_IMAGES} images/s for "
+        f"it at {T4_PIXELS} px, measured by nobody. At most: trainings that may stop early count in full. Counted: the "
+        "operations. Measured, on another machine without a GPU: memory, and the minutes that are no network's."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
