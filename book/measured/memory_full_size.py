@@ -195,6 +195,7 @@ def in_new_process(*arguments, folder, limit=None):
     if arguments[0] != "--write":
         options["env"]["GALAXY_UTILS_CACHE"] = str(folder / "cache")
     if not limit:
+        options["env"].setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # As the set-up cell of a chapter does it.
         options["env"].setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         options["cwd"] = NOTEBOOKS

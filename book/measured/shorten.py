@@ -214,6 +214,6 @@ def _batch(x, y, batch_size):
 
 
 def _shape(inputs):
-    """Return the shape of one image, or of each input of a network that has several, as JSON knows it."""
-    shapes = [list(np.shape(array)[1:]) for array in keras.tree.flatten(inputs)]
+    """Return the shape of one image, or of each input of a network that has several."""
+    shapes = tuple(tuple(np.shape(array)[1:]) for array in keras.tree.flatten(inputs))
     return shapes[0] if len(shapes) == 1 else shapes
