@@ -8,9 +8,11 @@ the profile's image size, and its operations are counted in the same way; that g
 Other networks reach another rate, larger ones a higher one: the minutes are an estimate.
 """
 
+import contextlib
 import json
 import os
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -114,26 +116,40 @@ def plan(chapters, here, on_t4):
     return lines
 
 
+@contextlib.contextmanager
+def quiet():
+    """Hide what TensorFlow says of itself, much of it below Python's back; errors are raised all the same."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def main(arguments=None):
     """Print the plan: 0 when it stands there, 1 with a message when not."""
     # As the build sets them.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         settings, _ = read_settings(arguments)
         profile = get_profile(settings.profile)
         chapters = read_figures(profile.name)
-        import keras
+        with quiet():
+            import keras
 
         if keras.backend.backend() != "tensorflow":
             remedy = "unset KERAS_BACKEND"
             raise ConfigurationError("Operations are counted with TensorFlow alone.", where="Keras", remedy=remedy)
         from galaxy_utils.report import computing_device
 
-        device = computing_device()
-        model, batch, operations = four_block_cnn(profile.image_size)
-        rate = images_per_second(model, batch)
-        on_t4 = T4_IMAGES * (operations if profile.image_size == T4_PIXELS else four_block_cnn(T4_PIXELS)[2])
+        with quiet():
+            device = computing_device()
+            model, batch, operations = four_block_cnn(profile.image_size)
+            rate = images_per_second(model, batch)
+            on_t4 = T4_IMAGES * (operations if profile.image_size == T4_PIXELS else four_block_cnn(T4_PIXELS)[2])
     except GalaxyUtilsError as error:
         print(f"No plan was made: {error}", file=sys.stderr)
         return 1
@@ -142,11 +158,12 @@ def main(arguments=None):
     print(f"{device['accelerator'] or device['processor']}, {device['cores']} cores: the four-block CNN at ", end="")
     print(f"{profile.image_size} px trains on {rate:,.0f} images/s, {rate * operations / 1e12:.2f} TFLOP/s\n")
     print("\n".join(plan(chapters, rate * operations, on_t4)))
-    print(
-        f"\nEstimated: here, every network at the rate of that one; on a T4, all at that of {T4_IMAGES} images/s for "
+    told = (
+        f"Estimated: here, every network at the rate of that one; on a T4, all at that of {T4_IMAGES} images/s for "
         f"it at {T4_PIXELS} px, measured by nobody. At most: trainings that may stop early count in full. Counted: the "
         "operations. Measured, on another machine without a GPU: memory, and the minutes that are no network's."
     )
+    print("", *textwrap.wrap(told, 100), sep="\n")
     return 0
 
 
