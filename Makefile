@@ -8,7 +8,7 @@
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make class     measure how long sixty submissions take to grade
 # make faults    kill, fill, damage, lie and crowd: the whole table of faults, into tests/faults/README.md (an hour or more)
-# make planted   plant faults in the package, one at a time, and say which the tests catch (half an hour)
+# make planted   plant faults in the package, one at a time, and say which the tests catch; then train on JAX (a quarter of an hour)
 # make licences  list the licences of all locked packages in book/licences.csv
 # make audit     ask the public list of known vulnerabilities about all locked packages (needs the network)
 # make stick     the book, all packages and the survey into a folder, for machines without a network
@@ -171,6 +171,7 @@ faults: install
 
 planted: install
 	@$(BIN)/python tests/planted.py
+	@BACKENDS=all $(BIN)/python -m pytest -q tests/test_on_jax.py
 
 licences: install
 	@$(BIN)/python book/tools/licences.py
