@@ -102,11 +102,13 @@ check-settings: | check-python
 install: | check-python
 	@"$$PYTHON" book/tools/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
+# The lock names every package, so nothing is looked for; and compiling uses all cores, which pip does not.
 $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
 	@"$$PYTHON" -m venv $(ENVIRONMENT)
 ifeq ($(TENSORFLOW),)
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m compileall -qq -j 0 $(ENVIRONMENT)/lib >/dev/null || true
 else
 	@$(PIP) install "setuptools>=77" "$(WANTED)" --editable ".[$(EXTRAS)]"
 endif
