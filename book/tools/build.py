@@ -212,7 +212,9 @@ def next_chapters(waiting, running, jobs):
     """
     pending = {chapter.name for chapter in [*waiting, *running]}
     ready = [chapter for chapter in waiting if not pending.intersection(chapter.needs)]
-    ready.sort(key=lambda chapter: -sum(chapter.name in other.needs for other in waiting))
+    # The last two end together where long chapters, which have many cells, begin before short ones.
+    dependents = {chapter.name: sum(chapter.name in other.needs for other in waiting) for chapter in ready}
+    ready.sort(key=lambda chapter: (-dependents[chapter.name], -len(chapter.notebook["cells"])))
     return ready[: jobs - len(running)]
 
 
