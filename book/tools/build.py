@@ -203,7 +203,7 @@ def _run_in_turn(stale, keys, settings):
 
 
 def next_chapters(waiting, running, jobs):
-    """Return those of the waiting chapters that may start now: first those that most others wait for.
+    """Return those of the waiting chapters that may start now: first those that most others wait for, then long ones.
 
     Args:
         waiting: Chapters that have not been started, in reading order.
