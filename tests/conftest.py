@@ -24,8 +24,8 @@ ORDER = ("test_build", "assignments", "faults", "augmentation", "test_training",
 
 def pytest_collection_modifyitems(items):
     """Give the files an order in which no worker waits for the other."""
-    places = {item.path: str(item.path.relative_to(REPOSITORY)) for item in items}
-    items.sort(key=lambda item: [*(n for n, a in enumerate(ORDER) if a in places[item.path]), len(ORDER) - 2.5][0])
+    paths = {item.path: str(item.path.relative_to(REPOSITORY)) for item in items}
+    items.sort(key=lambda item: [*(n for n, name in enumerate(ORDER) if name in paths[item.path]), len(ORDER) - 2.5][0])
 
 
 @pytest.fixture(autouse=True)

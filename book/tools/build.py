@@ -213,8 +213,7 @@ def next_chapters(waiting, running, jobs):
     pending = {chapter.name for chapter in [*waiting, *running]}
     ready = [chapter for chapter in waiting if not pending.intersection(chapter.needs)]
     # The last two end together where long chapters, which have many cells, begin before short ones.
-    dependents = {chapter.name: sum(chapter.name in other.needs for other in waiting) for chapter in ready}
-    ready.sort(key=lambda chapter: (-dependents[chapter.name], -len(chapter.notebook["cells"])))
+    ready.sort(key=lambda one: (-sum(one.name in other.needs for other in waiting), -len(one.notebook["cells"])))
     return ready[: jobs - len(running)]
 
 
