@@ -9,7 +9,7 @@
 # make grade     grade a folder of submissions of one assignment into one table; again only what changed
 # make class     measure how long sixty submissions take to grade
 # make faults    kill, fill, damage, lie and crowd: the whole table of faults, into tests/faults/README.md (an hour or more)
-# make planted   plant faults in the package, one at a time, and say which the tests catch (half an hour)
+# make planted   plant faults in the package, one at a time, and say which the tests catch; then train on JAX (a quarter of an hour)
 # make licences  list the licences of all locked packages in book/licences.csv
 # make audit     ask the public list of known vulnerabilities about all locked packages (needs the network)
 # make stick     the book, all packages and the survey into a folder, for machines without a network
@@ -103,11 +103,13 @@ check-settings: | check-python
 install: | check-python
 	@"$$PYTHON" book/tools/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
+# The lock names every package, so nothing is looked for; and compiling uses all cores, which pip does not.
 $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
 	@"$$PYTHON" -m venv $(ENVIRONMENT)
 ifeq ($(TENSORFLOW),)
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m compileall -qq -j 0 $(ENVIRONMENT)/lib >/dev/null || true
 else
 	@$(PIP) install "setuptools>=77" "$(WANTED)" --editable ".[$(EXTRAS)]"
 endif
@@ -176,6 +178,7 @@ faults: install
 
 planted: install
 	@$(BIN)/python tests/planted.py
+	@BACKENDS=all $(BIN)/python -m pytest -q tests/test_on_jax.py
 
 licences: install
 	@$(BIN)/python book/tools/licences.py

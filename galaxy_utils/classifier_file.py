@@ -43,13 +43,15 @@ class Classifier:
         """Return class probabilities, shape (n, classes), of images, shape (n, side, side, 3), values 0–255.
 
         Raises:
-            DataError: Images of another shape, or a network whose output is not a number.
+            DataError: Images of another shape or with values that are no numbers, or a network whose output is none.
         """
         images, size = np.asarray(images), self.image_size
-        if images.shape[1:] != (size, size, 3):
-            problem, expected = "The classifier takes images of another shape.", f"shape (n, {size}, {size}, 3)"
+        # Some kernels of TensorFlow make a zero of what is not a number, so the output does not show it.
+        if images.shape[1:] != (size, size, 3) or not np.isfinite(images).all():
+            problem, expected = "The classifier takes other images.", f"shape (n, {size}, {size}, 3), values 0 to 255"
             remedy = f"gu.prepare(galaxies, image_size={size}, crop_fraction={self.crop or 1})"
-            raise DataError(problem, expected=expected, found=f"shape {images.shape}", remedy=remedy)
+            found = f"shape {images.shape}, {np.count_nonzero(~np.isfinite(images)):,} values not a number"
+            raise DataError(problem, expected=expected, found=found, remedy=remedy)
         outputs = self.model.predict(images, batch_size=batch_size, verbose=0)
         return finite(self.model, outputs[CLASSIFICATION] if isinstance(outputs, dict) else outputs)
 

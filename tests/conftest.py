@@ -17,15 +17,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # The last turns on faster kernels, as the build does.
 for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
     os.environ.setdefault(name, "1")
-# One worker builds the smoke book; the longest files that do not need it are the other one's meanwhile. Then come those
-# that read the book, and last all others, which are short: so both workers end together.
-ORDER = ("test_build", "assignments", "faults", "augmentation", "test_training", "test_on", "test_examples", "browser")
+# One worker builds the smoke book; all files that do not need it are the other one's meanwhile, the longest first. The
+# last two rooms read the book.
+ORDER = ("test_build", "assignments", "faults", "augmentation", "test_training", "models", "browser", "test_network_in")
 
 
 def pytest_collection_modifyitems(items):
     """Give the files an order in which no worker waits for the other."""
-    places = {item.path: str(item.path.relative_to(REPOSITORY)) for item in items}
-    items.sort(key=lambda item: [*(n for n, name in enumerate(ORDER) if name in places[item.path]), len(ORDER)][0])
+    paths = {item.path: str(item.path.relative_to(REPOSITORY)) for item in items}
+    items.sort(key=lambda item: [*(n for n, name in enumerate(ORDER) if name in paths[item.path]), len(ORDER) - 2.5][0])
 
 
 @pytest.fixture(autouse=True)

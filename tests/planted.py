@@ -1,6 +1,6 @@
 """Plants faults in a copy of the package, one at a time, and says which of them the tests catch.
 
-    .venv/bin/python tests/planted.py            # all of them: half an hour on two cores
+    .venv/bin/python tests/planted.py            # all of them: a quarter of an hour on two cores
     .venv/bin/python tests/planted.py 3 17       # only these
 
 A test that never fails proves nothing; this program finds out whether tests fail when they should. It ends with an

@@ -44,7 +44,7 @@ print("an interrupted training ends as an undisturbed one")
 """
 
 
-@pytest.mark.skipif(os.environ.get("BACKENDS") != "all", reason="BACKENDS=all tries JAX, as weekly.yml does")
+@pytest.mark.skipif(os.environ.get("BACKENDS") != "all", reason="BACKENDS=all tries JAX, as `make planted` does")
 def test_networks_train_and_resume_on_jax(tmp_path, monkeypatch):
     folder = tmp_path / "jax"
     folder.mkdir()

@@ -203,7 +203,7 @@ def _run_in_turn(stale, keys, settings):
 
 
 def next_chapters(waiting, running, jobs):
-    """Return those of the waiting chapters that may start now: first those that most others wait for.
+    """Return those of the waiting chapters that may start now: first those that most others wait for, then long ones.
 
     Args:
         waiting: Chapters that have not been started, in reading order.
@@ -212,7 +212,8 @@ def next_chapters(waiting, running, jobs):
     """
     pending = {chapter.name for chapter in [*waiting, *running]}
     ready = [chapter for chapter in waiting if not pending.intersection(chapter.needs)]
-    ready.sort(key=lambda chapter: -sum(chapter.name in other.needs for other in waiting))
+    # The last two end together where long chapters, which have many cells, begin before short ones.
+    ready.sort(key=lambda one: (-sum(one.name in other.needs for other in waiting), -len(one.notebook["cells"])))
     return ready[: jobs - len(running)]
 
 

@@ -148,8 +148,7 @@ class RandomShiftAndBrightness(_RandomLayer):
             rows, columns = ops.one_hot(sources[0], side), ops.one_hot(sources[1], side)
             images = ops.einsum("nij,njkc->nikc", rows, images)
             images = ops.einsum("nij,nkjc->nkic", columns, images)
-        change = keras.random.uniform((num_images, 1, 1, 1), -1.0, 1.0, seed=self.generator)
-        return images + self.brightness * change
+        return images + self.brightness * keras.random.uniform((num_images, 1, 1, 1), -1.0, 1.0, seed=self.generator)
 
 
 def move_images(images, angle, size, right, down):
