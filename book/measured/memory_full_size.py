@@ -6,13 +6,13 @@
     python book/measured/memory_full_size.py --limit 3   # what images and tables take, with no more than 3 GB
 
 Makes a file of full size, 3.5 GB, in a temporary folder: pictures of the smoke profile's simulated survey, each shown
-dozens of times, at the coordinates and under the labels of a full-size survey. Then runs the code cells of each chapter
-in the gpu profile (the central 128 pixels) and in the full one (256), as they stand, solutions too, in a process of its
-own, and notes three peaks. *Own* memory is what the process alone holds and nobody can take away: too much of it ends a
-Colab session. *Resident* memory also counts pages of the mapped image file, which the system keeps as long as it has
-room and drops when it has not. *Reserved* memory is own memory and what was asked for but never touched, such as most
-of each thread's stack. Without a GPU, own memory includes what a GPU would hold: weights, gradients, the optimiser's
-moments and the activations of a batch. Linux only.
+dozens of times under other noise, at the coordinates and under the labels of a full-size survey. Then runs the code
+cells of each chapter in the gpu profile (the central 128 pixels) and in the full one (256), as they stand, solutions
+too, in a process of its own, and notes three peaks. *Own* memory is what the process alone holds and nobody can take
+away: too much of it ends a Colab session. *Resident* memory also counts pages of the mapped image file, which the
+system keeps as long as it has room and drops when it has not. *Reserved* memory is own memory and what was asked for
+but never touched, such as most of each thread's stack. Without a GPU, own memory includes what a GPU would hold:
+weights, gradients, the optimiser's moments and the activations of a batch. Linux only.
 
 Trainings are shortened, because they would take days without a GPU: `shorten.py` says how, and notes what was asked of
 the networks: images, and operations for each of them (`count_operations.py`). So the work of a chapter is known without
@@ -57,6 +57,7 @@ LIMIT = 8.0  # GB, with --limit
 ROOM = 12.0  # GB; what a free Colab session has, about
 # Bytes on the disk for each pixel value of the file: itself, its prepared copies, stored features of chapter 7.
 DISK, DISK_WITH_LIMIT = 6.5, 2.1
+COARSE_NOISE = 20.0  # grey levels
 STACK_BYTES, SHARE_OF_POOL = 4 * 2**20, 1 / 2
 
 
@@ -74,9 +75,11 @@ def write_file(path, num_galaxies):
         images = file.create_dataset("images", shape, np.uint8)
         for first in range(0, num_galaxies, 500):
             labels = catalogue.labels[first : first + 500]
-            images[first : first + 500] = np.stack(
-                [survey.images[random.choice(rows_of_class[label])] for label in labels]
-            )
+            pictures = np.stack([survey.images[random.choice(rows_of_class[label])] for label in labels])
+            # Under noise of its own, coarse enough to be seen in thumbnails, no picture is found to be another's copy.
+            noise = random.normal(0, COARSE_NOISE, (len(labels), shape[1] // 4, shape[2] // 4, 3))
+            noise = noise.astype(np.float32).repeat(4, axis=1).repeat(4, axis=2)
+            images[first : first + 500] = np.clip(pictures + noise, 0, 255)
         file.attrs["simulated"] = True
         file["ans"], file["ra"], file["dec"] = catalogue.labels, catalogue.ra, catalogue.dec
         file["redshift"] = np.full(num_galaxies, np.nan)
