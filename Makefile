@@ -65,8 +65,10 @@ endef
 $(foreach name,$(SETTINGS),$(eval $(call as_text,$(name))))
 export GIVEN $(SETTINGS)
 
-# Nor do a user's own settings change what is built: another program's packages, warnings as errors, a start-up file.
+# Nor do a user's own settings change what is built: another program's packages, warnings as errors, a start-up file;
+# nor how long it takes: without compiled modules, every process reads TensorFlow's source again.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONPLATLIBDIR PYTHONSAFEPATH
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 export PYTHONUTF8 := 1
 
@@ -79,7 +81,9 @@ endif
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
-EXTRAS := assignments,book,chapters,test
+EXTRAS := assignments book chapters test
+COMMA := ,
+EMPTY :=
 LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 # Without a floor, "newest" would be an older one: some releases ask for less than the newest of other packages.
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
@@ -103,15 +107,14 @@ check-settings: | check-python
 install: | check-python
 	@"$$PYTHON" book/tools/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
-# The lock names every package, so nothing is looked for; and compiling uses all cores, which pip does not.
+# The lock names every package, so nothing is looked for; and Python compiles what is used when it is used.
 $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
 	@"$$PYTHON" -m venv $(ENVIRONMENT)
 ifeq ($(TENSORFLOW),)
 	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements.lock
-	@$(BIN)/python -m compileall -qq -j 0 $(ENVIRONMENT)/lib >/dev/null || true
 else
-	@$(PIP) install "setuptools>=77" "$(WANTED)" --editable ".[$(EXTRAS)]"
+	@$(PIP) install "setuptools>=77" "$(WANTED)" --editable ".[$(subst $(EMPTY) $(EMPTY),$(COMMA),$(EXTRAS))]"
 endif
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
@@ -155,8 +158,8 @@ address: | check-python
 	@"$$PYTHON" book/tools/address.py
 
 lock:  # maintainers: needs uv
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --upgrade --custom-compile-command "make lock" --output-file requirements.lock
+	uv pip compile pyproject.toml $(EXTRAS:%=--extra %) --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --upgrade --custom-compile-command "make lock" --output-file requirements.lock
 
 assignments: install
 	@$(BIN)/python notebooks/assignments/tools/make.py --masters="$$MASTERS" --only="$$ASSIGNMENT"
@@ -178,6 +181,7 @@ faults: install
 
 planted: install
 	@$(BIN)/python tests/planted.py
+	@$(PIP) install --no-build-isolation --editable ".[backends]"
 	@BACKENDS=all $(BIN)/python -m pytest -q tests/test_on_jax.py
 
 licences: install
