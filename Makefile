@@ -135,9 +135,10 @@ plan: check-settings
 	@$(MAKE) --no-print-directory install
 	@$(BIN)/python book/tools/plan.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
 
-# In the order of tests/conftest.py: while one worker builds the book, the other runs what does not read it.
+# In the order of tests/conftest.py: while one worker builds the book, the others run what does not read it. Three workers for
+# two cores, because each often waits for a process that it has started.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 colab: install
 	@$(BIN)/python book/tools/colab.py --chapters="$$CHAPTERS" --python="$$COLAB_PYTHON"

@@ -13,11 +13,11 @@ from filelock import FileLock
 from toy_galaxies import galaxy10_columns
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Two workers, and two chapters, share two cores: threads of one process would only wait for each other.
+# Three workers, and two chapters, share two cores: threads of one process would only wait for each other.
 # The last turns on faster kernels, as the build does.
 for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
     os.environ.setdefault(name, "1")
-# One worker builds the smoke book; all files that do not need it are the other one's meanwhile, the longest first. The
+# One worker builds the smoke book; all files that do not need it are the others' meanwhile, the longest first. The
 # last two rooms read the book.
 ORDER = ("test_build", "assignments", "faults", "augmentation", "test_training", "models", "browser", "test_network_in")
 
