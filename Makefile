@@ -81,7 +81,7 @@ endif
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
-EXTRAS := assignments book chapters test
+EXTRAS := assignments book chapters install test
 COMMA := ,
 EMPTY :=
 LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
@@ -112,7 +112,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
 	@"$$PYTHON" -m venv $(ENVIRONMENT)
 ifeq ($(TENSORFLOW),)
-	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python book/tools/install_lock.py
 else
 	@$(PIP) install "setuptools>=77" "$(WANTED)" --editable ".[$(subst $(EMPTY) $(EMPTY),$(COMMA),$(EXTRAS))]"
 endif

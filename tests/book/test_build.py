@@ -280,7 +280,7 @@ import wave
 
 
 def test_the_seed_reaches_the_notebooks_and_no_setting_of_another_program(
-    tmp_path, run_build, copy_checkout, monkeypatch
+    tmp_path, run_build, copy_checkout, monkeypatch, write_galaxy10
 ):
     """A user's matplotlibrc, kernels, start-up files, packages on PYTHONPATH, and Python without assertions."""
     for name, content in {
@@ -300,7 +300,8 @@ def test_the_seed_reaches_the_notebooks_and_no_setting_of_another_program(
     monkeypatch.setenv("PYTHONOPTIMIZE", "1")
     checkout = copy_checkout(tmp_path, notebooks=False)
     _write_notebook(checkout, "01_seeded", OWN, "assert seed == 1, f'the seed is {seed}'")
-    result = run_build(checkout, "--profile", "smoke", "--seed", "7", "--output", tmp_path / "out")
+    options = ("--profile", "smoke", "--seed", "7", "--dataset", write_galaxy10())
+    result = run_build(checkout, *options, "--output", tmp_path / "out")
     assert "the seed is 7" in result.stderr, result.stderr
 
 

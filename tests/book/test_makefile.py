@@ -127,3 +127,22 @@ def test_pip_follows_a_users_settings_for_the_network_alone(tmp_path):
         }.items()
     )
     assert not found.keys() & {"user", "target", "require-hashes", "no-deps"}
+
+
+def test_uv_is_told_what_the_settings_of_pip_say_of_the_network(tmp_path, monkeypatch):
+    sys.path.insert(0, str(REPOSITORY / "book" / "tools"))
+    from install_lock import uv_command
+
+    found = {
+        "index-url": "https://mirror.example/simple",
+        "extra-index-url": "https://one.example\nhttps://two.example",
+    }
+    found |= {"find-links": "/a b", "cert": "/own.pem", "no-index": "true", "timeout": "7", "cache-dir": "/elsewhere"}
+    command, variables = uv_command(tmp_path / "lock", found)
+    pairs = list(zip(command, command[1:], strict=False))
+    assert {("--default-index", found["index-url"]), ("--find-links", "/a b"), ("--index", "https://two.example")} < {
+        *pairs
+    }
+    assert "--no-index" in command and "--require-hashes" in command and "/elsewhere" not in command
+    assert variables == {"SSL_CERT_FILE": "/own.pem", "UV_HTTP_TIMEOUT": "7", "UV_NO_CONFIG": "1"}
+    assert "--no-index" not in uv_command("lock", {})[0]

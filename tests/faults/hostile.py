@@ -638,5 +638,6 @@ class Written(list):
         for path in paths:
             is_name = isinstance(path, (str, bytes, os.PathLike))
             place = os.path.realpath(os.fsdecode(path)) if is_name else ""
-            if is_name and place != os.devnull and not place.startswith(self.allowed):
+            by_python = place == os.devnull or "__pycache__" in place  # a module compiled when it is first used
+            if is_name and not by_python and not place.startswith(self.allowed):
                 self.append(place)
