@@ -18,7 +18,7 @@
 # make pages     check every page of a finished build in a browser, in four widths and both themes, into tests/browser/README.md
 # make screenshots   pictures of every page of a finished build, at three widths and in both themes, to look at
 # make address   after a change of the repository's address in pyproject.toml: badges, set-up cells and links follow
-# make lock      pin new versions after a change of the requirements (maintainers; needs uv)
+# make lock      pin new versions after a change of the requirements (maintainers)
 # make clean     delete what builds and tests made; keeps .venv and the cache of galaxies
 #
 # What to build from, after `make book`; the defaults come first:
@@ -158,8 +158,8 @@ screenshots: install
 address: | check-python
 	@"$$PYTHON" book/tools/address.py
 
-lock:  # maintainers: needs uv
-	uv pip compile pyproject.toml $(EXTRAS:%=--extra %) --universal --python-version 3.11 --generate-hashes \
+lock: install  # maintainers
+	$(BIN)/uv pip compile pyproject.toml $(EXTRAS:%=--extra %) --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --upgrade --custom-compile-command "make lock" --output-file requirements.lock
 
 assignments: install
