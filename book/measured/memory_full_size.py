@@ -16,8 +16,8 @@ weights, gradients, the optimiser's moments and the activations of a batch. Linu
 
 Trainings are shortened, because they would take days without a GPU: `shorten.py` says how, and notes what was asked of
 the networks: images, and operations for each of them (`count_operations.py`). So the work of a chapter is known without
-being done: `make plan` makes minutes of it. *Seconds* are what the rest of the chapter took here, and the first step of
-each network, which is when Keras translates it.
+being done: `make plan` makes minutes of it. *Seconds* are the processor's for the rest of the chapter, other
+programs not counted, and for the first step of each network, which is when Keras translates it.
 
 What one chapter leaves for the next lies in one folder for each profile, so chapter 10 finds chapter 9's GAN. Each
 finished chapter is written into `full_size.json` at once, with a key made of its cells, the package, these programs and
@@ -52,7 +52,7 @@ ALL_CHAPTERS = tuple(path.stem for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.i
 CHAPTERS = ALL_CHAPTERS[:3]  # with --limit
 PROFILES = ("gpu", "full")
 RESULTS = Path(__file__).with_name("full_size.json")
-FORMAT = 1
+FORMAT = 2
 LIMIT = 8.0  # GB, with --limit
 ROOM = 12.0  # GB; what a free Colab session has, about
 # Bytes on the disk for each pixel value of the file: itself, its prepared copies, stored features of chapter 7.
@@ -145,7 +145,7 @@ def run_chapter(name, path, profile, small_networks=False):
     """Run a chapter's code cells; print, as JSON, the peaks of memory in GB and what the chapter asked for."""
     import matplotlib
 
-    peaks, started, shortened = {"RssAnon": 0.0, "VmRSS": 0.0, "VmData": 0.0}, time.perf_counter(), None
+    peaks, started, shortened = {"RssAnon": 0.0, "VmRSS": 0.0, "VmData": 0.0}, time.process_time(), None
     threading.Thread(target=watch_memory, args=(peaks,), daemon=True).start()
 
     matplotlib.use("Agg")
@@ -164,7 +164,7 @@ def run_chapter(name, path, profile, small_networks=False):
             if "parameters" in tags:
                 names |= {"dataset_source": path, "profile_name": profile}
         sys.stdout = output
-    result = {**peaks, "seconds": time.perf_counter() - started, "trainings": [], "predictions": []}
+    result = {**peaks, "seconds": time.process_time() - started, "trainings": [], "predictions": []}
     if shortened:
         result["seconds"] -= shortened.seconds
         result |= {"trainings": shortened.trainings, "predictions": shortened.predictions}

@@ -51,7 +51,7 @@ class Shortened:
         trainings: What was asked for: a list of dictionaries with `network`, `input` (shape of one image), `images`
             (all epochs together), `batch_size`, `times` (how many were alike), `gflop_per_image` and `counted`.
         predictions: The same for answers, validation's among them.
-        seconds: What this program itself took, passing images and counting: no part of a chapter.
+        seconds: Of the processor, what this program itself took, passing images and counting: no part of a chapter.
     """
 
     def __init__(self):
@@ -152,17 +152,17 @@ class Shortened:
             return
         key = (_images(x), first.shape[1:])
         if key not in self._passed:
-            started = time.perf_counter()
+            started = time.process_time()
             self._passed.add(key)
             inputs = keras.Input(first.shape[1:])
             mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))
             network = Passing(inputs, keras.layers.Dense(1)(mean), name="passing")
             network.compile("sgd")
             FIT(network, copy.copy(x), shuffle=False, verbose=0)
-            self.seconds += time.perf_counter() - started
+            self.seconds += time.process_time() - started
 
     def _note(self, notes, model, data, images, count):
-        started = time.perf_counter()
+        started = time.process_time()
         name, shape = re.sub(r"_\d+$", "", model.name), _shape(data[0])
         size = len(keras.tree.flatten(data)[0])
         trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
@@ -181,7 +181,7 @@ class Shortened:
             notes.append(other := {**note, "images": 0, "times": 0})
         other["images"] += int(images)
         other["times"] += 1
-        self.seconds += time.perf_counter() - started
+        self.seconds += time.process_time() - started
 
 
 def _forward(model, data):

@@ -3,9 +3,9 @@
     python book/tools/plan.py --profile gpu
 
 This is `make plan`. What each chapter asks of its networks was noted by `book/measured/memory_full_size.py`: so many
-operations, and so many seconds for everything that is no network. Here, the four-block CNN trains for a few steps at
-the profile's image size, and its operations are counted in the same way; that gives this machine's operations a second.
-Other networks reach another rate, larger ones a higher one: the minutes are an estimate.
+operations, and so many seconds of a processor for everything that is no network. Here, the four-block CNN trains for
+a few steps at the profile's image size, and its operations are counted in the same way; that gives this machine's
+operations a second. Other networks reach another rate, larger ones a higher one: the minutes are an estimate.
 """
 
 import contextlib
