@@ -1,6 +1,7 @@
 """How long will a book in a long profile take on this machine? Said before anything starts, from a few timed steps.
 
     python book/tools/plan.py --profile gpu
+    python book/tools/plan.py --table    # that of the page for those who run the book: both profiles, on a T4
 
 This is `make plan`. What each chapter asks of its networks was noted by `book/measured/memory_full_size.py`: so many
 operations, and so many seconds of a processor for everything that is no network. Here, the four-block CNN trains for
@@ -116,6 +117,27 @@ def plan(chapters, here, on_t4):
     return lines
 
 
+def page_table(profiles, on_t4):
+    """Return the table of the page for those who run the book, in Markdown.
+
+    Args:
+        profiles: `{profile: {chapter: its figures}}`, as in the file that `memory_full_size.py` wrote.
+        on_t4: Operations a second on a T4.
+    """
+    lines = [
+        "| Chapter |" + "".join(f" `{name}`, T4 [min] | memory [GB] |" for name in profiles),
+        "|---|" + 2 * len(profiles) * "---:|",
+    ]
+    for chapter in sorted(set().union(*profiles.values())):
+        cells = []
+        for chapters in profiles.values():
+            figures = chapters.get(chapter)
+            cells += [f"{minutes(figures, on_t4):,.0f}", f"{figures['own_gb']:.1f}"] if figures else ["", ""]
+        number, _, title = chapter.partition("_")
+        lines.append(f"| {int(number)} {title.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 @contextlib.contextmanager
 def quiet():
     """Hide what TensorFlow says of itself, much of it below Python's back; errors are raised all the same."""
@@ -133,6 +155,11 @@ def main(arguments=None):
     """Print the plan: 0 when it stands there, 1 with a message when not."""
     # As the build sets them.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    if (sys.argv[1:] if arguments is None else arguments) == ["--table"]:
+        with quiet():
+            rate = T4_IMAGES * four_block_cnn(T4_PIXELS)[2]
+        print(page_table({name: read_figures(name) for name in MEASURED}, rate))
+        return 0
     try:
         settings, _ = read_settings(arguments)
         profile = get_profile(settings.profile)

@@ -87,6 +87,14 @@ def test_a_plan_from_figures(tmp_path):
     assert total.split()[-6:] == ["102", "min", "22", "min", "5.0", "GB"]
 
 
+def test_the_table_of_the_page_has_both_profiles():
+    profiles = {"gpu": {"04_b_c": FIGURES, "03_a": FIGURES}, "full": {"04_b_c": FIGURES | {"own_gb": 11.0}}}
+    assert plan.page_table(profiles, 1e13).splitlines()[2:] == [
+        "| 3 a | 11 | 3.2 |  |  |",
+        "| 4 b c | 11 | 3.2 | 11 | 11.0 |",
+    ]
+
+
 def test_profiles_without_figures_are_refused(tmp_path):
     path = write(tmp_path, {"profiles": {"gpu": {"03_a": FIGURES}}})
     for name in ("smoke", "demo"):
