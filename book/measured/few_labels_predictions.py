@@ -15,7 +15,8 @@ another telescope. The simulator's sizes, brightnesses and colours were set besi
 labels being trained on. Both surveys are rendered here by the package's own recipes, as many galaxies of each class.
 
 All supervised trainings on all labels take the same number of steps, and so do those on few labels; what pretraining
-cost comes on top and is equal for all kinds, in images. Kill the program and start it again: what is finished is not
+costs comes on top and is equal for all kinds, in images. So one network is trained from scratch for as long as chapter 4's
+recipe says. Seeds are done one after the other: stopped after the second, the program has all methods with two seeds. Kill the program and start it again: what is finished is not
 trained again. `--jobs` says which share of the folds this process does, such as 1/2; `--image-size 96` does the same
 with larger images; `--plan` says what everything costs and does nothing.
 """
@@ -54,7 +55,7 @@ SETTINGS = {
     "simulated_per_class": 1_774,  # 17,740 in all, as many as Galaxy10 has
     "pretraining_images": 142_000,  # passed through the network and back, for each kind of pretraining
     "epochs": 40,
-    "few_label_steps": 400,
+    "few_label_steps": 320,
     "batch_size": 32,
     "few_label_batch_size": 25,
     "learning_rate": 2e-3,
@@ -62,7 +63,7 @@ SETTINGS = {
     "probe_strength": 0.01,
     "temperature": 0.2,
     "contrastive_batch_size": 128,
-    "fixmatch": {"threshold": 0.95, "unlabelled": 64, "weight": 1.0},
+    "fixmatch": {"threshold": 0.95, "unlabelled": 50, "weight": 1.0},
     "active": {"first": 20, "added": 20, "rounds": 10, "steps": 150, "batch_size": 64, "rate": 3e-3, "samples": 20},
 }
 COUNTS = (10, 20, 40)
@@ -70,6 +71,7 @@ SURVEYS = {"simulation": "calibrated", "randomised": "randomised", "noiseless": 
 ACQUISITIONS = ("random", "entropy", "BALD", "k-centre")
 METHODS = (
     "from scratch",
+    "from scratch, 90 epochs",
     "linear probe",
     "simulation alone",
     "simulation alone, AdaBN",
@@ -329,13 +331,13 @@ class Experiment:
         model.fit(Bare(batches), epochs=epochs, shuffle=False, verbose=0)
         return network.get_weights()
 
-    def fine_tune(self, rows, validation, seed, start=None, few=False):
+    def fine_tune(self, rows, validation, seed, start=None, few=False, epochs=None):
         """Train on labelled rows, from given weights or from scratch."""
         settings = self.settings
         size = settings["few_label_batch_size" if few else "batch_size"]
         # Few galaxies make short epochs, with a look at the validation galaxies after each: show them several times.
         rows = np.tile(rows, max(1, 600 // len(rows)))
-        steps = settings["few_label_steps"] if few else settings["epochs"] * math.ceil(len(rows) / size)
+        steps = settings["few_label_steps"] if few else (epochs or settings["epochs"]) * math.ceil(len(rows) / size)
         recipe = gu.recipes.COMPACT_CNN.replace(
             epochs=max(1, round(steps / math.ceil(len(rows) / size))),
             batch_size=size,
@@ -410,7 +412,8 @@ class Experiment:
             network = self.fixmatch(rows, others, seed, start)
         else:
             start = None if name == "from scratch" else self.pretrained(name, seed)
-            network = self.fine_tune(rows, fold.validation, seed, start, bool(few))
+            epochs = int(rest.removesuffix(" epochs")) if rest.endswith("epochs") else None
+            network = self.fine_tune(rows, fold.validation, seed, start, bool(few), epochs)
         return np.stack([predict(network, self.data, fold.test) for predict in (gu.predict, predict_with_tta)])
 
     def learn_actively(self, acquisition, seed, number):
@@ -521,7 +524,8 @@ def plan(options, settings):
         elif "FixMatch" in method:
             images, need = match, "simulation" if name.startswith("simulation") else None
         else:
-            images = few if method.endswith("labels") else settings["epochs"] * train
+            epochs = 90 if method.endswith("90 epochs") else settings["epochs"]
+            images = few if method.endswith("labels") else epochs * train
             need = None if name == "from scratch" else name
         for kind in {None: (), "SDSS then simulation": ("SDSS", "SDSS then simulation")}.get(need, (need,)):
             kinds[kind] = options.seeds * settings["pretraining_images"] * seconds[0]
