@@ -15,10 +15,11 @@ another telescope. The simulator's sizes, brightnesses and colours were set besi
 labels being trained on. Both surveys are rendered here by the package's own recipes, as many galaxies of each class.
 
 All supervised trainings on all labels take the same number of steps, and so do those on few labels; what pretraining
-costs comes on top and is equal for all kinds, in images. So one network is trained from scratch for as long as chapter 4's
-recipe says. Seeds are done one after the other: stopped after the second, the program has all methods with two seeds. Kill the program and start it again: what is finished is not
-trained again. `--jobs` says which share of the folds this process does, such as 1/2; `--image-size 96` does the same
-with larger images; `--plan` says what everything costs and does nothing.
+costs comes on top and is equal for all kinds, in images. So one network is trained from scratch for as long as
+chapter 4's recipe says. Kill the program and start it again: what is finished is not trained again. Seeds are done one
+after the other: stopped after the second, it has all methods with two seeds. `--jobs` says which share of the folds
+this process does, such as 1/2; `--image-size 96` does the same with larger images (name another `--output`);
+`--collect` puts together what is there; `--plan` says what everything costs and does nothing.
 """
 
 import hashlib
