@@ -79,7 +79,7 @@ endif
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
-EXTRAS := assignments,book,chapters,test
+EXTRAS := assignments,book,catalogue,chapters,test
 LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 # Without a floor, "newest" would be an older one: some releases ask for less than the newest of other packages.
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
