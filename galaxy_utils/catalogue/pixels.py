@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from galaxy_utils.data.folder import SMALLEST_SIDE, decode_image
-from galaxy_utils.data.survey_camera import stretch_rgb
 from galaxy_utils.data.views import area_average
 
 # An image may show so much less of the sky than the training images: the rounding of a cut-out's size.
@@ -100,6 +99,8 @@ def read_fits(file):
     from astropy.io import fits
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
+
+    from galaxy_utils.data.survey_camera import stretch_rgb
 
     try:
         with warnings.catch_warnings(), fits.open(file, memmap=False) as units:

@@ -296,7 +296,9 @@ def _finish(folder, parts, settings):
         known = description(path_of(folder, part.number))
         counts = {name: count + known[name] for name, count in counts.items()}
     about = {name: known[name] for name in ("classes", "calibration", "versions")}
-    write_json(folder / RECORD, {"settings": settings, "counts": counts, **about})
+    content = {"settings": settings, "counts": counts, **about}
+    if json.loads((folder / RECORD).read_text(encoding="utf-8")) != content:
+        write_json(folder / RECORD, content)
     return counts
 
 
