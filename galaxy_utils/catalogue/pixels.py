@@ -103,25 +103,22 @@ def read_fits(file):
     from galaxy_utils.data.survey_camera import stretch_rgb
 
     try:
-        with warnings.catch_warnings(), fits.open(file, memmap=False) as units:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), fits.open(file, memmap=False) as units:
             shapes = [unit.shape if unit.is_image else () for unit in units]
             cubes = [unit for unit, shape in zip(units, shapes, strict=True) if len(shape) == 3 and shape[0] == 3]
-            if len(cubes) != 1:
-                raise ValueError(f"{len(cubes)} HDUs of shape (3, height, width) instead of one; found {shapes}")
-            bands, header = np.asarray(cubes[0].data, np.float32), cubes[0].header
-            if (order := str(header.get("BANDS", "grz")).lower()) != "grz":
-                raise ValueError(f"bands {order} instead of grz")
-            sky = WCS(header).celestial
-            scale = ra = dec = None
-            if sky.has_celestial:
-                scale = float(np.mean(proj_plane_pixel_scales(sky))) * 3600
-                with contextlib.suppress(Exception):  # a position outside the projection
-                    ra, dec = map(float, sky.pixel_to_world_values(*((np.array(bands.shape[:0:-1]) - 1) / 2)))
-    except ValueError:
-        raise
+            header, sky = (cubes[0].header, WCS(cubes[0].header).celestial) if cubes else ({}, None)
+            bands = np.asarray(cubes[0].data, np.float32) if cubes else None
     except Exception as error:  # astropy has errors of many kinds for files that are no FITS
         raise ValueError(f"cannot be read as FITS ({type(error).__name__}: {str(error)[:200]})") from error
+    if len(cubes) != 1:
+        raise ValueError(f"{len(cubes)} HDUs of shape (3, height, width) instead of one; found {shapes}")
+    if (order := str(header.get("BANDS", "grz")).lower()) != "grz":
+        raise ValueError(f"bands {order} instead of grz")
+    scale = ra = dec = None
+    if sky.has_celestial:
+        scale = float(np.mean(proj_plane_pixel_scales(sky))) * 3600
+        with contextlib.suppress(Exception):  # a position outside the projection
+            ra, dec = map(float, sky.pixel_to_world_values(*((np.array(bands.shape[:0:-1]) - 1) / 2)))
     if not np.isfinite(bands).any() or min(bands.shape[1:]) < SMALLEST_SIDE:
         raise ValueError(f"no numbers, or tiny: shape {bands.shape}")
     bands = np.where(np.isfinite(bands), bands, 0)[:, ::-1]

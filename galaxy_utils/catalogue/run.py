@@ -26,7 +26,7 @@ RECORD = "_catalogue.json"
 ROUNDS = 3
 # Seconds that a cluster of somebody else's may be without a worker.
 LONGEST_WAIT = 60
-# Cores share no network: each worker's uses one thread, and greets nobody.
+# A worker's network uses one thread: with more, its last bits would depend on their number.
 ENVIRONMENT = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 ENVIRONMENT["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
@@ -61,7 +61,7 @@ def classify(
         pixel_scale: Arcseconds per pixel of images that do not say so themselves. Images at another scale than that of
             training are resampled to it. Where it is unknown, the classifier's crop is taken.
         columns: `{"ra": name, "dec": name, "id": name, "image": name}` of a table, for columns with other names.
-        workers: How many processes on this machine; `None` for its cores, or one where there is a GPU.
+        workers: How many processes on this machine; `None` for its cores; with a GPU, for this process alone.
         address: Service of cut-outs, with `{ra}`, `{dec}`, `{size}` (pixels), `{pixel_scale}` and `{layer}`.
         layer: The survey's name at that service.
         connections: How many cut-outs are asked for at once.
@@ -199,28 +199,33 @@ def _round(left, job, cutouts, client, workers):
     from galaxy_utils.report import computing_device
 
     device = computing_device()
-    workers = min(len(left), workers or (1 if device["accelerator"] else device["cores"]))
-    if workers == 1:
+    if workers is None and device["accelerator"]:
+        # Here, because another process would find the memory of the GPU taken by this one.
         return _here(left, job | {"threads": device["cores"]}, cutouts)
+    workers = min(len(left), workers or device["cores"])
+    job = job | {"threads": max(1, device["cores"] // workers)}
     from distributed import Client, LocalCluster
 
-    options = {"threads_per_worker": 1, "processes": True, "env": ENVIRONMENT, "silence_logs": logging.CRITICAL}
-    cluster = LocalCluster(n_workers=workers, dashboard_address="127.0.0.1:0", **options)
-    with _main_left_alone(), cluster, Client(cluster) as own:
-        return _on_client(left, job, cutouts, own)
+    options = {"threads_per_worker": 1, "processes": True, "silence_logs": logging.CRITICAL}
+    with _workers_start_clean():
+        cluster = LocalCluster(n_workers=workers, dashboard_address="127.0.0.1:0", env=ENVIRONMENT, **options)
+        with cluster, Client(cluster) as own:
+            return _on_client(left, job, cutouts, own)
 
 
 @contextlib.contextmanager
-def _main_left_alone():
+def _workers_start_clean():
     """A new worker would run the caller's program once more, and this call in it."""
-    main = sys.modules["__main__"]
-    hidden = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
+    main, environment = sys.modules["__main__"], dict(os.environ)
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    main.__spec__ = None
     try:
-        main.__dict__.pop("__file__", None)
-        main.__spec__ = None
         yield
     finally:
         main.__dict__.update(hidden)
+        # distributed sets some variables for its workers here, too.
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _fetched(left, cutouts):

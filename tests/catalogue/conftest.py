@@ -1,6 +1,7 @@
 """A classifier of toy galaxies, and folders of them."""
 
 import pytest
+from distributed import Client, LocalCluster
 from PIL import Image
 from toy_galaxies import toy_galaxies, toy_split
 
@@ -32,3 +33,11 @@ def folder(galaxies, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(galaxies.images[number]).save(path)
     return tmp_path / "own"
+
+
+@pytest.fixture(scope="session")
+def client():
+    """A cluster in this very process: no test but the one about processes has to wait for new ones."""
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client

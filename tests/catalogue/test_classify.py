@@ -31,8 +31,8 @@ def expected(classifier, images):
     return np.round(classifier.calibration.scaled(classifier.predict(images)), 4)
 
 
-def test_a_folder_becomes_a_table_in_two_lines(folder, classifier, galaxies, tmp_path, capsys):
-    path = gu.classify(folder, classifier, tmp_path / "catalogue.csv")
+def test_a_folder_becomes_a_table_in_two_lines(folder, classifier, galaxies, tmp_path, capsys, client):
+    path = gu.classify(folder, classifier, tmp_path / "catalogue.csv", client)
     told, table = capsys.readouterr().out, pd.read_csv(path)
     assert "24 galaxies in catalogue.csv" in told
     numbers = [int(Path(name).stem) for name in table["id"]]
@@ -50,7 +50,7 @@ def test_a_folder_becomes_a_table_in_two_lines(folder, classifier, galaxies, tmp
     assert about["calibration"]["threshold"] == calibration.threshold
 
 
-def test_all_sources_give_the_same_probabilities(galaxies, classifier, tmp_path):
+def test_all_sources_give_the_same_probabilities(galaxies, classifier, tmp_path, client):
     images, kinds = galaxies.images[:20], ("png", "h5", "parquet")
     (tmp_path / "png").mkdir()
     content = []
@@ -66,7 +66,7 @@ def test_all_sources_give_the_same_probabilities(galaxies, classifier, tmp_path)
         pq.write_table(rows_of_shard, tmp_path / "shards" / f"train-{shard:05d}-of-00002.parquet", row_group_size=5)
     tables = [
         pd.read_parquet(
-            gu.classify(tmp_path / source, classifier, tmp_path / f"{kind}.parquet", part_size=8, workers=1)
+            gu.classify(tmp_path / source, classifier, tmp_path / f"{kind}.parquet", part_size=8, client=client)
         )
         for kind, source in zip(kinds, ("png", "galaxies.h5", "shards"), strict=True)
     ]
@@ -77,7 +77,7 @@ def test_all_sources_give_the_same_probabilities(galaxies, classifier, tmp_path)
     assert tables[2]["id"].tolist() == [one["path"] for one in content] == tables[0]["id"].tolist()
 
 
-def test_what_cannot_be_used_is_a_row_with_a_reason(folder, classifier, tmp_path, capsys):
+def test_what_cannot_be_used_is_a_row_with_a_reason(folder, classifier, tmp_path, capsys, client):
     whole = (folder / "001.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.jpg").write_bytes(b"")
@@ -87,7 +87,7 @@ def test_what_cannot_be_used_is_a_row_with_a_reason(folder, classifier, tmp_path
     Image.new("RGB", (4, 4), "red").save(folder / "tiny.png")
     (folder / "away.png").symlink_to(tmp_path / "nowhere.png")
     (folder / "notes.txt").write_text("nothing to read here")
-    table = pd.read_csv(gu.classify(folder, classifier, tmp_path / "catalogue.csv")).set_index("id")
+    table = pd.read_csv(gu.classify(folder, classifier, tmp_path / "catalogue.csv", client)).set_index("id")
     told = capsys.readouterr().out
     assert "7 unreadable" in told and "1 file of own left out: 1 .txt" in told and len(table) == 31
     reasons = {"cut.png": "cannot be decoded", "empty.jpg": "an empty file", "page.jpg": "cannot be opened"}
@@ -115,8 +115,8 @@ def content_of(path):
     return pd.read_parquet(path)
 
 
-def test_killed_and_begun_again_by_two_workers_it_is_what_one_makes(folder, classifier, tmp_path):
-    one = gu.classify(folder, classifier, tmp_path / "one.parquet", workers=1, part_size=4)
+def test_killed_and_begun_again_by_two_workers_it_is_what_one_makes(folder, classifier, tmp_path, client):
+    one = gu.classify(folder, classifier, tmp_path / "one.parquet", client=client, part_size=4)
     output, random = tmp_path / "two.parquet", np.random.default_rng(1)
     command = program(folder, classifier, output, 2)
     for _ in range(2):
@@ -161,12 +161,12 @@ def test_a_scheduler_that_goes_away_costs_no_row(folder, classifier, tmp_path, m
     calls.clear()
     with LocalCluster(**options) as cluster, Client(cluster) as client:
         gu.classify(folder, classifier, output, client, part_size=4)
-    assert len(calls) <= 6 - done
-    other = gu.classify(folder, classifier, tmp_path / "other.parquet", workers=1, part_size=4)
+        assert len(calls) <= 6 - done
+        other = gu.classify(folder, classifier, tmp_path / "other.parquet", client, part_size=4)
     pd.testing.assert_frame_equal(content_of(output), content_of(other))
 
 
-def test_a_full_disk_says_so_and_what_was_done_stays(folder, classifier, tmp_path, monkeypatch):
+def test_a_full_disk_says_so_and_what_was_done_stays(folder, classifier, tmp_path, monkeypatch, client):
     write, written = pq.write_table, []
 
     def write_until_full(table, path, **options):
@@ -178,34 +178,34 @@ def test_a_full_disk_says_so_and_what_was_done_stays(folder, classifier, tmp_pat
 
     monkeypatch.setattr(pq, "write_table", write_until_full)
     with pytest.raises(StorageError, match="no room"):
-        gu.classify(folder, classifier, tmp_path / "catalogue.parquet", workers=1, part_size=4)
+        gu.classify(folder, classifier, tmp_path / "catalogue.parquet", client=client, part_size=4)
     output = tmp_path / "catalogue.parquet"
     assert len(list(output.glob("part-*"))) == 2 and not list(output.glob(".*.partial"))
-    gu.classify(folder, classifier, output, workers=1, part_size=4)
+    gu.classify(folder, classifier, output, client=client, part_size=4)
     assert len(written) == 3 + 4 and len(content_of(output)) == 24
 
 
-def test_only_what_changed_is_made_again(folder, classifier, tmp_path):
-    output = gu.classify(folder, classifier, tmp_path / "catalogue.parquet", workers=1, part_size=4)
+def test_only_what_changed_is_made_again(folder, classifier, tmp_path, client):
+    output = gu.classify(folder, classifier, tmp_path / "catalogue.parquet", client=client, part_size=4)
     times = {path.name: path.stat().st_mtime_ns for path in output.glob("part-*")}
     os.utime(folder / "023.png", (1, 1))
-    gu.classify(folder, classifier, output, workers=1, part_size=4)
+    gu.classify(folder, classifier, output, client=client, part_size=4)
     changed = [path.name for path in output.glob("part-*") if path.stat().st_mtime_ns != times[path.name]]
     assert changed == ["part-000005.parquet"]
     # A shorter source leaves nothing of the longer one.
     shutil.rmtree(folder / "deep")
-    gu.classify(folder, classifier, output, workers=1, part_size=4)
+    gu.classify(folder, classifier, output, client=client, part_size=4)
     assert len(content_of(output)) == 16
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, classifier, tmp_path, monkeypatch):
-    output = gu.classify(folder, classifier, tmp_path / "catalogue.parquet")
+def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, classifier, tmp_path, monkeypatch, client):
+    output = gu.classify(folder, classifier, tmp_path / "catalogue.parquet", client)
     with pytest.raises(ConfigurationError, match="another frame"):
-        gu.classify(folder, classifier, output, pixel_scale=2.0)
+        gu.classify(folder, classifier, output, client, pixel_scale=2.0)
     (tmp_path / "other.parquet").mkdir()
     (tmp_path / "other.parquet" / "mine.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="something else"):
-        gu.classify(folder, classifier, tmp_path / "other.parquet")
+        gu.classify(folder, classifier, tmp_path / "other.parquet", client)
     with pytest.raises(ConfigurationError, match=r"ends in \.parquet"):
         gu.classify(folder, classifier, tmp_path / "catalogue.fits")
     for source in (tmp_path / "nowhere", tmp_path / "own" / "000.gz"):
@@ -218,13 +218,13 @@ def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, classi
         gu.classify(folder, folder / "001.png", tmp_path / "new.parquet")
     monkeypatch.setattr(run, "NEEDED", ("numpy", "dask_of_nobody"))
     with pytest.raises(ConfigurationError, match="pip install dask_of_nobody"):
-        gu.classify(folder, classifier, tmp_path / "new.parquet")
+        gu.classify(folder, classifier, tmp_path / "new.parquet", client)
     assert not (tmp_path / "new.parquet").exists()
 
 
-def test_a_classifier_that_was_not_calibrated_says_so(folder, classifier, galaxies, tmp_path, capsys):
+def test_a_classifier_that_was_not_calibrated_says_so(folder, classifier, galaxies, tmp_path, capsys, client):
     plain = gu.save_classifier(tmp_path / "plain.keras", gu.load_classifier(classifier).model, galaxies.class_names)
-    table = pd.read_parquet(gu.classify(folder, plain, tmp_path / "catalogue.parquet"))
+    table = pd.read_parquet(gu.classify(folder, plain, tmp_path / "catalogue.parquet", client))
     told = capsys.readouterr().out
     assert "Not calibrated" in told and "which crop" in told
     assert table[["cannot_tell", "unlike_training", "feature_distance"]].isna().all(axis=None)

@@ -55,7 +55,7 @@ class Survey(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content[:100])
             self.wfile.flush()
             self.server.released.wait(20)
-        self.wfile.write(b"<html></html>" if is_page else content[: 400 if fault == "half an image" else None])
+        self.wfile.write(b"<html></html>" if is_page else content[: 1500 if fault == "half an image" else None])
 
     def log_message(self, *arguments):
         pass
@@ -82,13 +82,13 @@ def survey(monkeypatch):
         server.shutdown()
 
 
-def test_a_table_becomes_a_catalogue_politely_and_only_once(survey, classifier, tmp_path):
+def test_a_table_becomes_a_catalogue_politely_and_only_once(survey, classifier, tmp_path, client):
     (tmp_path / "sky.csv").write_text(
         "# made by hand\nNAME;RA_J2000;DEC_J2000\n"
         "first;10:20:30;+5:30:00\nsecond;10h20m30s;-5d30m\nthird;155.125;nowhere\nfourth;;\n"
         + "".join(f"more {number};{20 + number}.5;30.25\n" for number in range(20))
     )
-    options = {"address": survey.address, "layer": "test", "part_size": 8, "workers": 1, "connections": 3}
+    options = {"address": survey.address, "layer": "test", "part_size": 8, "client": client, "connections": 3}
     output = gu.classify(tmp_path / "sky.csv", classifier, tmp_path / "catalogue.parquet", **options)
     table = pd.read_parquet(output).set_index("id")
     assert table.loc["first", ["ra", "dec"]].tolist() == [155.125, 5.5] and table.loc["second", "dec"] == -5.5
@@ -102,11 +102,13 @@ def test_a_table_becomes_a_catalogue_politely_and_only_once(survey, classifier, 
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again.parquet"), pd.read_parquet(output))
 
 
-def test_a_server_that_stalls_lies_and_refuses_costs_only_what_it_does_not_give(survey, classifier, tmp_path, capsys):
+def test_a_server_that_stalls_lies_and_refuses_costs_only_what_it_does_not_give(
+    survey, classifier, tmp_path, capsys, client
+):
     declinations = [dec + 0.5 for pair in zip(range(10, 18), range(40, 48), strict=True) for dec in pair]
     positions = pd.DataFrame({"objid": np.arange(16), "ra": np.linspace(30, 200, 16), "dec": declinations})
     positions.to_parquet(tmp_path / "sky.parquet")
-    options = {"address": survey.address, "workers": 1}
+    options = {"address": survey.address, "client": client}
     start = time.monotonic()
     output = gu.classify(tmp_path / "sky.parquet", classifier, tmp_path / "catalogue.parquet", **options)
     # The server that said "in a second" was waited for.
@@ -125,15 +127,15 @@ def test_a_server_that_stalls_lies_and_refuses_costs_only_what_it_does_not_give(
     assert pd.read_parquet(output)["problem"].isna().all()
 
 
-def test_without_a_network_it_ends_soon_and_says_what_to_do(survey, classifier, tmp_path):
+def test_without_a_network_it_ends_soon_and_says_what_to_do(survey, classifier, tmp_path, client):
     pd.DataFrame({"ra": np.arange(100.0), "dec": np.full(100, 5.0)}).to_csv(tmp_path / "sky.csv", index=False)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/?ra={{ra}}&dec={{dec}}"
     start = time.monotonic()
     with pytest.raises(DownloadError, match="5 positions one after the other") as caught:
-        gu.classify(tmp_path / "sky.csv", classifier, tmp_path / "catalogue.parquet", address=address)
+        gu.classify(tmp_path / "sky.csv", classifier, tmp_path / "catalogue.parquet", client, address=address)
     assert time.monotonic() - start < 30 and "goes on where it stopped" in str(caught.value)
-    gu.classify(tmp_path / "sky.csv", classifier, tmp_path / "other.parquet", address=survey.address)
+    gu.classify(tmp_path / "sky.csv", classifier, tmp_path / "other.parquet", client, address=survey.address)
     assert len(pd.read_parquet(tmp_path / "other.parquet")) == 100
 
 
