@@ -38,6 +38,6 @@ def folder(galaxies, tmp_path):
 @pytest.fixture(scope="session")
 def client():
     """A cluster in this very process: no test but the one about processes has to wait for new ones."""
-    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**options) as cluster, Client(cluster) as client:
         yield client
