@@ -238,4 +238,4 @@ TRAININGS = (
     conditional_gan,
     super_resolution_gan,
 )
-WORKS = (simulate, prepare, image_folder, features, ledger, small_files, *TRAININGS)
+WORKS = (simulate, prepare, image_folder, features, ledger, small_files, *TRAININGS, catalogue)
