@@ -1,4 +1,4 @@
-"""What can be classified, cut into parts of about a thousand images: folders, HDF5, Parquet, tables of positions.
+"""What can be classified, cut into parts of a few hundred images: folders, HDF5, Parquet, tables of positions.
 
 Only names, positions and sizes are looked at here. Images are read by whoever works on a part.
 """
@@ -23,7 +23,7 @@ from galaxy_utils.wording import counted
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 # Images of one part. The catalogue is cut here, however many workers there are.
-PART_SIZE = 1_024
+PART_SIZE = 512
 NAMES = {
     "id": re.compile("(?:id|name|objid|objname|objectid|galaxyid|sourceid|iauname|targetid|dr7objid|dr8id)()"),
     "image": re.compile("(?:image|img|cutout|picture)()"),

@@ -42,7 +42,7 @@ def classify(
     `pxscale`, Parquet files with a column of images as Hugging Face's `datasets` writes it, or a CSV or Parquet table
     of positions, whose cut-outs are fetched.
 
-    The catalogue is a Parquet data set: a folder with a file for each thousand images. Columns: `id`, `ra`, `dec`
+    The catalogue is a Parquet data set: a folder with a file for every 512 images. Columns: `id`, `ra`, `dec`
     (degrees), `p_…` for each class, `predicted`, `entropy` (nats), `cannot_tell`, `feature_distance`,
     `unlike_training`, and `problem`: an image that cannot be used is a row with a reason. Probabilities are rounded to
     four decimals; they are calibrated, and the two flags and the distance are known, where the classifier was saved
@@ -65,7 +65,7 @@ def classify(
         address: Service of cut-outs, with `{ra}`, `{dec}`, `{size}` (pixels), `{pixel_scale}` and `{layer}`.
         layer: The survey's name at that service.
         connections: How many cut-outs are asked for at once.
-        part_size: Images in a part.
+        part_size: Images in a part, which is one file and one task.
 
     Returns:
         The path of the catalogue.
