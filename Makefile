@@ -81,7 +81,7 @@ endif
 ENVIRONMENT := .venv$(if $(TENSORFLOW),-tensorflow-$(TENSORFLOW))
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
-EXTRAS := assignments book chapters install test
+EXTRAS := assignments book catalogue chapters install test
 COMMA := ,
 EMPTY :=
 LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)

@@ -26,6 +26,7 @@ _NAMES = {
     "prediction": ("Prediction", "measure"),
     "ledger": ("Ledger", "Rule"),
     "classifier_file": ("save_classifier", "load_classifier"),
+    "catalogue.run": ("classify",),
     "report": ("reports", "read_report", "write_report"),
     "runtime": ("set_up", "describe_machine"),
 }

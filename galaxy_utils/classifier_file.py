@@ -1,5 +1,6 @@
-"""A trained classifier as one file: network, class names, image size, crop and recipe."""
+"""A trained classifier as one file: network, class names, image size, crop, recipe and calibration."""
 
+import io
 import json
 import os
 import zipfile
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from galaxy_utils.calibration import Calibration, calibrate
 from galaxy_utils.data.batches import CLASSIFICATION
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import explain_read_errors, write_atomically
@@ -17,8 +19,9 @@ from galaxy_utils.keras_settings import register_layers
 from galaxy_utils.recipes import Recipe
 from galaxy_utils.training import ends, finite
 
-# The file's own page among those that Keras writes into a `.keras` archive.
+# The file's own pages among those that Keras writes into a `.keras` archive.
 ABOUT, ABOUT_FORMAT = "galaxy_utils.json", 1
+REFERENCE = "galaxy_utils_reference.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,9 @@ class Classifier:
         image_size: Side of the images that it takes, in pixels.
         crop: Share of each image's side that was kept when the training images were prepared; `None` if unknown.
         recipe: The `Recipe` that it was trained with, or `None`.
+        pixel_scale: Arcseconds per pixel of the images that it was trained on; `None` if unknown.
+        calibration: What was measured on validation galaxies, a `Calibration`, or `None`. `predict` does not use it,
+            `gu.classify` does.
     """
 
     model: Any
@@ -38,6 +44,8 @@ class Classifier:
     image_size: int
     crop: float | None
     recipe: Recipe | None
+    pixel_scale: float | None = None
+    calibration: Calibration | None = None
 
     def predict(self, images, batch_size=32):
         """Return class probabilities, shape (n, classes), of images, shape (n, side, side, 3), values 0–255.
@@ -56,7 +64,7 @@ class Classifier:
         return finite(self.model, outputs[CLASSIFICATION] if isinstance(outputs, dict) else outputs)
 
 
-def save_classifier(path, model, classes, *, crop=None, recipe=None):
+def save_classifier(path, model, classes, *, crop=None, recipe=None, split=None):
     """Write a trained classifier into one `.keras` file, atomically.
 
     Such a file also opens with `keras.saving.load_model` once `galaxy_utils` has been imported. For programs without
@@ -67,18 +75,20 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
         path: The file; its name ends in `.keras`.
         model: A Keras network from images, values 0–255, to class probabilities, alone or under `"classification"`.
         classes: The `GalaxyDataset` that it was trained on, or its class names.
-        crop: Share of each image's side that `prepare` kept.
+        crop: Share of each image's side that `prepare` kept; `None` for what the dataset says.
         recipe: The `Recipe` that it was trained with.
+        split: The `Split` that it was trained with. Then its validation galaxies tell how sure the network may be, and
+            `gu.classify` gives calibrated probabilities and says of which galaxies it cannot tell; needs the dataset.
 
     Returns:
         The path.
 
     Raises:
-        ConfigurationError: Class names or a path that do not fit, or layers that nobody could open again: `Lambda`, or
-            some of your own.
+        ConfigurationError: Class names or a path that do not fit, a split without its dataset, or layers that nobody
+            could open again: `Lambda`, or some of your own.
 
     Example:
-        >>> path = gu.save_classifier("galaxies.keras", model, galaxies, recipe=run.recipe)
+        >>> path = gu.save_classifier("galaxies.keras", model, galaxies, recipe=run.recipe, split=split)
         >>> classifier = gu.load_classifier("galaxies.keras")  # next week, elsewhere
         >>> classifier.predict(images).shape  # of five images
         (5, 10)
@@ -90,8 +100,15 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
         expected = f"a name that ends in .keras, and {output.shape[-1]} class names"
         found = f"{path}, and {len(names)} class names"
         raise ConfigurationError("This classifier cannot be saved so.", expected=expected, found=found)
+    if split is not None and not hasattr(classes, "images"):
+        raise ConfigurationError("A split needs its galaxies.", where="classes", expected="the GalaxyDataset")
+    crop = getattr(classes, "crop_fraction", None) if crop is None else crop
+    scale = getattr(classes, "pixel_scale", None)
     about = {"format": ABOUT_FORMAT, "class_names": names, "image_size": entry.shape[1], "crop": crop}
     about["recipe"] = recipe and recipe.to_dict()
+    about["pixel_scale"] = None if scale is None else float(np.median(scale))
+    calibration = split and calibrate(model, classes, split)
+    about["calibration"] = calibration and calibration.to_dict()
     # Whoever opens it needs neither the optimiser nor somebody's own loss.
     compiled, model.compiled = model.compiled, False
     with write_atomically(path) as temporary:
@@ -102,6 +119,9 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None):
             keras.saving.save_model(model, named, include_optimizer=False)
             with zipfile.ZipFile(named, "a") as archive:
                 archive.writestr(ABOUT, json.dumps(about, allow_nan=False))
+                if calibration and calibration.reference is not None:
+                    np.save(page := io.BytesIO(), calibration.reference)
+                    archive.writestr(REFERENCE, page.getvalue())
             os.replace(named, temporary)
         finally:
             model.compiled = compiled
@@ -134,13 +154,19 @@ def load_classifier(path):
             if damaged := packed or archive.testzip():
                 raise ValueError(f"{damaged} is damaged")
             about, config = (json.loads(archive.read(name)) for name in (ABOUT, "config.json"))
+            page = archive.read(REFERENCE) if REFERENCE in archive.namelist() else None
         if about["format"] != ABOUT_FORMAT:
             raise ValueError(f"format {about['format']}; this version reads format {ABOUT_FORMAT}")
         _check_members(config, DataError, path)
         register_layers()
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         recipe = about["recipe"] and Recipe(**about["recipe"])
-        return Classifier(model, tuple(about["class_names"]), int(about["image_size"]), about["crop"], recipe)
+        calibration = about.get("calibration")
+        if calibration:
+            reference = page and np.load(io.BytesIO(page), allow_pickle=False)
+            calibration = Calibration(**calibration, reference=reference)
+        others = recipe, about.get("pixel_scale"), calibration
+        return Classifier(model, tuple(about["class_names"]), int(about["image_size"]), about["crop"], *others)
 
 
 def _check_members(value, error, path):

@@ -34,7 +34,8 @@ class _NotebookBar(tqdm):
         super().close()
 
 
-def _in_notebook():
+def in_notebook():
+    """Whether this is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and hasattr(shell, "kernel")
@@ -50,6 +51,6 @@ def progress_bar(total, description, unit="galaxies", disable=None):
         disable: True shows nothing. Logs and pipes get no bar by default: a file of carriage returns helps nobody.
     """
     options = {"total": total, "desc": description, "unit": unit, "mininterval": 0.3}
-    if _in_notebook() and not disable:
+    if in_notebook() and not disable:
         return _NotebookBar(**options)
     return tqdm(**options, disable=disable, dynamic_ncols=True)

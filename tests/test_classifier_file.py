@@ -80,7 +80,7 @@ def test_a_trained_network_is_saved_without_what_it_was_trained_with(tmp_path, s
     gu.save_classifier(tmp_path / "own.keras", model, toy_galaxies())
     assert model.compiled
     classifier = gu.load_classifier(tmp_path / "own.keras")
-    assert classifier.crop is None and classifier.recipe is None
+    assert classifier.crop == 1 and classifier.recipe is None and classifier.calibration is None
     np.testing.assert_array_equal(
         classifier.predict(toy_galaxies().images), gu.load_classifier(sound).predict(toy_galaxies().images)
     )

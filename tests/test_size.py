@@ -7,8 +7,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "galaxy_utils"
-# Chapters 1 to 12; with the later ones the package may have 6,500.
-MOST_LINES, MOST_LINES_OF_A_FILE = 5_000, 350
+# 5,000 for chapters 1 to 12, and what the later ones need.
+MOST_LINES, MOST_LINES_OF_A_FILE = 6_500, 350
 # Tests of the book, of the assignments, in the browser and of faults are not tests of the package.
 OTHER_TESTS = ("assignments", "book", "browser", "faults")
 NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)

@@ -32,6 +32,7 @@ class GalaxyDataset:
         pixel_scale: Shape (n,), float64, arcseconds per pixel of `images`; `None` where unknown.
         vote_fractions: Shape (n, number of classes), float32, rows sum to 1; `None` where the source has none.
         is_simulated: Whether the galaxies were made by a program.
+        crop_fraction: Share of each source image's side that `prepare` kept; 1 where it was not prepared.
         fingerprint: Sixteen hexadecimal digits that change when the data change.
         source_fingerprint: Fingerprint of the dataset that this one was prepared from; its own where it was not
             prepared. Ties a split to its data at every image size.
@@ -52,6 +53,7 @@ class GalaxyDataset:
     pixel_scale: np.ndarray | None = None
     vote_fractions: np.ndarray | None = None
     is_simulated: bool = False
+    crop_fraction: float = 1.0
     fingerprint: str = ""
     source_fingerprint: str = ""
 

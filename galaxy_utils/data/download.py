@@ -26,11 +26,13 @@ SLOWEST_BYTES_PER_SECOND = 20_000
 LONGEST_CONNECTING = 5.0
 
 
-class _Cut(Exception):
-    """The attempt failed in a way that may pass: try again."""
+class Cut(Exception):
+    """The attempt failed in a way that may pass: try again, after `pause` seconds where the server says how many."""
+
+    pause = 0.0
 
 
-class _Useless(Exception):
+class Useless(Exception):
     """This address will not do: take the next."""
 
 
@@ -62,9 +64,7 @@ def download(
         StorageError: The disk has no room for the file, or the folder cannot be written to.
     """
     addresses = [address for address, _ in mirrors]
-    if unsafe := [address for address in addresses if not _is_safe(address)]:
-        problem = "Only https addresses are downloaded from."
-        raise ConfigurationError(problem, where="address", expected="https://...", found=unsafe[0])
+    check_addresses(addresses)
     if path.exists():
         return path
     failures = []
@@ -81,7 +81,7 @@ def download(
                     _fetch(address, checksum, partial, size, attempts, pause, (timeout, slowest), bar)
                     os.replace(partial, path)
                 return path
-            except _Useless as failure:
+            except Useless as failure:
                 failures.append(f"{address}: {failure}")
             except StorageError:
                 # A full disk stays full while this lies on it.
@@ -101,8 +101,8 @@ def _fetch(address, checksum, partial, size, attempts, pause, patience, bar):
             partial.unlink(missing_ok=True)
         resumed = _size(partial) > 0
         try:
-            _receive(address, partial, size, *patience, bar)
-        except _Cut as cut:
+            receive(address, partial, size, *patience, bar)
+        except Cut as cut:
             reason = cut
             continue
         if (reason := checksum_mismatch(partial, checksum)) is None:
@@ -112,8 +112,8 @@ def _fetch(address, checksum, partial, size, attempts, pause, patience, bar):
         partial.unlink()
         # An old piece may have spoilt a resumed file: that earns a fresh start. A whole wrong file does not.
         if not resumed:
-            raise _Useless(reason)
-    raise _Useless(f"{reason} ({counted(attempts, 'attempts')})")
+            raise Useless(reason)
+    raise Useless(f"{reason} ({counted(attempts, 'attempts')})")
 
 
 def checksum_mismatch(path, checksum):
@@ -131,8 +131,21 @@ def checksum_mismatch(path, checksum):
     return None if found == checksum.lower() else f"{algorithm.upper()} is {found}, not {checksum.lower()}"
 
 
-def _receive(address, partial, size, timeout, slowest, bar):
-    """Append to the partial file what is missing of it."""
+def receive(address, partial, size, timeout, slowest, bar):
+    """Append to the partial file what is missing of it.
+
+    Args:
+        address: Where it lies.
+        partial: Path of the file.
+        size: About how many bytes it has when it is whole.
+        timeout: As in `download`.
+        slowest: As in `download`.
+        bar: A `progress_bar` in megabytes.
+
+    Raises:
+        Cut: It failed in a way that may pass.
+        Useless: This address will not do.
+    """
     start = _size(partial)
     # Compressed transfer would make byte positions meaningless.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
@@ -146,27 +159,30 @@ def _receive(address, partial, size, timeout, slowest, bar):
             if status not in (200, 206):
                 # Overload and its relatives pass; "not found" does not.
                 passes = status >= 500 or status in (408, 416, 425, 429)
-                raise (_Cut if passes else _Useless)(f"the server answered {status} {response.reason}")
+                failure = (Cut if passes else Useless)(f"the server answered {status} {response.reason}")
+                wait = response.headers.get("Retry-After", "")
+                failure.pause = float(wait) if wait.isascii() and wait.isdecimal() else 0.0
+                raise failure
             if status == 200:
                 start = 0
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 partial.unlink(missing_ok=True)
-                raise _Cut("the server sent another part of the file than it was asked for")
+                raise Cut("the server sent another part of the file than it was asked for")
             if response.headers.get("Content-Type", "").startswith("text/html"):
                 # What a portal of a hotel, a moved page and an overloaded site have in common.
-                raise _Useless("it serves a web page in the file's place")
+                raise Useless("it serves a web page in the file's place")
             length = response.headers.get("Content-Length", "")
             total = start + int(length) if length.isascii() and length.isdecimal() else None
             if total is not None and not 0.9 * size - MEGABYTE <= total <= 1.1 * size + MEGABYTE:
-                raise _Useless(f"the file has {total:,} bytes instead of about {size:,}")
+                raise Useless(f"the file has {total:,} bytes instead of about {size:,}")
             with open(partial, "ab" if start else "wb") as file:
                 end = _copy(response.raw, file, start, size, timeout, slowest, bar)
             if total is not None and end < total:
-                raise _Cut(f"the connection was cut after {end:,} of {total:,} bytes")
+                raise Cut(f"the connection was cut after {end:,} of {total:,} bytes")
     except (TimeoutError, requests.Timeout) as error:
-        raise _Cut(f"no answer within {timeout:g} s") from error
+        raise Cut(f"no answer within {timeout:g} s") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
-        raise _Cut(f"{type(error).__name__}: {error}") from error
+        raise Cut(f"{type(error).__name__}: {error}") from error
 
 
 def _answer(address, seconds, **options):
@@ -190,7 +206,7 @@ def _answer(address, seconds, **options):
 def _check_redirect(response, **_):
     """Called with every answer, before a redirect is followed."""
     if response.is_redirect and not _is_safe(response.headers["Location"], response.url):
-        raise _Useless(f"it leads to {response.headers['Location']}, which is not https")
+        raise Useless(f"it leads to {response.headers['Location']}, which is not https")
 
 
 def _copy(source, file, position, size, timeout, slowest, bar):
@@ -202,13 +218,24 @@ def _copy(source, file, position, size, timeout, slowest, bar):
         position += len(block)
         bar.update(position // MEGABYTE - bar.n)
         if position > 1.1 * size + MEGABYTE:
-            raise _Useless(f"the server sent more than {size:,} bytes")
+            raise Useless(f"the server sent more than {size:,} bytes")
         elapsed = time.monotonic() - checked_at
         if elapsed > timeout:
             if position - checked_position < elapsed * slowest:
-                raise _Cut(f"only {position - checked_position:,} bytes in {elapsed:.0f} s")
+                raise Cut(f"only {position - checked_position:,} bytes in {elapsed:.0f} s")
             checked_at, checked_position = time.monotonic(), position
     return position
+
+
+def check_addresses(addresses):
+    """Refuse addresses that are not https; plain http is only allowed on this machine itself.
+
+    Raises:
+        ConfigurationError: One of them is neither.
+    """
+    if unsafe := [address for address in addresses if not _is_safe(address)]:
+        problem = "Only https addresses are downloaded from."
+        raise ConfigurationError(problem, where="address", expected="https://...", found=unsafe[0])
 
 
 def _is_safe(address, base=""):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import re
 import warnings
 from collections import Counter
@@ -136,7 +137,7 @@ def _decode_all(path, files, cached):
         with progress_bar(len(files), "Reading images", unit="images") as bar:
             for file in files:
                 try:
-                    pixels = _decode(path / file)
+                    pixels = decode_image(path / file)
                     if (pixels == pixels[0, 0]).all():
                         blank.append(_printable(file))
                     output.write(area_average(pixels[None], size).data)
@@ -149,13 +150,14 @@ def _decode_all(path, files, cached):
 
 def _open_image(path):
     """Read an image's header; raise ValueError with a short reason when it cannot be used."""
-    if path.stat().st_size == 0:
+    is_bytes = isinstance(path, bytes)
+    if (len(path) if is_bytes else path.stat().st_size) == 0:
         raise ValueError("an empty file")
     try:
         with warnings.catch_warnings():
             # Pillow only warns of images so large that they look like an attack on memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(io.BytesIO(path) if is_bytes else path, formats=FORMATS)
     except Exception as error:
         raise ValueError(f"cannot be opened ({error})") from error
     if min(image.size) < SMALLEST_SIDE:
@@ -169,8 +171,15 @@ def _open_image(path):
     return image
 
 
-def _decode(path):
-    """Return the central square of an image, shape (side, side, 3), dtype uint8."""
+def decode_image(path):
+    """Return the central square of an image, shape (side, side, 3), dtype uint8, as `open_folder` says.
+
+    Args:
+        path: `Path` of its file, or the file's content.
+
+    Raises:
+        ValueError: It cannot be used; a short reason.
+    """
     with _open_image(path) as image:
         try:
             # What the file stores more than 8 bits of, which Pillow shows in the mode or in the way to unpack it.

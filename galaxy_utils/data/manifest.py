@@ -54,7 +54,7 @@ def read_manifests(path, files, others):
         problems = []
         with explain_read_errors("The manifest cannot be read.", table, **text):
             try:
-                names, columns, lines = _read_table(table)
+                names, columns, lines = read_table(table)
             except UnicodeDecodeError:
                 if is_named:
                     raise
@@ -93,8 +93,12 @@ def read_manifests(path, files, others):
     return (None, None, used) if np.isnan(coordinates).all() else (*coordinates.copy(), used)
 
 
-def _read_table(table):
-    """Return names of columns, `{"file": (place, unit), …}` of those that fit, and the rows: (line number, fields)."""
+def read_table(table):
+    """Return names of columns, `{"file": (place, unit), …}` of those that fit, and the rows: (line number, fields).
+
+    Raises:
+        UnicodeDecodeError: The file is no text.
+    """
     raw = table.read_bytes()
     text = raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     lines = text.splitlines(keepends=True)

@@ -59,6 +59,7 @@ def prepare(dataset, image_size=64, crop_fraction=0.5):
     scale = None if dataset.pixel_scale is None else dataset.pixel_scale * (crop_size / image_size)
     known = {"fingerprint": hashlib.sha256(path.stem.encode()).hexdigest()[:16]}
     known["source_fingerprint"] = dataset.source_fingerprint
+    known["crop_fraction"] = dataset.crop_fraction * crop_size / dataset.image_size
     return dataset.replace(images=images, pixel_scale=scale, **known)
 
 

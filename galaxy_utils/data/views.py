@@ -1,5 +1,7 @@
 """Square images in the eight views of the dihedral group D4, where no pixel changes its value; or with fewer pixels."""
 
+import functools
+
 import numpy as np
 from PIL import Image
 
@@ -39,14 +41,22 @@ def area_average(images, size):
     if side % size == 0:
         # Whole pixels: Pillow is ten times faster than the general way below, and as exact.
         return np.stack([np.asarray(Image.fromarray(image).reduce(side // size)) for image in images])
-    # Share of each old pixel in each new one; rows sum to 1.
+    weights, of_bands = _area_weights(side, size)
+    rows = weights @ images.reshape(num_images, side, side * 3).astype(np.float32)
+    area = rows.reshape(-1, side * 3) @ of_bands.T
+    return np.rint(area).astype(np.uint8).reshape(num_images, size, size, 3)
+
+
+@functools.lru_cache(8)
+def _area_weights(side, size):
+    """Return the share of each old pixel in each new one, rows sum to 1; and three interleaved copies of these shares.
+
+    The copies average the columns of all three bands in one matrix product.
+    """
     edges, old = np.arange(size + 1)[:, None] * (side / size), np.arange(side)
     overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
     weights = (overlap.clip(min=0) * (size / side)).astype(np.float32)
-    rows = weights @ images.reshape(num_images, side, side * 3).astype(np.float32)
-    # Three interleaved copies of the weights average the columns of all three bands in one matrix product.
-    area = rows.reshape(-1, side * 3) @ np.kron(weights, np.eye(3, dtype=np.float32)).T
-    return np.rint(area).astype(np.uint8).reshape(num_images, size, size, 3)
+    return weights, np.kron(weights, np.eye(3, dtype=np.float32))
 
 
 class ViewedImages:

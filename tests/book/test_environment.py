@@ -28,7 +28,7 @@ def test_conda_and_pip_ask_for_the_same_packages():
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""
     wanted = PROJECT["dependencies"] + [
-        line for extra in ("book", "chapters") for line in PROJECT["optional-dependencies"][extra]
+        line for extra in ("book", "catalogue", "chapters") for line in PROJECT["optional-dependencies"][extra]
     ]
     assert conda == _requirements(wanted)
 

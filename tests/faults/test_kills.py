@@ -1,5 +1,7 @@
 """Processes killed at random moments: what is started again ends as if nothing had happened."""
 
+import concurrent.futures
+import contextlib
 import hashlib
 import http.server
 import json
@@ -7,10 +9,16 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
+import psutil
 import pytest
 import works
+from distributed import Client, LocalCluster
 from harness import WHOLE_TABLE, kill_at_random, recorded
 
+import galaxy_utils as gu
+
+WORKERS = "a worker of a cluster, while it makes a catalogue"
 KILLS = 20 if WHOLE_TABLE else 1
 # Networks are compiled anew after each kill: in CI a sample of them has to do.
 TRAININGS = works.TRAININGS if WHOLE_TABLE else (works.three_block_cnn,)
@@ -45,6 +53,39 @@ def test_the_ledger_has_lost_no_completed_round(tmp_path):
 def test_small_files_are_always_whole(tmp_path):
     with recorded("Killed", works.small_files.__doc__.rstrip(".")) as outcome:
         outcome.add_all(kill_at_random(works.small_files, tmp_path, KILLS, rewrites=True))
+
+
+def test_a_catalogue_has_every_row_once(tmp_path):
+    with recorded("Killed", works.catalogue.__doc__.rstrip(".")) as outcome:
+        outcome.add_all(kill_at_random(works.catalogue, tmp_path, KILLS))
+
+
+def kill_a_worker(random, seconds):
+    """Kill one worker of a cluster of this process at a random moment; return the number of its process, or `None`."""
+    time.sleep(random.uniform(0, seconds))
+    for nanny in random.permutation(psutil.Process().children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(nanny.cmdline()):
+                nanny.kill()
+                return nanny.pid
+    return None
+
+
+def test_a_catalogue_outlives_its_workers(tmp_path):
+    random = np.random.default_rng(1)
+    own, classifier = works.own_galaxies(tmp_path)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as cluster, Client(cluster) as client, recorded("Killed", WORKERS) as outcome:
+        start = time.perf_counter()
+        expected = pd.read_parquet(gu.classify(own, classifier, tmp_path / "all.parquet", client, part_size=4))
+        seconds = time.perf_counter() - start
+        for number in range(KILLS):
+            with concurrent.futures.ThreadPoolExecutor(1) as threads:
+                killed = threads.submit(kill_a_worker, random, seconds)
+                output = gu.classify(own, classifier, tmp_path / f"{number}.parquet", client, part_size=4)
+                assert killed.result()
+            same = pd.read_parquet(output).equals(expected) and not list(output.glob(".*.partial"))
+            outcome.add(1, [] if same else [f"kill {number}: another catalogue"])
 
 
 class SlowServer(http.server.BaseHTTPRequestHandler):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from harness import WHOLE_TABLE
 from PIL import Image
 from toy_answers import toy_prediction, toy_survey
@@ -205,6 +206,27 @@ def download_file(folder, begin, note):
     return digest(path.read_bytes())
 
 
+def own_galaxies(folder, number=48):
+    """Write a folder of images and an untrained classifier, where they are not there yet; return both paths."""
+    own, classifier, galaxies = folder / "own", folder / "toy.keras", toy_galaxies(number, side=32)
+    for row in range(number):
+        path = own / f"{row % 3}" / f"{row:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            Image.fromarray(galaxies.images[row]).save(path)
+    if not classifier.exists():
+        gu.save_classifier(classifier, gu.models.three_block_cnn(32, 4), galaxies)
+    return own, classifier
+
+
+def catalogue(folder, begin, note):
+    """Classify a folder of own images into a catalogue, by two processes."""
+    own, classifier = own_galaxies(folder)
+    begin()
+    output = gu.classify(own, classifier, artifacts_folder() / "catalogue.parquet", workers=2, part_size=4)
+    return digest(pd.read_parquet(output).to_csv(index=False).encode())
+
+
 TRAININGS = (
     four_block_cnn,
     three_block_cnn,
@@ -216,4 +238,4 @@ TRAININGS = (
     conditional_gan,
     super_resolution_gan,
 )
-WORKS = (simulate, prepare, image_folder, features, ledger, small_files, *TRAININGS)
+WORKS = (simulate, prepare, image_folder, features, ledger, small_files, *TRAININGS, catalogue)
