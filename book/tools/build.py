@@ -148,7 +148,8 @@ def chapter_keys(chapters, settings, weights):
     package = [path.read_bytes() for path in sorted([*code("*.py"), *code("*.mplstyle")])]
     lock = (REPOSITORY / "requirements.lock").read_bytes()
     # Results that were measured beforehand and are shown by a chapter.
-    measured = [path.read_bytes() for path in sorted((REPOSITORY / "book" / "measured").glob("*.json"))]
+    results = (REPOSITORY / "book" / "measured").glob
+    measured = [path.read_bytes() for path in sorted([*results("*.json"), *results("*.npz")])]
     common = digest(*package, *measured, lock, sys.version, settings.parameters, _source_state(settings.dataset))
     keys = {}
     for chapter in chapters:
