@@ -37,7 +37,7 @@ INVERSE_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 def features(name, path, galaxies):
     """Features of every galaxy and view, shape (n, views, numbers); computed once."""
-    network = keras.saving.load_model(path) if path else None
+    network = keras.saving.load_model(path, compile=False, safe_mode=True) if path else None
     size = network.input_shape[1] if network else PIXEL_SIDE
     prepared = gu.prepare(galaxies, size, CROP_FRACTION)
     digest = zlib.crc32(Path(path).read_bytes()) if path else 0
