@@ -107,7 +107,7 @@ check-settings: | check-python
 install: | check-python
 	@"$$PYTHON" book/tools/take_turns.py $(ENVIRONMENT)/lock $(MAKE) --no-print-directory --silent $(INSTALLED)
 
-# The lock names every package, so nothing is looked for; and Python compiles what is used when it is used.
+# The lock names every package, so nothing is looked for.
 $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
 	@"$$PYTHON" -m venv $(ENVIRONMENT)

@@ -18,14 +18,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
     os.environ.setdefault(name, "1")
 # One worker builds the smoke book; all files that do not need it are the others' meanwhile, the longest first. The
-# last two rooms read the book.
-ORDER = ("test_build", "assignments", "faults", "augmentation", "test_training", "models", "browser", "test_network_in")
+# last three read the book.
+WITHOUT_BOOK = ("test_build", "assignments", "faults", "augmentation", "test_training", "models")
+ORDER = (*WITHOUT_BOOK, "all others", "test_reading", "browser", "test_network_in")
 
 
 def pytest_collection_modifyitems(items):
     """Give the files an order in which no worker waits for the other."""
     paths = {item.path: str(item.path.relative_to(REPOSITORY)) for item in items}
-    items.sort(key=lambda item: [*(n for n, name in enumerate(ORDER) if name in paths[item.path]), len(ORDER) - 2.5][0])
+    others = len(WITHOUT_BOOK)
+    items.sort(key=lambda item: [*(n for n, name in enumerate(ORDER) if name in paths[item.path]), others][0])
 
 
 @pytest.fixture(autouse=True)

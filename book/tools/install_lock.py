@@ -39,6 +39,8 @@ def uv_command(lock, found):
     """
     command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
     command += ["--no-deps", "--require-hashes", "-r", str(lock), "--index-strategy", "unsafe-best-match"]
+    # Or several processes at once would compile TensorFlow when it is first used.
+    command.append("--compile-bytecode")
     for option, other in OPTIONS.items():
         # Only a folder's name may hold spaces; pip takes several addresses in one value.
         values = [found[option]] if option == "find-links" and option in found else found.get(option, "").split()
