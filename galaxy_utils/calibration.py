@@ -19,7 +19,7 @@ FLAGGED_SHARE = 0.01
 FEWEST_KEPT = 30
 # Of probabilities in a catalogue.
 DECIMALS = 4
-# Images per step. Always so many: a network's last bits depend on it.
+# Images per step, here and in a catalogue. Always so many: a network's last bits depend on it.
 BATCH_SIZE = 64
 
 

@@ -107,7 +107,7 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None, split=None)
     about = {"format": ABOUT_FORMAT, "class_names": names, "image_size": entry.shape[1], "crop": crop}
     about["recipe"] = recipe and recipe.to_dict()
     about["pixel_scale"] = None if scale is None else float(np.median(scale))
-    calibration = split and calibrate(model, classes, split)
+    calibration = calibrate(model, classes, split) if split is not None else None
     about["calibration"] = calibration and calibration.to_dict()
     # Whoever opens it needs neither the optimiser nor somebody's own loss.
     compiled, model.compiled = model.compiled, False

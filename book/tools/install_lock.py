@@ -54,10 +54,10 @@ def main():
     """Install; the exit status is 0 when everything is there."""
     first = ["--no-deps", "--require-hashes", "-r"]
     pip = [sys.executable, TOOLS / "run_pip.py", "install", "--no-compile", *first]
-    entries = LOCK.read_text(encoding="utf-8").replace("\\\n", "\\").splitlines()
+    entries = LOCK.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     with tempfile.TemporaryDirectory() as folder:
         own = Path(folder) / "uv.lock"
-        own.write_text("\n".join(line.replace("\\", " ") for line in entries if line.startswith("uv==")))
+        own.write_text("\n".join(line for line in entries if line.startswith("uv==")))
         if own.stat().st_size and subprocess.run([*pip, own], check=False).returncode == 0:
             command, variables = uv_command(LOCK, settings())
             kept = {name: value for name, value in environment().items() if not name.startswith("UV_")}

@@ -1,7 +1,7 @@
 """How long will a book in a long profile take on this machine? Said before anything starts, from a few timed steps.
 
     python book/tools/plan.py --profile gpu
-    python book/tools/plan.py --table    # that of the page for those who run the book: both profiles, on a T4
+    python book/tools/plan.py --table    # that of the page for those who run the book
 
 This is `make plan`. What each chapter asks of its networks was noted by `book/measured/memory_full_size.py`: so many
 operations, and so many seconds of a processor for everything that is no network. Here, the four-block CNN trains for
@@ -117,6 +117,17 @@ def plan(chapters, here, on_t4):
     return lines
 
 
+def table_of_measured():
+    """Return the page's table of those profiles that have been measured."""
+    measured = {}
+    for name in MEASURED:
+        with contextlib.suppress(ConfigurationError):
+            measured[name] = read_figures(name)
+    with quiet():
+        operations = four_block_cnn(T4_PIXELS)[2]
+    return page_table(measured, T4_IMAGES * operations)
+
+
 def page_table(profiles, on_t4):
     """Return the table of the page for those who run the book, in Markdown.
 
@@ -155,12 +166,10 @@ def main(arguments=None):
     """Print the plan: 0 when it stands there, 1 with a message when not."""
     # As the build sets them.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    if (sys.argv[1:] if arguments is None else arguments) == ["--table"]:
-        with quiet():
-            rate = T4_IMAGES * four_block_cnn(T4_PIXELS)[2]
-        print(page_table({name: read_figures(name) for name in MEASURED}, rate))
-        return 0
     try:
+        if (sys.argv[1:] if arguments is None else arguments) == ["--table"]:
+            print(table_of_measured())
+            return 0
         settings, _ = read_settings(arguments)
         profile = get_profile(settings.profile)
         chapters = read_figures(profile.name)

@@ -17,8 +17,6 @@ from galaxy_utils.progress import in_notebook, progress_bar
 from galaxy_utils.wording import counted
 
 CATALOGUE_FORMAT = 1
-# Images per step. Always so many, however many there are: a network's last bits depend on it.
-BATCH_SIZE = 64
 NEEDED = ("dask", "distributed", "pyarrow")
 # Beside the parts; readers of Parquet leave names alone that begin so.
 RECORD = "_catalogue.json"
@@ -99,6 +97,8 @@ def classify(
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     about = _about(classifier)
     about["told_scale"] = pixel_scale
+    from galaxy_utils.calibration import BATCH_SIZE
+
     settings = {
         "source": str(Path(source).expanduser().absolute()),
         "classifier": hash_of(classifier),
@@ -320,13 +320,11 @@ def _write_csv(folder, output, parts):
 
 def _told(output, counts, about):
     told = f"{counted(counts['galaxies'], 'galaxies')} in {output.name}"
-    named = {"unreadable": "unreadable", "cannot_tell": "cannot tell", "unlike_training": "unlike the training set"}
-    told += "".join(
-        f", {counts[name]:,} {words}" for name, words in named.items() if counts[name] or name != "unreadable"
-    )
-    if not about["is_calibrated"]:
-        told = f"{counted(counts['galaxies'], 'galaxies')} in {output.name}"
-        told += f", {counts['unreadable']:,} unreadable" * bool(counts["unreadable"])
+    if counts["unreadable"]:
+        told += f", {counts['unreadable']:,} unreadable"
+    if about["is_calibrated"]:
+        told += f", {counts['cannot_tell']:,} cannot tell, {counts['unlike_training']:,} unlike the training set"
+    else:
         told += ". Not calibrated: save_classifier(…, split=…) lets it say of which it cannot tell"
     if counts["unfetched"]:
         told += f". {counts['unfetched']:,} could not be fetched; called again, it asks for them again"
