@@ -144,8 +144,7 @@ def page_table(profiles, on_t4):
         for chapters in profiles.values():
             figures = chapters.get(chapter)
             cells += [f"{minutes(figures, on_t4):,.0f}", f"{figures['own_gb']:.1f}"] if figures else ["", ""]
-        number, _, title = chapter.partition("_")
-        lines.append(f"| {int(number)} {title.replace('_', ' ')} | " + " | ".join(cells) + " |")
+        lines.append(f"| {{doc}}`notebooks/{chapter}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

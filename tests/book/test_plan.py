@@ -90,9 +90,11 @@ def test_a_plan_from_figures(tmp_path):
 def test_the_table_of_the_page_has_both_profiles():
     profiles = {"gpu": {"04_b_c": FIGURES, "03_a": FIGURES}, "full": {"04_b_c": FIGURES | {"own_gb": 11.0}}}
     assert plan.page_table(profiles, 1e13).splitlines()[2:] == [
-        "| 3 a | 11 | 3.2 |  |  |",
-        "| 4 b c | 11 | 3.2 | 11 | 11.0 |",
+        "| {doc}`notebooks/03_a` | 11 | 3.2 |  |  |",
+        "| {doc}`notebooks/04_b_c` | 11 | 3.2 | 11 | 11.0 |",
     ]
+    page = (REPOSITORY / "book" / "run_it_yourself.md").read_text(encoding="utf-8")
+    assert plan.table_of_measured() in page, "python book/tools/plan.py --table writes it"
 
 
 def test_profiles_without_figures_are_refused(tmp_path):
