@@ -109,7 +109,7 @@ install: | check-python
 
 # The lock names every package, so nothing is looked for.
 $(INSTALLED): requirements.lock pyproject.toml
-	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a few minutes)"
+	@echo "Installing $(if $(TENSORFLOW),TensorFlow $(TENSORFLOW) and what fits it,exact versions) into $(ENVIRONMENT) (once, a minute or a few)"
 	@"$$PYTHON" -m venv $(ENVIRONMENT)
 ifeq ($(TENSORFLOW),)
 	@$(BIN)/python book/tools/install_lock.py
