@@ -17,17 +17,17 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # The last turns on faster kernels, as the build does.
 for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
     os.environ.setdefault(name, "1")
-# One worker builds the smoke book; all files that do not need it are the others' meanwhile, the longest first. The
-# last three read the book.
-WITHOUT_BOOK = ("test_build", "assignments", "faults", "augmentation", "test_training", "models")
-ORDER = (*WITHOUT_BOOK, "all others", "test_reading", "browser", "test_network_in")
+# One worker builds the smoke book; files that do not need it are the others' meanwhile, the longest first. What reads
+# the book comes as soon as it is there, and short files last, so that all workers end together.
+ORDER = ("test_build", "assignments", "faults", "augmentation", "catalogue", "test_training", "models", "test_colab")
+ORDER += ("test_reading", "browser", "test_network_in", "all others")
 
 
 def pytest_collection_modifyitems(items):
     """Give the files an order in which no worker waits for the other."""
     paths = {item.path: str(item.path.relative_to(REPOSITORY)) for item in items}
-    others = len(WITHOUT_BOOK)
-    items.sort(key=lambda item: [*(n for n, name in enumerate(ORDER) if name in paths[item.path]), others][0])
+    last = len(ORDER) - 1
+    items.sort(key=lambda item: next((n for n, name in enumerate(ORDER) if name in paths[item.path]), last))
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,9 @@ THEMES = ("light", "dark")
 WHOLE_TABLE = os.environ.get("PAGES") == "all"
 # Otherwise, for CI, a page of every kind; the other interactive pages are looked at by tests of their own.
 # Widths matter in one theme; axe-core, which takes seconds, sees both themes and layouts on every other page.
-SOME_VIEWS = [*(("light", width) for width in WIDTHS), ("dark", 1280)]
+SOME_VIEWS = [("light", 320), ("light", 390), ("light", 1280), ("dark", 1280)]
 VIEWS_FOR_AXE = [("light", 390), ("dark", 1280)]
-SAMPLE = r"index|api|glossary|scores|play_network|notebooks/(01|09)_.*"
+SAMPLE = r"index|api|glossary|scores|notebooks/09_.*"
 BEGIN = "<!-- table of pages, written by `make pages` -->"
 MOST_BYTES = 1_500_000
 CHAPTER = "notebooks/01_meet_the_galaxies.html"
@@ -179,7 +179,7 @@ def _in_all_views(visits, attribute):
 
 
 def test_nothing_comes_from_another_host(visits, site):
-    assert len(visits) >= 7
+    assert len(visits) >= 5
     foreign = [address for visit in visits.values() for address in visit.addresses if not address.startswith(site)]
     assert [address for address in foreign if not address.startswith("data:")] == []
 
