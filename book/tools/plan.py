@@ -1,7 +1,7 @@
 """How long will a book in a long profile take on this machine? Said before anything starts, from a few timed steps.
 
     python book/tools/plan.py --profile gpu
-    python book/tools/plan.py --table    # that of the page for those who run the book
+    python book/tools/plan.py --write    # the table of the page for those who run the book, a sentence in each chapter
 
 This is `make plan`. What each chapter asks of its networks was noted by `book/measured/memory_full_size.py`: so many
 operations, and so many seconds of a processor for everything that is no network. Here, the four-block CNN trains for
@@ -12,6 +12,7 @@ operations a second. Other networks reach another rate, larger ones a higher one
 import contextlib
 import json
 import os
+import re
 import sys
 import textwrap
 import time
@@ -25,8 +26,15 @@ from settings import read_settings  # noqa: E402
 from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
 from galaxy_utils.files import explain_read_errors  # noqa: E402
 from galaxy_utils.profiles import get_profile  # noqa: E402
+from galaxy_utils.wording import counted  # noqa: E402
 
 FIGURES = REPOSITORY / "book" / "measured" / "full_size.json"
+PAGE, NOTEBOOKS = REPOSITORY / "book" / "run_it_yourself.md", REPOSITORY / "notebooks"
+# What `--write` replaces: the page's table, and the last line of the box "Before you start" of a chapter.
+TABLE = re.compile(r"\| Chapter \| `gpu`.*?\n(?=\n)", re.DOTALL)
+SENTENCE = re.compile(
+    r"(:::\{admonition\} Before you start\n(?:(?!:::|\*\*With a GPU\*\*).*\n)*)(\*\*With a GPU\*\*.*\n)?(?=:::)"
+)
 MEASURED, MEASURE = ("gpu", "full"), "python book/measured/memory_full_size.py"
 # Images a second that a T4 trains the four-block CNN on, at so many pixels: from its arithmetic, measured by nobody.
 T4_IMAGES, T4_PIXELS = 600, 256
@@ -117,15 +125,38 @@ def plan(chapters, here, on_t4):
     return lines
 
 
-def table_of_measured():
-    """Return the page's table of those profiles that have been measured."""
+def measured_profiles():
+    """Return `{profile: {chapter: its figures}}` of those that have been measured, and a T4's operations a second."""
     measured = {}
     for name in MEASURED:
         with contextlib.suppress(ConfigurationError):
             measured[name] = read_figures(name)
     with quiet():
         operations = four_block_cnn(T4_PIXELS)[2]
-    return page_table(measured, T4_IMAGES * operations)
+    return measured, T4_IMAGES * operations
+
+
+def sentence(figures, on_t4):
+    """Return what a chapter says of itself in the `gpu` profile, a line of Markdown."""
+    long, memory = counted(max(1, round(minutes(figures, on_t4))), "minutes"), figures["own_gb"]
+    how = "{doc}`how </run_it_yourself>`"
+    return f"**With a GPU** (`gpu` profile): an estimated {long} on a T4, {memory:.1f} GB of memory ({how}).\n"
+
+
+def texts():
+    """Return `{path: (text, text with today's figures)}` of the page and of each chapter."""
+    profiles, on_t4 = measured_profiles()
+    page = PAGE.read_text(encoding="utf-8")
+    found = {PAGE: (page, TABLE.sub(lambda _: page_table(profiles, on_t4) + "\n", page))}
+    for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+        figures, text = profiles["gpu"].get(path.stem), path.read_text(encoding="utf-8")
+        notebook = json.loads(text)
+        told = sentence(figures, on_t4) if figures else ""
+        for cell in notebook["cells"]:
+            before = "".join(cell["source"])
+            cell["source"] = SENTENCE.sub(lambda match, told=told: match[1] + told, before).splitlines(keepends=True)
+        found[path] = text, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
+    return found
 
 
 def page_table(profiles, on_t4):
@@ -166,8 +197,11 @@ def main(arguments=None):
     # As the build sets them.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     try:
-        if (sys.argv[1:] if arguments is None else arguments) == ["--table"]:
-            print(table_of_measured())
+        if (sys.argv[1:] if arguments is None else arguments) == ["--write"]:
+            for path, (before, now) in texts().items():
+                if now != before:
+                    path.write_text(now, encoding="utf-8")
+                    print(f"{path.relative_to(REPOSITORY)} has today's figures")
             return 0
         settings, _ = read_settings(arguments)
         profile = get_profile(settings.profile)

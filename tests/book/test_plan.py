@@ -93,8 +93,14 @@ def test_the_table_of_the_page_has_both_profiles():
         "| {doc}`notebooks/03_a` | 11 | 3.2 |  |  |",
         "| {doc}`notebooks/04_b_c` | 11 | 3.2 | 11 | 11.0 |",
     ]
-    page = (REPOSITORY / "book" / "run_it_yourself.md").read_text(encoding="utf-8")
-    assert plan.table_of_measured() in page, "python book/tools/plan.py --table writes it"
+
+
+def test_the_page_and_the_chapters_have_what_was_measured():
+    texts = plan.texts()
+    assert sum("**With a GPU** (`gpu` profile): an estimated " in now for _, now in texts.values()) >= 12
+    assert "| {doc}`notebooks/12_claims_that_leak` |" in texts[plan.PAGE][1]
+    old = [path.name for path, (before, now) in texts.items() if now != before]
+    assert not old, "python book/tools/plan.py --write"
 
 
 def test_profiles_without_figures_are_refused(tmp_path):
