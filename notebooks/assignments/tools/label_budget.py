@@ -23,7 +23,8 @@ from masters import find_masters
 
 def read_cells():
     """Return the master's code cells up to Task 4, without set-up and Otter."""
-    cells = [cell.source for cell in nbformat.read(find_masters()["a7"], as_version=4).cells if cell.cell_type == "code"]
+    master = nbformat.read(find_masters()["a7"], as_version=4)
+    cells = [cell.source for cell in master.cells if cell.cell_type == "code"]
     end = next(place for place, cell in enumerate(cells) if "def gain_interval" in cell)
     cells = [cell.replace("import otter\n", "").replace("grader = otter.Notebook()", "") for cell in cells[:end]]
     return [cell for cell in cells if "set_up" not in cell and "examine(chosen)" not in cell]
