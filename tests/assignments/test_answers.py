@@ -13,7 +13,7 @@ pytest.importorskip("otter")
 
 from make import make_assignment
 from masters import find_masters, read_checks, read_written_questions
-from wrong_answers import WRONG_ANSWERS
+from wrong_answers import WORTH, WRONG_ANSWERS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEYS = list(find_masters(REPOSITORY / "notebooks" / "assignments"))
@@ -120,6 +120,8 @@ def test_a_wrong_answer_loses_points(worlds, key, question, mistake):
     assert points <= 0.75 * possible, f"{mistake} scores {points} of {possible}"
     # The check noticed the mistake; it did not stumble over something else.
     assert all("AssertionError" in message for message in failed), failed
+    worth, reason = WORTH.get((key, question, mistake), (points, ""))
+    assert points == worth and reason in "".join(failed), failed
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -10,6 +10,12 @@ def copied(ledger, name, rounds, reference=None):
     return other
 """
 
+# What a student knows who draws the labels as the survey does.
+TRUE_LABELS = """
+shares = 0.6 ** np.array([8, 7, 0, 1, 9, 3, 4, 2, 6, 5])
+truth = np.random.default_rng(22).choice(10, 3000, p=shares / shares.sum())
+"""
+
 WRONG_ANSWERS = {
     "a1": {
         "q1": {
@@ -515,4 +521,113 @@ hits = -1
             "never opened": COPY_LEDGER + "ledger = copied(ledger, 'unopened.jsonl', ledger.rounds)",
         },
     },
+    "a7": {
+        "q1": {
+            "bits": """
+nats = entropy
+def entropy(p): return nats(p) / np.log(2)
+def bald(passes): return entropy(passes.mean(axis=0)) - entropy(passes).mean(axis=0)
+""",
+            "0 log 0": """
+def entropy(p):
+    with np.errstate(all="ignore"):
+        return -np.sum(p * np.log(p), axis=-1)
+""",
+            "the mean over galaxies": """
+def bald(passes): return entropy(passes.mean(axis=1)) - entropy(passes).mean(axis=1)
+""",
+            "the entropy of the mean alone": "def bald(passes): return entropy(passes.mean(axis=0))",
+        },
+        "q2": {
+            "farthest from the first known one": """
+def k_centre(points, known, number):
+    order = np.argsort(-np.sum((points - points[known[0]])**2, axis=1), kind="stable")
+    return [row for row in order if row not in known][:number]
+""",
+            "what is taken does not become known": """
+def k_centre(points, known, number):
+    nearest = np.min([np.sum((points - points[row])**2, axis=1) for row in known], axis=0)
+    return list(np.argsort(-nearest, kind="stable")[:number])
+""",
+            "farthest from their mean": """
+def k_centre(points, known, number):
+    rows = list(known)
+    for _ in range(number):
+        rows.append(int(np.sum((points - points[rows].mean(axis=0))**2, axis=1).argmax()))
+    return rows[len(known):]
+""",
+        },
+        "q3": {
+            "201 rows": "chosen = [*chosen, next(row for row in range(3000) if row not in chosen)]",
+            "rows that are there twice": "chosen = [*chosen[:199], chosen[0]]",
+            "other rows than were asked about": """
+def choose(features, ask):
+    ask(range(200))
+    return list(range(100, 300))
+""",
+            "asks on after a refusal": """
+own = choose
+def choose(features, ask):
+    for start in range(0, 3000, 100):
+        try:
+            ask(range(start, start + 100))
+        except Exception:
+            pass
+    return own(features, lambda rows: np.arange(len(rows)) % 10)
+""",
+            "round the counter, 20 of each class": TRUE_LABELS
+            + """
+def choose(features, ask):
+    return [row for label in range(10) for row in np.flatnonzero(truth == label)[:20]]
+chosen = choose(features, None)
+""",
+            "typed in": "typed = list(chosen)\ndef choose(features, ask): return typed",
+            "at random": """
+def choose(features, ask): return np.random.default_rng(1).permutation(len(features))[:200]
+chosen = choose(features, None)
+""",
+            "two thirds of it at random": """
+def choose(features, ask):
+    rows = k_centre(features, [0], 69)
+    return rows + np.random.default_rng(2).permutation(np.setdiff1d(range(len(features)), rows))[:130].tolist()
+chosen = choose(features, None)
+""",
+            "other images": "images = images[::-1]",
+        },
+        "q4": {
+            "not in pairs": """
+def gain_interval(mine, others, resamples=1000, seed=1):
+    random, mine, several = np.random.default_rng(seed), np.asarray(mine), np.asarray(others)
+    gains = [random.choice(mine, len(mine)).mean() - random.choice(several.mean(axis=0), len(mine)).mean()
+             for _ in range(resamples)]
+    return (mine.mean() - several.mean(), *np.percentile(gains, [2.5, 97.5]))
+""",
+            "as if the draws were all there are": """
+def gain_interval(mine, others, resamples=1000, seed=1):
+    gap = np.asarray(mine, float) - np.mean(others, axis=0)
+    rows = np.random.default_rng(seed).integers(len(gap), size=(resamples, len(gap)))
+    return (gap.mean(), *np.percentile(gap[rows].mean(axis=1), [2.5, 97.5]))
+""",
+            "68 %": """
+wide = gain_interval
+def gain_interval(*arguments):
+    gain, low, high = wide(*arguments)
+    return gain, gain - (gain - low) / 1.96, gain + (high - gain) / 1.96
+""",
+            "the sign alone": """
+def verdict(low, high): return "better" if low + high > 0 else "worse"
+""",
+        },
+    },
+}
+
+# What some of them are worth exactly, and a word of the reason that the student's feedback gives.
+WORTH = {
+    ("a7", "q3", "201 rows"): (0, "more than 200 labels"),
+    ("a7", "q3", "other rows than were asked about"): (0, "more than 200 labels"),
+    ("a7", "q3", "asks on after a refusal"): (0, "more than 200 labels"),
+    ("a7", "q3", "round the counter, 20 of each class"): (0, "random choice reaches"),
+    ("a7", "q3", "typed in"): (0, "random choice reaches"),
+    ("a7", "q3", "at random"): (0, "random choice reaches"),
+    ("a7", "q3", "two thirds of it at random"): (3, "are right"),
 }
