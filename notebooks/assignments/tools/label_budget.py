@@ -77,6 +77,19 @@ def strategies(names, seed):
     }
 
 
+def say_of_the_survey(names, name, rows):
+    """Print what a choice holds, and how good its classifier is with the survey's own mixture of classes."""
+    rows, truth, features = np.asarray(rows), names["truth"], names["features"]
+    others = np.setdiff1d(np.arange(len(truth)), rows)
+    shares = 100 * np.bincount(truth[rows], minlength=10) / len(rows)
+    on_survey = names["train"](features[rows], truth[rows]).score(features[others], truth[others])
+    print(f"{name}: {np.round(shares, 1)} % of each class")
+    print(f"    its classifier is right about {100 * on_survey:.1f} % of the survey's other galaxies,")
+    drawn = [np.random.default_rng(number).permutation(others)[:200] for number in range(20)]
+    found = [names["train"](features[each], truth[each]).score(features[rows], truth[rows]) for each in drawn]
+    print(f"    those of 20 random choices from the others about {100 * np.mean(found):.1f} % of these")
+
+
 def main():
     """Print accuracies in percent."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -93,6 +106,9 @@ def main():
     start = time.process_time()
     print(f"solution: {100 * lowest_accuracy(names, names['choose']):.1f} %")
     print(f"its hidden checks: {time.process_time() - start:.1f} s of CPU")
+    say_of_the_survey(names, "solution", names["choose"](names["features"], names["make_ask"](names["truth"])))
+    for name in ("random", "k-centre"):
+        say_of_the_survey(names, name, strategies(names, 0)[name](names["features"], names["make_ask"](names["truth"])))
     for name in strategies(names, 0):
         tries = options.draws if name == "random" else -(-options.draws // 20)
         found = [100 * lowest_accuracy(names, strategies(names, seed)[name]) for seed in range(tries)]
