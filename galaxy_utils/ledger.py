@@ -320,12 +320,15 @@ class Ledger:
 
     def replay(self):
         """Judge every round again from the stored predictions; a `DataError` where one comes out differently."""
-        for number, one in enumerate(self.rounds):
-            trial = SimpleNamespace(**(vars(one) | {"recipe": one.recipe, "reference": one.verdict == REFERENCE}))
-            again, _ = self._judged(self.rounds[:number], trial, self.predictions(one.name))
-            close = np.allclose([*again["kl"], *again["accuracy"]], [*one.kl, *one.accuracy], rtol=1e-5, atol=1e-7)
-            if not close or (again["verdict"], again["against"]) != (one.verdict, one.against):
-                raise DataError(f"Replayed, round {one.name!r} comes out differently.", expected=one, found=again)
+        # What somebody has edited may stop anywhere on the way.
+        remedy = "restore the file from a copy, or create another ledger"
+        with explain_read_errors("The ledger cannot be replayed.", self.path, remedy=remedy):
+            for number, one in enumerate(self.rounds):
+                trial = SimpleNamespace(**(vars(one) | {"recipe": one.recipe, "reference": one.verdict == REFERENCE}))
+                again, _ = self._judged(self.rounds[:number], trial, self.predictions(one.name))
+                close = np.allclose([*again["kl"], *again["accuracy"]], [*one.kl, *one.accuracy], rtol=1e-5, atol=1e-7)
+                if not close or (again["verdict"], again["against"]) != (one.verdict, one.against):
+                    raise DataError(f"Replayed, round {one.name!r} comes out differently.", expected=one, found=again)
         return self.rounds
 
     def table(self):

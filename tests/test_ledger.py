@@ -106,6 +106,11 @@ def test_a_changed_verdict_and_a_damaged_file_are_noticed(ledger):
     ledger.path.write_text(good.replace('"revert"', '"keep"'))
     with pytest.raises(DataError, match="worse"):
         gu.Ledger(ledger.path).replay()
+    header, *rounds = map(json.loads, good.splitlines())
+    for name, odd in (("factors", 3), ("cost", {}), ("name", True)):
+        ledger.path.write_text("\n".join(map(json.dumps, [header, rounds[0] | {name: odd}, *rounds[1:]])))
+        with pytest.raises(DataError):
+            gu.Ledger(ledger.path).replay()
     for bad in (good[:-20], good.replace('"kl"', '"k"'), json.dumps([1]), "", good.replace("keep", "kept")[5:]):
         ledger.path.write_text(bad)
         with pytest.raises(DataError):
