@@ -156,6 +156,9 @@ def backbone_classifier(
     else:
         check_argument(isinstance(weights, keras.Model), "weights", weights, "'imagenet', None, a file or a network")
 
+    for number, layer in enumerate(network.layers):
+        if generator := getattr(layer, "seed_generator", None):  # dropout inside a backbone: Keras draws its seed
+            generator.state.assign(np.array([seed, number], "uint32"))
     for layer in network.layers[: count - trained]:
         layer.trainable = False
     for layer in network.layers[count - trained :]:
