@@ -24,7 +24,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent), str(REPOSITORY / "b
 from settings import read_settings  # noqa: E402
 
 from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
-from galaxy_utils.files import explain_read_errors  # noqa: E402
+from galaxy_utils.files import explain_read_errors, write_atomically  # noqa: E402
 from galaxy_utils.profiles import get_profile  # noqa: E402
 from galaxy_utils.wording import counted  # noqa: E402
 
@@ -149,7 +149,7 @@ def texts():
     page = PAGE.read_text(encoding="utf-8")
     found = {PAGE: (page, TABLE.sub(lambda _: page_table(profiles, on_t4) + "\n", page))}
     for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
-        figures, text = profiles["gpu"].get(path.stem), path.read_text(encoding="utf-8")
+        figures, text = profiles.get("gpu", {}).get(path.stem), path.read_text(encoding="utf-8")
         notebook = json.loads(text)
         told = sentence(figures, on_t4) if figures else ""
         for cell in notebook["cells"]:
@@ -200,7 +200,8 @@ def main(arguments=None):
         if (sys.argv[1:] if arguments is None else arguments) == ["--write"]:
             for path, (before, now) in texts().items():
                 if now != before:
-                    path.write_text(now, encoding="utf-8")
+                    with write_atomically(path) as partial:
+                        partial.write_text(now, encoding="utf-8")
                     print(f"{path.relative_to(REPOSITORY)} has today's figures")
             return 0
         settings, _ = read_settings(arguments)
