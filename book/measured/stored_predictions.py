@@ -1,7 +1,9 @@
 """What programs that store per-galaxy predictions share: a file per network, put together into an array per method.
 
 A network's probabilities are written (float16, atomically, under a lock) as soon as it is trained, so a program can
-be killed at any moment, and several processes can share the work.
+be killed at any moment, and several processes can share the work. What takes longer than one machine is at hand is
+handed on with `--keep`: it packs the finished networks into `…_unfinished.npz` beside the output, which is committed;
+the program takes them up wherever it is started next. That file goes when the last seed is collected.
 """
 
 import argparse
@@ -27,6 +29,7 @@ def arguments(description, methods, output, folds, seeds):
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--jobs", default="1/1", help="this process's share of the folds, such as 1/2")
     parser.add_argument("--collect", action="store_true", help="train nothing, put together what is there")
+    parser.add_argument("--keep", action="store_true", help="train nothing, pack what is there for another machine")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name(output))
     return parser
 
@@ -43,6 +46,33 @@ def folder_of(galaxies, options, settings):
 def path_of(folder, method, seed, fold):
     """Where the probabilities of one network are kept."""
     return folder / f"{method.replace(', ', '_').replace(' ', '_')}_seed{seed}_fold{fold}.npy"
+
+
+def unfinished_path(options):
+    """The file in which finished networks are handed on."""
+    return options.output.with_name(f"{options.output.name}_unfinished.npz")
+
+
+def keep(folder, options):
+    """Pack the predictions of all finished networks into one file."""
+    path, networks = unfinished_path(options), {each.stem: np.load(each) for each in sorted(folder.glob("*.npy"))}
+    with write_atomically(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, folder=np.array(folder.name), **networks)
+    print(f"written: {path}: {len(networks)} networks")
+
+
+def take_up(folder, options):
+    """Unpack networks that were finished elsewhere, on the same galaxies, folds and settings."""
+    if not unfinished_path(options).exists():
+        return
+    with np.load(unfinished_path(options), allow_pickle=False) as kept:
+        if str(kept["folder"]) != folder.name:
+            print(f"{unfinished_path(options).name} holds networks of other galaxies, folds or settings: left alone")
+            return
+        for name in set(kept) - {"folder"}:
+            if not (path := folder / f"{name}.npy").exists():
+                with write_atomically(path) as partial, open(partial, "wb") as file:
+                    np.save(file, kept[name])
 
 
 def work(folder, options, train):
@@ -105,6 +135,10 @@ def run(options, prepare_training, settings):
     """Load the galaxies, do what is missing, put it together."""
     galaxies = gu.load(options.real_folder)
     folder = folder_of(galaxies, options, settings)
+    take_up(folder, options)
+    if options.keep:
+        keep(folder, options)
+        return
     if not options.collect:
         work(folder, options, prepare_training(galaxies, *make_folds(galaxies, options.folds, options.seed)))
     collect(folder, galaxies, options, settings)
