@@ -87,9 +87,9 @@ def write_cards(settings, folder=None, artifacts=None, classifier="", told=""):
     return [folder / name for name in cards]
 
 
-def _command(settings):
-    name = Path(settings.dataset).name
-    return f"make book DATASET={shlex.quote(name)} PROFILE={settings.profile} SEED={settings.seed}"
+def _command(settings, name=None):
+    """Return what builds the book so; in a card, of a file only its name is told."""
+    return f"make book DATASET={shlex.quote(name or settings.dataset)} PROFILE={settings.profile} SEED={settings.seed}"
 
 
 def _read_reports(settings, artifacts):
@@ -138,7 +138,7 @@ def _choose(settings, found, galaxies, parts, opened, told):
         ranked = [path for path in like if path.parent.parts[-len(pieces) :] == pieces]
     if not ranked or (told and len(ranked) > 1):
         problem = "No report says how accurate its network was on validation galaxies: name the model."
-        problem = f"{counted(len(ranked), 'reports')} ends with what REPORT names." if told else problem
+        problem = f"REPORT fits {counted(len(ranked), 'reports')}, not one." if told else problem
         details = {"expected": "one of " + ", ".join(names), "remedy": f"make card REPORT={shlex.quote(names[0])}"}
         raise ConfigurationError(problem, where="REPORT", found=told or None, **details)
     # The first of several with the same accuracy, in the order of chapters.
@@ -235,7 +235,12 @@ def _model_card(settings, chosen, data, opened, file):
     header = _licence(data) | {"library_name": "keras", "pipeline_tag": "image-classification", "tags": tags}
     header |= {"datasets": [data["id"]], "metrics": list(METRICS)}
     header["model-index"] = [{"name": f"{_slug(report['model'])}_{data['id']}", "results": [measured]}]
-    facts = data | _preprocessing(report, data, opened) | chosen | {"command": _command(settings), "opened": opened}
+    facts = (
+        data
+        | _preprocessing(report, data, opened)
+        | chosen
+        | {"command": _command(settings, Path(settings.dataset).name), "opened": opened}
+    )
     facts |= {"file": file and file.name, "sha_256": file and hash_of(file)}
     facts["entropy"] = label_entropy(scores["label_smoothing"], len(data["names"]))
     return _header(header) + texts.model(facts)

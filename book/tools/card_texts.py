@@ -99,7 +99,8 @@ def agreement(opened, validation):
     there = opened.calibration.accuracy
     text += f" On validation galaxies it is right in {there:.3f} of the cases; the report says {validation:.3f}."
     if abs(there - validation) > NOTABLE:
-        text += " **These differ: the file may hold another training than the one that was scored above.**"
+        text += " **These differ: the file may hold another training than the one that was scored above; "
+        text += "`make card REPORT=…` names its report.**"
     return text
 
 
@@ -162,7 +163,8 @@ def _how(facts):
             f"test galaxies, it has the highest: {facts['validation']:.3f}. Test scores had no part in the choice."
         )
         if facts["others"]:
-            text += f" {counted(facts['others'], 'other reports')} of this build could not be compared with these."
+            text += f" Not considered: {counted(facts['others'], 'other reports')} of this build, without a validation "
+            text += "accuracy, on other test galaxies, or not of a network like the file below."
     if facts["times"] > 1:
         text += f"\n\nThe scores pool {facts['times']} networks of this kind, trained with different seeds: each test "
         text += "galaxy counts once for each of them."
@@ -259,7 +261,7 @@ def _rules(facts):
     if facts["linked"]:
         rules.append(
             f"Do not split row by row: of {counted(facts['linked'], 'pairs')} of rows within {facts['radius']:g}″, "
-            f"a random draw of 80 to 20 leaves about {facts['torn']:.1f} on both sides. `gu.split` draws whole groups."
+            f"a random draw of 80 to 20 leaves about {facts['torn']:.0f} on both sides. `gu.split` draws whole groups."
         )
     rules.append("Do not choose a network, an epoch or a setting by test galaxies, nor report validation as test.")
     if facts["kind"] == "simulated":
