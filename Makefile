@@ -3,6 +3,7 @@
 # make test      everything CI checks: lint, then all tests; of faults and pages a sample
 # make plan      how many minutes each chapter of a long profile would take here: make plan PROFILE=gpu
 # make scores    take the scores of a finished build into the book's score page
+# make card      a model card and a data card of a finished build, from its reports, into _build/cards; nothing is uploaded
 # make lint      formatting and static checks alone
 # make install   only make .venv, with exact versions of everything (the targets above do it when needed)
 # make assignments   students' notebooks, autograder bundles and solutions into _build/assignments
@@ -28,6 +29,10 @@
 #   JOBS= | 1 | 2 | … how many chapters are run at once; two, or one in the full profile, if not told
 #   GALAXY_UTILS_WEIGHTS= | imagenet | none | a file: pretrained weights for chapters 7 and 11; if not told, those that
 #                           are here, else one try to download them; imagenet insists
+# For `make card`, beside DATASET, PROFILE and SEED as they were for `make book`:
+#   CLASSIFIER= | galaxies.keras | … a file of gu.save_classifier, whose hash, crop and calibration go into the card
+#   REPORT= | 03_a_baseline_cnn/average_pooling | … the network the card is of, by the end of its report's path; if not
+#             told, the one with the highest validation accuracy
 # For `make colab`:
 #   CHAPTERS= | 02_ | … only chapters whose names begin so
 #   COLAB_PYTHON= | /usr/bin/python3 | … a Python to rehearse on, such as that of Colab's image
@@ -45,6 +50,8 @@
 DATASET ?= simulated
 PROFILE ?= demo
 SEED ?= 1
+CLASSIFIER ?=
+REPORT ?=
 CHAPTERS ?=
 COLAB_PYTHON ?=
 TENSORFLOW ?=
@@ -58,7 +65,8 @@ PYTHON ?= python3
 # What people write on the command line reaches programs through the environment and nowhere else: whatever stands in a
 # path, neither make nor a shell reads it as anything but text.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
-SETTINGS := DATASET PROFILE SEED CHAPTERS COLAB_PYTHON TENSORFLOW MASTERS ASSIGNMENT SUBMISSIONS JOBS STICK PYTHON
+SETTINGS := DATASET PROFILE SEED CLASSIFIER REPORT CHAPTERS COLAB_PYTHON TENSORFLOW MASTERS ASSIGNMENT SUBMISSIONS JOBS
+SETTINGS += STICK PYTHON
 define as_text
 override $(1) := $$(value $(1))
 endef
@@ -89,7 +97,7 @@ LOCKED := $(shell sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.lock)
 WANTED := tensorflow$(if $(filter newest,$(TENSORFLOW)),>=$(LOCKED),==$(TENSORFLOW).*)
 PIP := $(BIN)/python book/tools/run_pip.py
 
-.PHONY: help book plan scores test lint install colab links pages screenshots address lock assignments grade class stick faults planted licences audit clean check-python check-settings
+.PHONY: help book plan scores card test lint install colab links pages screenshots address lock assignments grade class stick faults planted licences audit clean check-python check-settings
 
 help:
 	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
@@ -130,6 +138,11 @@ lint: install
 scores: check-settings
 	@$(MAKE) --no-print-directory install
 	@$(BIN)/python book/tools/scores.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED"
+
+card: check-settings
+	@$(MAKE) --no-print-directory install
+	@$(BIN)/python book/tools/card.py --dataset="$$DATASET" --profile="$$PROFILE" --seed="$$SEED" \
+	  --classifier="$$CLASSIFIER" --report="$$REPORT"
 
 plan: check-settings
 	@$(MAKE) --no-print-directory install
