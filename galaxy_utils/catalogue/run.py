@@ -269,7 +269,7 @@ def _on_client(left, job, cutouts, client):
             while waiting:
                 # Asked again and again, because a scheduler that is gone ends no wait.
                 with contextlib.suppress(TimeoutError):
-                    wait(list(waiting), timeout=1)
+                    wait(list(waiting), timeout=1, return_when="FIRST_COMPLETED")
                 done = [future for future in waiting if future.done()]
                 if failure := _raise_own(done):
                     return failure
