@@ -8,8 +8,8 @@ JPEG files of 256 px; 400 of them are rendered, or found in the cache, and each 
 
 Measured in turns, so that whatever else the machine does meets all of them: bare `predict` of images in memory,
 by one process and by two at once, and `gu.classify` with one worker and with two. Its throughput is that of the running
-workers, without their start: parts are counted from the end of the first third of them until only as many are left as
-there are workers, by the times of their files. Two independent processes of `predict` are the ceiling for two workers.
+workers, without their start: parts are counted from the end of the first third of them until fewer are left than there
+are workers, by the times of their files. Two independent processes of `predict` are the ceiling for two workers.
 
 Also: the peak memory of each process at two sizes of the source, seconds of each stage for 1,000 images in one process,
 and `predict`, `predict_on_batch` and ONNX Runtime, each with one thread, at three batch sizes.
