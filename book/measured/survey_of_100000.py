@@ -5,7 +5,7 @@
 3,000 galaxies are simulated, or found in the cache; that takes minutes. From each come as many cut-outs of 64 px as are
 needed: seen in one of the eight ways of the dihedral group, shifted by up to four pixels, made brighter or fainter by
 up to a fifth. So they are no 100,000 independent galaxies, and nothing is said here of how well they are classified; it
-is about rows, seconds and memory. They lie as JPEG in Parquet files of 1,024, as `datasets` writes them: 0.3 GB.
+is about rows, seconds and memory. They lie as JPEG in Parquet files of 1,024, as `datasets` writes them: 0.2 GB.
 
 A compact network is trained for two epochs and saved with its calibration. `python -m galaxy_utils classify` then makes
 one catalogue undisturbed, and another one that is killed, with all its processes, whenever a random number of further
