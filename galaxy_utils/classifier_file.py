@@ -141,6 +141,7 @@ def load_classifier(path):
     Raises:
         DataError: The file is missing, damaged, no classifier, or holds layers that are neither Keras' nor this
             package's.
+        StorageError: The disk is full: Keras unpacks the file before it reads it.
 
     Example:
         >>> gu.load_classifier(gu.save_classifier("galaxies.keras", model, galaxies)).class_names[9]

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -100,9 +101,7 @@ def explain_write_errors(path, size=None):
     except (OSError, RuntimeError) as error:
         if isinstance(error, StorageError):
             raise
-        # HDF5 writes the number into its message, and raises another kind of error when it closes a file.
-        told = re.search(r"errno = (\d+)", str(error))
-        number = getattr(error, "errno", None) or (int(told.group(1)) if told else None)
+        number = _number(error)
         if number in FULL:
             raise _full(path, size) from error
         if number in CLOSED:
@@ -111,11 +110,37 @@ def explain_write_errors(path, size=None):
         raise
 
 
+def _number(error):
+    """Return the system's number of an error, or `None`."""
+    # HDF5 writes the number into its message, and raises another kind of error when it closes a file.
+    told = re.search(r"errno = (\d+)", str(error))
+    return getattr(error, "errno", None) or (int(told.group(1)) if told else None)
+
+
+def _is_full(error):
+    """Whether an error, or one that it followed from, says that a disk is full."""
+    while error is not None:
+        # Python finds no folder for temporary files where each that it tries is full.
+        no_folder = isinstance(error, FileNotFoundError) and "usable temporary" in str(error)
+        if no_folder or (isinstance(error, (OSError, RuntimeError)) and _number(error) in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _full(path, needed, alternative=""):
     problem, expected = f"The disk has no room for {Path(path).name}.", needed and f"{needed / 2**20:,.1f} MiB free"
     found = f"{_free_space(path) / 2**20:,.1f} MiB free, or as much as your quota leaves of it"
     remedy = f"free some space, or {ELSEWHERE}. {alternative}".strip(" .")
     return StorageError(problem, where=Path(path).parent, expected=expected, found=found, remedy=remedy)
+
+
+def _cannot_unpack(path):
+    # `gettempdir` would try to write, and raise.
+    folder = Path(tempfile.tempdir or path.absolute().parent)
+    found = f"{_free_space(folder / path.name) / 2**20:,.1f} MiB free, or as much as your quota leaves of it"
+    remedy = "free some space, or set TMPDIR to a folder elsewhere"
+    return StorageError(f"The disk has no room to unpack {path.name}.", where=folder, found=found, remedy=remedy)
 
 
 @contextlib.contextmanager
@@ -168,6 +193,7 @@ def explain_read_errors(problem, path, *, expected=None, remedy=None):
 
     Raises:
         DataError: Instead of any exception that is not one of this package's own.
+        StorageError: The disk is full: libraries unpack some files before they read them.
     """
     path = Path(path)
     details = {"where": path, "expected": expected, "remedy": remedy}
@@ -178,6 +204,8 @@ def explain_read_errors(problem, path, *, expected=None, remedy=None):
     except GalaxyUtilsError:
         raise
     except Exception as error:
+        if _is_full(error):
+            raise _cannot_unpack(path) from error
         raise DataError(problem, **details, found=f"{type(error).__name__}: {str(error)[:500]}") from error
 
 

@@ -12,7 +12,12 @@ class _NotebookBar(tqdm):
     """A bar that redraws one text output, so that a stored notebook keeps only its last line.
 
     tqdm's own notebook bar is a widget, which a rendered book shows as an error.
+
+    Attributes:
+        note: A line that stands under the bar as long as it is live.
     """
+
+    note = ""
 
     def __init__(self, *arguments, **options):
         from IPython.display import display
@@ -22,7 +27,7 @@ class _NotebookBar(tqdm):
 
     def display(self, msg=None, pos=None):
         if not getattr(self, "_closing", False):
-            self._handle.update({"text/plain": msg or str(self)}, raw=True)
+            self._handle.update({"text/plain": f"{msg or self}\n{self.note}".rstrip()}, raw=True)
 
     def close(self):
         if not self.disable:

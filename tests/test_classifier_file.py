@@ -103,6 +103,33 @@ def test_what_is_no_classifier_is_refused(tmp_path, sound):
         gu.load_classifier(tmp_path / "missing.keras")
 
 
+FULL_DISK = """
+import resource, signal, sys, tempfile
+import galaxy_utils as gu
+from galaxy_utils.errors import StorageError
+gu.load_classifier(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for largest, tempfile.tempdir in ((1_000, tempfile.tempdir), (0, None)):  # Python looks for a folder, or knows one
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+    try:
+        gu.load_classifier(sys.argv[1])
+    except StorageError as error:
+        told = str(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert "no room to unpack galaxies.keras" in told and "MiB free" in told and "TMPDIR" in told, told
+    del told
+gu.load_classifier(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the system")
+def test_a_disk_without_room_to_unpack_it_is_no_damaged_file(sound, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(gu.__file__).parents[1])}
+    command = [sys.executable, "-c", FULL_DISK, sound]
+    child = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert child.returncode == 0, child.stderr
+
+
 @keras.saving.register_keras_serializable("elsewhere")
 class Foreign(keras.layers.Layer):
     """A layer that this package does not know."""

@@ -238,43 +238,49 @@ def _fetched(left, cutouts):
             yield cutouts.fetch(part, bar)
 
 
-def _shows_bar():
-    return in_notebook() or sys.stdout.isatty()
+def _bar(parts, disable=None):
+    return progress_bar(sum(part.count for part in parts), "Classifying", disable=disable)
 
 
 def _here(left, job, cutouts):
-    import dask
-    from dask.diagnostics import ProgressBar
-
-    tasks = [dask.delayed(classify_part)(part, job) for part in _fetched(left, cutouts)]
-    with ProgressBar() if _shows_bar() else contextlib.nullcontext():
-        dask.compute(*tasks, scheduler="synchronous")
+    parts = list(_fetched(left, cutouts))
+    with _bar(parts) as bar:
+        for part in parts:
+            classify_part(part, job)
+            bar.update(part.count)
 
 
 def _on_client(left, job, cutouts, client):
     """Hand parts to a scheduler as soon as their images lie here; return the error of a worker or of the scheduler."""
     from distributed import progress, wait
 
-    futures = []
+    waiting, in_terminal = {}, sys.stdout.isatty() and not in_notebook()
     try:
-        if _shows_bar():
-            print(f"Dask's dashboard: {client.dashboard_link}")
+        told = f"Dask's dashboard: {client.dashboard_link}"
+        if in_terminal:
+            print(told)
         for part in _fetched(left, cutouts):
-            futures.append(client.submit(classify_part, part, job, pure=False))
-        if _shows_bar():
-            progress(futures, notebook=False)
-        while not (failure := _raise_own(futures)) and (left := [one for one in futures if not one.done()]):
-            # Asked again and again, because a scheduler that is gone ends no wait.
-            with contextlib.suppress(TimeoutError):
-                wait(left, timeout=1, return_when="FIRST_COMPLETED")
-        return failure
+            waiting[client.submit(classify_part, part, job, pure=False)] = part
+        if in_terminal:
+            progress(list(waiting), notebook=False)
+        # Dask's own bar would leave hundreds of lines in a notebook.
+        with _bar(left, disable=in_terminal or None) as bar:
+            bar.note = told
+            while waiting:
+                # Asked again and again, because a scheduler that is gone ends no wait.
+                with contextlib.suppress(TimeoutError):
+                    wait(list(waiting), timeout=1, return_when="FIRST_COMPLETED")
+                done = [future for future in waiting if future.done()]
+                if failure := _raise_own(done):
+                    return failure
+                bar.update(sum(waiting.pop(future).count for future in done))
     except GalaxyUtilsError:
         raise
     except Exception as error:  # what distributed says of a scheduler that is gone has many kinds
         return error
     finally:
         with contextlib.suppress(Exception):
-            client.cancel(futures)
+            client.cancel(list(waiting))
 
 
 def _raise_own(futures):

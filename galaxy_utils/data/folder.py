@@ -196,8 +196,9 @@ def decode_image(path):
 
 
 def _to_rgb(image):
-    values, white = np.asarray(image), {"F": 1.0, "I": 65535.0}.get(image.mode[:1])
+    white = {"F": 1.0, "I": 65535.0}.get(image.mode[:1])
     if white is not None:
+        values = np.asarray(image)
         # Numbers without an agreed white are not guessed at.
         if not (values.min() >= 0 and values.max() <= white):
             raise ValueError(f"values from {values.min():g} to {values.max():g} instead of 0 to {white:g}")

@@ -2,9 +2,12 @@
 
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binom
 
@@ -12,6 +15,8 @@ import galaxy_utils as gu
 from galaxy_utils.evaluation import paired_difference
 
 MEASURED = Path(__file__).resolve().parents[2] / "book" / "measured"
+sys.path.insert(0, str(MEASURED))
+SURVEY, THROUGHPUT = (runpy.run_path(str(MEASURED / f"{name}.py")) for name in ("survey_of_100000", "throughput"))
 SIMULATION = runpy.run_path(str(MEASURED / "ledger_simulation.py"))
 RULE = gu.Rule(error_rate=0.4, max_rounds=4)  # a tenth a round, so that a few hundred rounds show it
 
@@ -72,3 +77,46 @@ def test_the_measured_table_keeps_the_promise_and_a_short_run_says_the_same():
     kept, trainings = SIMULATION["power"](random, table["chosen"], (0.0, 0.10), 449, 500)
     assert kept == pytest.approx(chosen["power"]["449"]["points"][table["points"].index(0.10)], abs=0.02)
     assert trainings == pytest.approx(chosen["trainings"]["10 points"], abs=0.1)
+
+
+def test_the_cut_outs_of_a_survey_are_the_same_again_and_no_two_are_alike(tmp_path):
+    wide = np.random.default_rng(1).integers(0, 256, (3, 72, 72, 3), dtype=np.uint8)
+    cutouts = [SURVEY["cutout"](wide, number) for number in range(30)]
+    assert {image.shape for image in cutouts} == {(64, 64, 3)} and len({image.tobytes() for image in cutouts}) == 30
+    SURVEY["write_shards"](tmp_path, wide, 30, 20)
+    paths = sorted(tmp_path.iterdir())
+    before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in paths]
+    assert [pq.read_metadata(path).num_rows for path in paths] == [20, 10]
+    # What is there stays; what is not is made again as it was.
+    paths[1].unlink()
+    SURVEY["write_shards"](tmp_path, wide, 30, 20)
+    assert paths[0].stat().st_mtime_ns == before[0][0] and paths[1].read_bytes() == before[1][1]
+
+
+def test_a_row_that_is_missing_twice_or_another_makes_catalogues_differ(tmp_path):
+    names = [f"{number:07d}.jpg" for number in range(4)]
+
+    def catalogue(name, identifiers, values):
+        (tmp_path / name).mkdir()
+        for part in range(2):
+            rows = slice(2 * part, 2 * part + 2)
+            table = pa.table({"id": identifiers[rows], "p": pa.array(values[rows], pa.float64())})
+            pq.write_table(table, tmp_path / name / f"part-{part:06d}.parquet")
+        return tmp_path / name
+
+    first = catalogue("first", names, [0.1, 0.2, 0.3, None])
+    same = catalogue("same", names, [0.1, 0.2, 0.3, None])
+    twice = catalogue("twice", [*names[:3], names[0]], [0.1, 0.2, 0.3, None])
+    other = catalogue("other", names, [0.1, 0.2, 0.3001, None])
+    assert SURVEY["compare"](first, same, 4)["equal"]
+    assert not SURVEY["compare"](twice, twice, 4)["equal"] and not SURVEY["compare"](first, same, 5)["equal"]
+    assert SURVEY["compare"](first, other, 4)["parts_with_equal_rows"] == 1
+    (same / "part-000001.parquet").unlink()
+    assert not SURVEY["compare"](first, same, 4)["equal"]
+
+
+def test_the_speed_of_running_workers_leaves_their_start_and_end_out():
+    steady = [100 + 0.5 * part for part in range(12)]
+    started_late = [100, 108, *(108 + 0.5 * part for part in range(1, 10)), 130]
+    for times in (steady, started_late):
+        assert THROUGHPUT["speed_of"](times, 2) == pytest.approx(1024)

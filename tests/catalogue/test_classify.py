@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import h5py
+import nbclient
+import nbformat
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -199,6 +201,14 @@ def test_only_what_changed_is_made_again(folder, classifier, tmp_path, client):
     assert len(content_of(output)) == 16
 
 
+def test_with_a_gpu_this_process_does_it_alone(folder, classifier, tmp_path, monkeypatch, client):
+    expected = gu.classify(folder, classifier, tmp_path / "workers.parquet", client, part_size=8)
+    monkeypatch.setattr("galaxy_utils.report.computing_device", lambda: {"accelerator": "a GPU", "cores": 2})
+    monkeypatch.setattr("distributed.LocalCluster", None)
+    alone = gu.classify(folder, classifier, tmp_path / "alone.parquet", part_size=8)
+    pd.testing.assert_frame_equal(content_of(alone), content_of(expected))
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, classifier, tmp_path, monkeypatch, client):
     output = gu.classify(folder, classifier, tmp_path / "catalogue.parquet", client)
     with pytest.raises(ConfigurationError, match="another frame"):
@@ -238,6 +248,29 @@ def test_the_command_line(folder, classifier, tmp_path, capsys):
     assert len(pd.read_csv(tmp_path / "catalogue.csv")) == 24
     assert main(["classify", str(tmp_path / "nowhere"), *options]) == 1
     assert "This cannot be classified." in capsys.readouterr().err
+
+
+def test_a_notebook_keeps_one_line_and_no_address(folder, classifier, tmp_path):
+    code = f"import galaxy_utils as gu\ngu.classify({str(folder)!r}, {str(classifier)!r}, 'own.parquet', workers=1);"
+    notebook, live = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), []
+    # As the build does: messages of C libraries go elsewhere.
+    quiet = ["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"]
+    resources = {"metadata": {"path": str(tmp_path)}}
+    client = nbclient.NotebookClient(notebook, timeout=300, resources=resources, extra_arguments=quiet)
+    process_message = client.process_message
+
+    def keep(message, *arguments):
+        if message["msg_type"] == "update_display_data":
+            live.append(message["content"]["data"]["text/plain"])
+        return process_message(message, *arguments)
+
+    client.process_message = keep
+    client.execute()
+    bar, told = notebook.cells[0].outputs
+    line = bar.data["text/plain"]
+    assert line.startswith("Classifying: 24 galaxies in ") and len(line.splitlines()) == 1
+    assert told.text.startswith("24 galaxies in own.parquet")
+    assert any("Dask's dashboard: http://127.0.0.1:" in text for text in live)
 
 
 def test_nothing_of_it_is_loaded_before_it_is_used():
