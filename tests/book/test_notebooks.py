@@ -72,8 +72,11 @@ def test_only_the_package_and_public_libraries_are_imported(notebook):
     """A chapter must run where nothing but `galaxy_utils` and its requirements is installed."""
     allowed = {"galaxy_utils", "numpy", "matplotlib", "seaborn", "sklearn", "scipy", "keras", "h5py", "pandas", "PIL"}
     allowed |= {"skimage", "statsmodels", "IPython", "threadpoolctl", "tensorflow"}
+    allowed |= {"dask", "distributed", "onnxruntime"}  # chapter 14; the last one only where it is installed
+    standard = {"contextlib", "dataclasses", "importlib", "io", "json", "math", "pathlib"}
+    standard |= {"tempfile", "time", "warnings"}
     for cell in _code_cells(notebook):
         for line in "".join(cell["source"]).splitlines():
             words = line.split()
             if words[:1] in (["import"], ["from"]):
-                assert words[1].split(".")[0] in allowed | {"dataclasses", "json", "math", "pathlib", "time"}, line
+                assert words[1].split(".")[0] in allowed | standard, line

@@ -40,4 +40,4 @@ def test_the_right_answer_is_not_always_in_the_same_place():
 
 
 def test_every_chapter_has_questions():
-    assert [path.stem[:2] for path in NOTEBOOKS if questions(path)] == [f"{number:02}" for number in range(1, 14)]
+    assert [path.stem[:2] for path in NOTEBOOKS if questions(path)] == [f"{number:02}" for number in range(1, 15)]
