@@ -3,9 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbclient
-import nbformat
 import pytest
+from toy_notebook import watched_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAM = """
@@ -19,25 +18,8 @@ with progress_bar(2000, "Counting stars", unit="stars") as bar:
 """
 
 
-def watched_run(code):
-    """Run code in a notebook; return its outputs and every text that it drew over an older one."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    client = nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(REPOSITORY)}})
-    shown = []
-    process_message = client.process_message
-
-    def keep(message, *arguments):
-        if message["msg_type"] == "update_display_data":
-            shown.append(message["content"]["data"]["text/plain"])
-        return process_message(message, *arguments)
-
-    client.process_message = keep
-    client.execute()
-    return notebook.cells[0].outputs, shown
-
-
 def test_a_notebook_keeps_one_clean_line():
-    (output,), shown = watched_run(PROGRAM)
+    (output,), shown = watched_run(PROGRAM, REPOSITORY)
     assert output.output_type == "display_data" and list(output.data) == ["text/plain"]
     line = output.data["text/plain"]
     assert line.startswith("Counting stars: 2,000 stars in 1.") and line.endswith("s, loss 3")
@@ -54,7 +36,7 @@ from toy_galaxies import toy_galaxies, toy_split
 import galaxy_utils as gu
 gu.fit(gu.models.three_block_cnn(16, 4), toy_galaxies(), toy_split(), gu.recipes.THREE_BLOCK_CNN.replace(epochs=2));
 """
-    outputs, shown = watched_run(code)
+    outputs, shown = watched_run(code, REPOSITORY)
     (line,) = (output.data["text/plain"] for output in outputs if output.get("name") != "stderr")
     assert line.startswith("Training three_block_cnn, epoch 2/2: 6 batches in ")
     assert ", validation accuracy 0." in line
@@ -64,12 +46,7 @@ gu.fit(gu.models.three_block_cnn(16, 4), toy_galaxies(), toy_split(), gu.recipes
 
 def test_a_failing_notebook_closes_its_line():
     code = PROGRAM.replace("time.sleep(0.35)", "assert step < 2, 'stopped on purpose'")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    client = nbclient.NotebookClient(
-        notebook, timeout=60, allow_errors=True, resources={"metadata": {"path": str(REPOSITORY)}}
-    )
-    client.execute()
-    line, error = notebook.cells[0].outputs
+    (line, error), _ = watched_run(code, REPOSITORY, allow_errors=True)
     assert line.data["text/plain"].startswith("Counting stars: 1,000 stars")
     assert error.output_type == "error"
 

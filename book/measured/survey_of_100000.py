@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from cross_validation import describe_machine
-from throughput import environment
+from throughput import classify_command, environment, watch_memory
 
 import galaxy_utils as gu
 from galaxy_utils.data.views import dihedral_view
@@ -38,8 +38,6 @@ from galaxy_utils.files import write_atomically, write_json
 
 SIDE, MARGIN, BRIGHTNESS = 64, 4, 0.2
 ROW_GROUP = 512
-# Seconds between two looks at memory and parts.
-PAUSE = 0.2
 
 
 def cutout(wide, number):
@@ -94,26 +92,17 @@ def run(source, classifier, output, workers, until=None, delay=0.0):
 
     Peaks are the largest resident memory of the starting process and of its largest worker, in bytes.
     """
-    import psutil
-
-    command = [sys.executable, "-m", "galaxy_utils", "classify", source, "--classifier", classifier, "--output", output]
-    command = [*map(str, command), "--workers", str(workers)]
-    started, peaks = time.perf_counter(), {}
+    started, command = time.perf_counter(), classify_command(source, classifier, output, workers)
     with open(output.with_suffix(".log"), "a") as log:
         process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
-    whole = psutil.Process(process.pid)
-    while process.poll() is None:
+
+    def kill_when_due():
         if until is not None and len(list(output.glob("part-*"))) >= until:
             time.sleep(delay)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            break
-        try:
-            for one in (whole, *whole.children(recursive=True)):
-                peaks[one.pid] = max(peaks.get(one.pid, 0), one.memory_info().rss)
-        except psutil.Error:
-            pass
-        time.sleep(PAUSE)
+
+    peaks = watch_memory(process, kill_when_due)
     if process.returncode > 0:
         raise RuntimeError(f"classify failed: see {output.with_suffix('.log')}")
     own = peaks.pop(process.pid, 0)

@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 
 import h5py
-import nbclient
-import nbformat
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from toy_notebook import watched_run
 
 import galaxy_utils as gu
 from galaxy_utils.__main__ import main
@@ -252,21 +251,7 @@ def test_the_command_line(folder, classifier, tmp_path, capsys):
 
 def test_a_notebook_keeps_one_line_and_no_address(folder, classifier, tmp_path):
     code = f"import galaxy_utils as gu\ngu.classify({str(folder)!r}, {str(classifier)!r}, 'own.parquet', workers=1);"
-    notebook, live = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), []
-    # As the build does: messages of C libraries go elsewhere.
-    quiet = ["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"]
-    resources = {"metadata": {"path": str(tmp_path)}}
-    client = nbclient.NotebookClient(notebook, timeout=300, resources=resources, extra_arguments=quiet)
-    process_message = client.process_message
-
-    def keep(message, *arguments):
-        if message["msg_type"] == "update_display_data":
-            live.append(message["content"]["data"]["text/plain"])
-        return process_message(message, *arguments)
-
-    client.process_message = keep
-    client.execute()
-    bar, told = notebook.cells[0].outputs
+    (bar, told), live = watched_run(code, tmp_path, timeout=300)
     line = bar.data["text/plain"]
     assert line.startswith("Classifying: 24 galaxies in ") and len(line.splitlines()) == 1
     assert told.text.startswith("24 galaxies in own.parquet")
