@@ -96,10 +96,13 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None, split=None)
     path, names = Path(path), [str(name) for name in getattr(classes, "class_names", classes)]
     entry, output = ends(model)
     output = output[CLASSIFICATION] if isinstance(output, dict) else output
-    if path.suffix != ".keras" or tuple(output.shape[1:]) != (len(names),):
-        expected = f"a name that ends in .keras, and {output.shape[-1]} class names"
-        found = f"{path}, and {len(names)} class names"
-        raise ConfigurationError("This classifier cannot be saved so.", expected=expected, found=found)
+    if path.suffix != ".keras":
+        problem, remedy = "The file needs another name.", f"call it {path.with_suffix('.keras').name}"
+        raise ConfigurationError(problem, expected="one that ends in .keras", found=path.name, remedy=remedy)
+    if tuple(output.shape[1:]) != (len(names),):
+        expected, remedy = f"{output.shape[-1]} names, one per output", "hand over the galaxies that it was trained on"
+        problem = "The class names are not those of this network."
+        raise ConfigurationError(problem, where="classes", expected=expected, found=f"{len(names)}", remedy=remedy)
     if split is not None and not hasattr(classes, "images"):
         raise ConfigurationError("A split needs its galaxies.", where="classes", expected="the GalaxyDataset")
     crop = getattr(classes, "crop_fraction", None) if crop is None else crop
@@ -147,13 +150,21 @@ def load_classifier(path):
         >>> gu.load_classifier(gu.save_classifier("galaxies.keras", model, galaxies)).class_names[9]
         'Edge-on with Bulge'
     """
-    path = Path(path)
-    with explain_read_errors("The classifier cannot be read.", path, remedy="save it again with gu.save_classifier"):
+    path, expected = Path(path).expanduser(), "a file that gu.save_classifier wrote"
+    if not path.exists():
+        remedy = "check the path, and the folder that it begins in"
+        raise DataError("There is no such classifier.", where=path.absolute(), expected=expected, remedy=remedy)
+    remedy = "save it again with gu.save_classifier"
+    with explain_read_errors("The classifier cannot be read.", path, expected=expected, remedy=remedy):
         with zipfile.ZipFile(path) as archive:
             # Keras stores its pages as they are: nothing in here unpacks to more than the file's own size.
             packed = [page.filename for page in archive.infolist() if page.file_size != page.compress_size]
             if damaged := packed or archive.testzip():
                 raise ValueError(f"{damaged} is damaged")
+            if ABOUT not in archive.namelist() and "config.json" in archive.namelist():
+                found = "a network that Keras saved, without class names, image size and crop"
+                remedy = "open it with keras.saving.load_model, and save it with gu.save_classifier"
+                raise DataError("This is no classifier.", where=path, expected=expected, found=found, remedy=remedy)
             about, config = (json.loads(archive.read(name)) for name in (ABOUT, "config.json"))
             page = archive.read(REFERENCE) if REFERENCE in archive.namelist() else None
         if about["format"] != ABOUT_FORMAT:

@@ -99,8 +99,10 @@ def test_what_is_no_classifier_is_refused(tmp_path, sound):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"bad\.keras"):
             gu.load_classifier(path)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="check the path"):
         gu.load_classifier(tmp_path / "missing.keras")
+    with pytest.raises(DataError, match="a network that Keras saved"):
+        gu.load_classifier(tmp_path / "plain.keras")
 
 
 FULL_DISK = """
@@ -166,8 +168,9 @@ def test_wrong_images_get_no_answer(sound):
 
 def test_names_that_do_not_fit_are_refused(tmp_path):
     model = gu.models.three_block_cnn(16, 4)
-    for name, classes in (("a.h5", CLASS_NAMES), ("a.keras", CLASS_NAMES[:3])):
-        with pytest.raises(ConfigurationError, match="class names"):
+    wrong = (("a.h5", CLASS_NAMES[:4], r"call it a\.keras"), ("a.keras", CLASS_NAMES[:3], "4 names.*(.|\n)*3"))
+    for name, classes, told in wrong:
+        with pytest.raises(ConfigurationError, match=told):
             gu.save_classifier(tmp_path / name, model, classes)
 
 

@@ -293,7 +293,8 @@ def _read_parquet_positions(path, told):
 def _positions(path, columns, units, names):
     if missing := [column for column in ("ra", "dec") if column not in columns]:
         problem = f"The table has no column {' and no column '.join(missing)}."
-        remedy = 'name the columns ra and dec, or say how they are called: columns={"ra": "ALPHA_J2000", …}'
+        remedy = 'name the columns ra and dec, or say how they are called: columns={"ra": "ALPHA_J2000", …} '
+        remedy += "(in a terminal: --column ra=ALPHA_J2000)"
         found = ", ".join(map(str, names[:20])) or "no names of columns"
         raise DataError(problem, where=path, expected="positions in degrees or sexagesimal", found=found, remedy=remedy)
     ra, dec, problems, is_stated = [], [], {}, bool(units["ra"])

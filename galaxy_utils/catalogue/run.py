@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from galaxy_utils.catalogue.cutouts import ADDRESS, Cutouts
@@ -16,7 +17,7 @@ from galaxy_utils.files import explain_read_errors, explain_write_errors, locked
 from galaxy_utils.progress import in_notebook, progress_bar
 from galaxy_utils.wording import counted
 
-CATALOGUE_FORMAT = 1
+CATALOGUE_FORMAT = 2
 NEEDED = ("dask", "distributed", "pyarrow")
 # Beside the parts; readers of Parquet leave names alone that begin so.
 RECORD = "_catalogue.json"
@@ -95,12 +96,16 @@ def classify(
         raise ConfigurationError("The catalogue needs another name.", where="output", expected=expected, found=output)
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    source, classifier = Path(source).expanduser(), Path(classifier).expanduser()
+    if output.exists() and source.exists() and output.samefile(source):
+        remedy = "give the catalogue another name"
+        raise ConfigurationError("The catalogue would replace its own source.", where=output, remedy=remedy)
     about = _about(classifier)
     about["told_scale"] = pixel_scale
     from galaxy_utils.calibration import BATCH_SIZE
 
     settings = {
-        "source": str(Path(source).expanduser().absolute()),
+        "source": str(source.absolute()),
         "classifier": hash_of(classifier),
         "part_size": part_size,
         "frame": about,
@@ -112,9 +117,9 @@ def classify(
         settings |= {"address": address, "layer": layer, "size": cutouts.size, "cutout_scale": cutouts.scale}
         parts, _ = find_parts(source, settings)
     folder = output.with_suffix(".parquet").absolute()
-    job = {"folder": str(folder), "classifier": str(Path(classifier).absolute()), "hash": settings["classifier"]}
+    job = {"folder": str(folder), "classifier": str(classifier.absolute()), "hash": settings["classifier"]}
     job |= {"about": about, "settings": settings, "batch_size": min(BATCH_SIZE, part_size), "threads": 1}
-    with locked(folder), _only_this_catalogue(folder, settings):
+    with locked(folder), _only_this_catalogue(folder, output, settings):
         _work_through(parts, job, cutouts, client, workers)
         counts = _finish(folder, parts, settings)
         if output.suffix.lower() == ".csv":
@@ -136,24 +141,33 @@ def _about(path):
 
 
 @contextlib.contextmanager
-def _only_this_catalogue(folder, settings):
-    """Refuse a folder with something else in it; remove what killed workers left under temporary names."""
-    record, remedy = folder / RECORD, "give the catalogue another name, or delete this one"
-    if folder.is_file() or (folder.is_dir() and not record.is_file() and any(folder.iterdir())):
-        raise ConfigurationError("The output is something else already.", where=folder, remedy=remedy)
+def _only_this_catalogue(folder, output, settings):
+    """Refuse an output with something else in it; remove what killed workers left under temporary names."""
+    record, remedy = folder / RECORD, f"give the catalogue another name, or delete {folder}"
+    is_other = folder.is_file() or (folder.is_dir() and any(folder.iterdir())) or (folder != output and output.exists())
+    if is_other and not record.is_file():
+        remedy = "give the catalogue another name"
+        raise ConfigurationError("The output is something else already.", where=output, remedy=remedy)
     if record.is_file():
         with explain_read_errors("The catalogue's record cannot be read.", record, remedy=remedy):
-            before = json.loads(record.read_text(encoding="utf-8"))["settings"]
-        if different := [name for name in {**before, **settings} if before.get(name) != settings.get(name)]:
-            found = {name: before.get(name) for name in different}
-            expected = {name: settings.get(name) for name in different}
-            problem = f"The output is a catalogue with another {', '.join(sorted(different))}."
-            raise ConfigurationError(problem, where=folder, expected=expected, found=found, remedy=remedy)
+            before = _as_told(json.loads(record.read_text(encoding="utf-8"))["settings"])
+        now = _as_told(settings)
+        if different := sorted(name for name in {**before, **now} if before.get(name) != now.get(name)):
+            found, expected = (", ".join(f"{name}: {each.get(name)}" for name in different) for each in (before, now))
+            problem = f"The output is a catalogue with another {', '.join(different)}."
+            raise ConfigurationError(problem, where=output, expected=expected, found=found, remedy=remedy)
     else:
         write_json(record, {"settings": settings})
     _sweep(folder)
     yield
     _sweep(folder)
+
+
+def _as_told(settings):
+    """Settings by the names of the arguments that decide them; how images are framed follows from these."""
+    told = {name: value for name, value in settings.items() if name != "frame"}
+    told["classifier"] = f"the one with SHA-256 {str(settings.get('classifier'))[:12]}…"
+    return told | {"pixel_scale": (settings.get("frame") or {}).get("told_scale")}
 
 
 def _sweep(folder):
@@ -303,14 +317,16 @@ def _finish(folder, parts, settings):
         if path.name not in names:
             path.unlink()
     counts = dict.fromkeys(("galaxies", "unreadable", "cannot_tell", "unlike_training", "unfetched"), 0)
+    reasons = Counter()
     for part in parts:
         known = description(path_of(folder, part.number))
         counts = {name: count + known[name] for name, count in counts.items()}
+        reasons.update(known["reasons"])
     about = {name: known[name] for name in ("classes", "calibration", "versions")}
     content = {"settings": settings, "counts": counts, **about}
     if json.loads((folder / RECORD).read_text(encoding="utf-8")) != content:
         write_json(folder / RECORD, content)
-    return counts
+    return counts | {"reason": next((reason for reason, _ in reasons.most_common(1)), "")}
 
 
 def _write_csv(folder, output, parts):
@@ -327,7 +343,8 @@ def _write_csv(folder, output, parts):
 def _told(output, counts, about):
     told = f"{counted(counts['galaxies'], 'galaxies')} in {output.name}"
     if counts["unreadable"]:
-        told += f", {counts['unreadable']:,} unreadable"
+        share = "all" if counts["unreadable"] == counts["galaxies"] else f"{counts['unreadable']:,}"
+        told += f", {share} unreadable (most often: {counts['reason']})"
     if about["is_calibrated"]:
         told += f", {counts['cannot_tell']:,} cannot tell, {counts['unlike_training']:,} unlike the training set"
     else:

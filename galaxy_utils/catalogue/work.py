@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,10 @@ def _table(rows, outputs, classifier, part, job):
     def column(values, kind):
         return pa.nulls(len(rows), kind) if values is None else pa.array(values, kind, mask=~right)
 
+    def flag(values, otherwise):
+        # Without gaps, which would make objects of a column of truth values, and those no masks.
+        return pa.nulls(len(rows), pa.bool_()) if values is None else pa.array(np.where(right, values, otherwise))
+
     for place, name in enumerate(columns_of(classifier.class_names)):
         columns[name] = column(probabilities[:, place], pa.float64())
     predicted = np.array(classifier.class_names, object)[probabilities.argmax(axis=1)]
@@ -227,14 +232,15 @@ def _table(rows, outputs, classifier, part, job):
     unlike = None if distances is None else distances > calibration.distance_limit
     columns["predicted"] = column(predicted, pa.string())
     columns["entropy"] = column(np.round(entropy, DECIMALS), pa.float64())
-    columns["cannot_tell"] = column(unsure, pa.bool_())
+    columns["cannot_tell"] = flag(unsure, ~right)
     columns["feature_distance"] = column(distances, pa.float64())
-    columns["unlike_training"] = column(unlike, pa.bool_())
+    columns["unlike_training"] = flag(unlike, False)
     columns["problem"] = pa.array(problems, pa.string())
     counts = {"galaxies": len(rows), "unreadable": int((~right).sum())}
     counts["cannot_tell"] = 0 if unsure is None else int(unsure[right].sum())
     counts["unlike_training"] = 0 if unlike is None else int(unlike[right].sum())
     counts["unfetched"] = sum("could not be fetched" in (problem or "") for problem in problems)
+    counts["reasons"] = dict(Counter(filter(None, problems)).most_common(5))
     about = {"key": part.key, **counts, "settings": job["settings"], "classes": list(classifier.class_names)}
     about |= {"calibration": calibration and calibration.to_dict(), "versions": software_versions()}
     return pa.table(columns).replace_schema_metadata({ABOUT: json.dumps(about).encode()})

@@ -148,7 +148,8 @@ def split(dataset, radius=OVERLAP_RADIUS, fractions=(0.65, 0.15, 0.20), seed=1):
         seed: The same seed gives the same split.
 
     Returns:
-        A `Split`.
+        A `Split`. Its rows are in the order of the dataset, which may be that of the classes: shuffle before you take
+        the first few.
 
     Raises:
         ConfigurationError: `fractions` or `radius` make no sense.

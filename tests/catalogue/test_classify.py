@@ -96,6 +96,28 @@ def test_what_cannot_be_used_is_a_row_with_a_reason(folder, classifier, tmp_path
     for name, reason in reasons.items():
         assert reason in table.loc[name, "problem"] and table.loc[[name], PROBABILITIES].isna().all(axis=None), name
     assert table["problem"].isna().sum() == 24
+    # Flags without gaps: a column with some is one of objects, and no mask.
+    for flags in (table, pd.read_parquet(tmp_path / "catalogue.parquet").set_index("id")):
+        assert flags[["cannot_tell", "unlike_training"]].dtypes.tolist() == [bool, bool]
+        assert flags.loc[list(reasons), "cannot_tell"].all() and not flags.loc[list(reasons), "unlike_training"].any()
+    assert "(most often: " in told
+
+
+def test_where_nothing_can_be_used_it_says_why(folder, classifier, tmp_path, capsys, client):
+    gu.classify(folder, classifier, tmp_path / "catalogue.csv", client, pixel_scale=1e-3)
+    assert "all unreadable (most often: " in (told := capsys.readouterr().out) and "arcsec" in told
+
+
+def test_no_file_of_somebody_else_is_replaced(folder, classifier, tmp_path, client):
+    positions, notes = tmp_path / "positions.csv", tmp_path / "notes.csv"
+    positions.write_text("ra,dec,redshift\n150.1,2.2,0.03\n")
+    notes.write_text("mine\n")
+    with pytest.raises(ConfigurationError, match="replace its own source"):
+        gu.classify(positions, classifier, positions, client)
+    with pytest.raises(ConfigurationError, match=r"(?s)something else.*notes\.csv"):
+        gu.classify(folder, classifier, notes, client)
+    assert "redshift" in positions.read_text() and notes.read_text() == "mine\n"
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 PROGRAM = """
@@ -210,7 +232,7 @@ def test_with_a_gpu_this_process_does_it_alone(folder, classifier, tmp_path, mon
 
 def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, classifier, tmp_path, monkeypatch, client):
     output = gu.classify(folder, classifier, tmp_path / "catalogue.parquet", client)
-    with pytest.raises(ConfigurationError, match="another frame"):
+    with pytest.raises(ConfigurationError, match=r"(?s)another pixel_scale.*catalogue\.parquet.*pixel_scale: 2\.0"):
         gu.classify(folder, classifier, output, client, pixel_scale=2.0)
     (tmp_path / "other.parquet").mkdir()
     (tmp_path / "other.parquet" / "mine.txt").write_text("mine")
@@ -224,8 +246,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, classi
     (tmp_path / "void").mkdir()
     with pytest.raises(DataError, match="nothing to classify"):
         gu.classify(tmp_path / "void", classifier, tmp_path / "new.parquet")
-    with pytest.raises(DataError, match="classifier cannot be read"):
+    with pytest.raises(DataError, match=r"(?s)classifier cannot be read.*gu\.save_classifier wrote"):
         gu.classify(folder, folder / "001.png", tmp_path / "new.parquet")
+    with pytest.raises(DataError, match=r"(?s)no such classifier.*check the path"):
+        gu.classify(folder, "classifer.keras", tmp_path / "new.parquet")
     monkeypatch.setattr(run, "NEEDED", ("numpy", "dask_of_nobody"))
     with pytest.raises(ConfigurationError, match="pip install dask_of_nobody"):
         gu.classify(folder, classifier, tmp_path / "new.parquet", client)
