@@ -25,7 +25,7 @@ _NAMES = {
     "evaluation.baselines": ("baselines",),
     "prediction": ("Prediction", "measure"),
     "ledger": ("Ledger", "Rule"),
-    "classifier_file": ("save_classifier", "load_classifier"),
+    "classifier_file": ("save_classifier", "load_classifier", "pretrained_classifier"),
     "catalogue.run": ("classify",),
     "report": ("reports", "read_report", "write_report"),
     "runtime": ("set_up", "describe_machine"),

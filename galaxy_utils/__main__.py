@@ -13,7 +13,8 @@ def main(arguments=None):
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("classify", help="classify galaxies without labels into a catalogue")
     command.add_argument("source", help="a folder of images, an image, HDF5, Parquet, or a table of positions")
-    command.add_argument("--classifier", required=True, help="a file that gu.save_classifier wrote")
+    told = "a file that gu.save_classifier wrote; the classifier of the package, if not told"
+    command.add_argument("--classifier", default="pretrained", help=told)
     command.add_argument("--output", required=True, help="catalogue.parquet, a folder, or catalogue.csv")
     command.add_argument("--pixel-scale", type=float, help="arcseconds per pixel, for images that do not say so")
     command.add_argument("--column", action="append", default=[], metavar="ra=NAME", help="ra, dec, id or image")

@@ -13,6 +13,7 @@ from toy_galaxies import CLASS_NAMES, toy_galaxies
 
 import galaxy_utils as gu
 from galaxy_utils import augmentation as add
+from galaxy_utils import classifier_file
 from galaxy_utils.errors import ConfigurationError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -164,6 +165,32 @@ def test_wrong_images_get_no_answer(sound):
         classifier.predict(np.zeros((2, 20, 20, 3), np.uint8))
     with pytest.raises(DataError, match="not a number"):
         classifier.predict(np.full((2, 16, 16, 3), np.nan))
+
+
+def test_the_package_brings_one_that_knows_galaxies(shared_folder):
+    """Real ones of another survey, which it has not been trained on, in classes that both have."""
+    classifier = gu.pretrained_classifier()
+    galaxies = gu.load(shared_folder / "data" / "galaxyzoo_clean5")
+    rows = np.concatenate([np.flatnonzero(galaxies.labels == label)[:60] for label in range(5)])
+    prepared = gu.prepare(galaxies, classifier.image_size, 0.75)
+    said = classifier.predict(np.asarray(prepared.images[rows])).argmax(axis=1)
+    fits = {"round": [2, 3], "in_between": [2, 3], "cigar": [3, 4, 8], "edge_on": [4, 8, 9], "spiral": [5, 6, 7]}
+    true = [galaxies.class_names[label] for label in galaxies.labels[rows]]
+    right = [label in fits[name] for label, name in zip(said, true, strict=True)]
+    assert np.mean(right) > 0.6
+
+
+def test_the_package_s_classifier_is_small_and_complete():
+    classifier = gu.pretrained_classifier()
+    assert classifier_file.PRETRAINED.stat().st_size < 3e6
+    assert classifier.class_names == gu.CLASS_NAMES and classifier.crop == 0.5
+    assert classifier.pixel_scale == pytest.approx(0.262 * 128 / 96)
+    assert classifier.calibration.reference is not None and classifier.recipe.epochs == 60
+    survey = gu.load("simulated", profile="smoke")
+    prepared = gu.prepare(survey, classifier.image_size, classifier.crop)
+    assert np.mean(classifier.predict(prepared.images[:]).argmax(axis=1) == survey.labels) > 0.5
+    card = classifier_file.PRETRAINED.with_suffix(".md").read_text(encoding="utf-8")
+    assert "What it is not for" in card and "Galaxy Zoo" in card
 
 
 def test_names_that_do_not_fit_are_refused(tmp_path):

@@ -52,7 +52,7 @@ def classify(
 
     Args:
         source: Path of one of the sources above.
-        classifier: Path of a file that `save_classifier` wrote.
+        classifier: Path of a file that `save_classifier` wrote, or `"pretrained"` for that of `pretrained_classifier`.
         output: Path of the catalogue: a folder whose name ends in `.parquet`; or a file whose name ends in `.csv`, then
             written from the data set of the same name beside it.
         client: A `dask.distributed.Client`, such as one of a cluster, whose workers see the same files and have this
@@ -96,6 +96,8 @@ def classify(
         raise ConfigurationError("The catalogue needs another name.", where="output", expected=expected, found=output)
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if classifier == "pretrained":
+        from galaxy_utils.classifier_file import PRETRAINED as classifier
     source, classifier = Path(source).expanduser(), Path(classifier).expanduser()
     if output.exists() and source.exists() and output.samefile(source):
         remedy = "give the catalogue another name"

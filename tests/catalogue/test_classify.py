@@ -269,6 +269,9 @@ def test_the_command_line(folder, classifier, tmp_path, capsys):
     options = ["--classifier", str(classifier), "--output", str(tmp_path / "catalogue.csv")]
     assert main(["classify", str(folder), *options, "--pixel-scale", "1.5", "--workers", "1"]) == 0
     assert len(pd.read_csv(tmp_path / "catalogue.csv")) == 24
+    # The package's own classifier, where none is named.
+    assert main(["classify", str(folder), "--output", str(tmp_path / "ten.csv"), "--workers", "1"]) == 0
+    assert {"p_Round_Smooth", "p_Edge_on_with_Bulge"} <= set(pd.read_csv(tmp_path / "ten.csv"))
     assert main(["classify", str(tmp_path / "nowhere"), *options]) == 1
     assert "This cannot be classified." in capsys.readouterr().err
 
