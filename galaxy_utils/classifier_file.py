@@ -197,8 +197,9 @@ def pretrained_classifier():
 
     Example:
         >>> classifier = gu.pretrained_classifier()
-        >>> prepared = gu.prepare(galaxies, classifier.image_size, classifier.crop)
-        >>> classifier.predict(prepared.images[:5]).shape
+        >>> classifier.image_size, classifier.crop, classifier.class_names[2]
+        (96, 0.5, 'Round Smooth')
+        >>> classifier.predict(np.zeros((5, 96, 96, 3), np.uint8)).shape
         (5, 10)
     """
     return load_classifier(PRETRAINED)
