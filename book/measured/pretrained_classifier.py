@@ -12,7 +12,7 @@ These few galaxies are no test. How good the recipe is, is measured in folds:
 
 with the same pretraining and steps; `--card` then trains nothing and writes the classifier's card from these
 predictions. Weights are stored as 16-bit floats, which Keras reads back as 32-bit. Kill the program and start it again:
-it goes on where it was.
+the pretraining goes on where it was.
 """
 
 import argparse
@@ -72,9 +72,10 @@ Galaxy10's cut-outs: {scale:.2f}″ a pixel. `gu.pretrained_classifier()` opens 
 
 ## What it learned from
 
-17,740 simulated galaxies, as many of each class; then {train} real ones of ten classes, images of Galaxy10 DECaLS,
-nearly as many of each class. {validation} others set temperature, threshold and distance limit. No galaxy was kept for
-a test: how good it is, is known from five networks that were made in the same way, each without one fold of the sky.
+{simulated:,} simulated galaxies, as many of each class; then {train} real ones of ten classes, images of Galaxy10
+DECaLS, nearly as many of each class. {validation} others set temperature, threshold and distance limit. No galaxy
+was kept for a test: how good it is, is known from five networks that were made in the same way, each without one fold
+of the sky.
 
 ## How good that recipe is
 
@@ -124,6 +125,7 @@ def write_card(path, stored, split, scale, class_names):
     content = CARD.format(
         size=IMAGE_SIZE,
         scale=scale,
+        simulated=len(class_names) * SETTINGS["simulated_per_class"],
         train=len(split.train),
         validation=len(split.validation),
         galaxies=len(labels),

@@ -2,8 +2,9 @@
 
 A network's probabilities are written (float16, atomically, under a lock) as soon as it is trained, so a program can
 be killed at any moment, and several processes can share the work. What takes longer than one machine is at hand is
-handed on with `--keep`: it packs the finished networks into `…_unfinished.npz` beside the output, which is committed;
-the program takes them up wherever it is started next. That file goes when the last seed is collected.
+handed on with `--keep`: it packs finished networks that are not collected yet into `…_unfinished.npz` beside the
+output, which is committed; the program takes up both wherever it is started next. That file goes when the last seed is
+collected.
 """
 
 import argparse
@@ -53,26 +54,50 @@ def unfinished_path(options):
     return options.output.with_name(f"{options.output.name}_unfinished.npz")
 
 
-def keep(folder, options):
-    """Pack the predictions of all finished networks into one file."""
-    path, networks = unfinished_path(options), {each.stem: np.load(each) for each in sorted(folder.glob("*.npy"))}
+def collected_networks(folder, galaxies, options, settings):
+    """Return the networks that the collected file holds, one by one: of these galaxies, folds and settings, or none."""
+    arrays_path, about_path = (options.output.with_suffix(ending) for ending in (".npz", ".json"))
+    if not (arrays_path.exists() and about_path.exists()):
+        return {}
+    about = json.loads(about_path.read_text(encoding="utf-8"))
+    if about["data"]["fingerprint"] != galaxies.fingerprint or about["settings"] != all_settings(options, settings):
+        return {}
+    with np.load(arrays_path, allow_pickle=False) as arrays:
+        return {
+            path_of(folder, method, seed, fold).stem: one[..., arrays["fold"] == fold, :]
+            for method in about["seeds"]
+            for seed, one in enumerate(arrays[method], start=1)
+            for fold in range(options.folds)
+        }
+
+
+def all_settings(options, settings):
+    """Settings as the JSON file has them."""
+    return json.loads(json.dumps(settings | {"folds": options.folds, "seed_of_folds": options.seed}))
+
+
+def keep(folder, collected, options):
+    """Pack the predictions of finished networks that the collected file does not hold into one file."""
+    path, finished = unfinished_path(options), sorted(folder.glob("*.npy"))
+    networks = {each.stem: np.load(each) for each in finished if each.stem not in collected}
     with write_atomically(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, folder=np.array(folder.name), **networks)
     print(f"written: {path}: {len(networks)} networks")
 
 
-def take_up(folder, options):
+def take_up(folder, collected, options):
     """Unpack networks that were finished elsewhere, on the same galaxies, folds and settings."""
-    if not unfinished_path(options).exists():
-        return
-    with np.load(unfinished_path(options), allow_pickle=False) as kept:
-        if str(kept["folder"]) != folder.name:
-            print(f"{unfinished_path(options).name} holds networks of other galaxies, folds or settings: left alone")
-            return
-        for name in set(kept) - {"folder"}:
-            if not (path := folder / f"{name}.npy").exists():
-                with write_atomically(path) as partial, open(partial, "wb") as file:
-                    np.save(file, kept[name])
+    networks, packed = dict(collected), unfinished_path(options)
+    if packed.exists():
+        with np.load(packed, allow_pickle=False) as kept:
+            if str(kept["folder"]) == folder.name:
+                networks |= {name: kept[name] for name in set(kept) - {"folder"}}
+            else:
+                print(f"{packed.name} holds networks of other galaxies, folds or settings: left alone")
+    for name, probabilities in networks.items():
+        if not (path := folder / f"{name}.npy").exists():
+            with write_atomically(path) as partial, open(partial, "wb") as file:
+                np.save(file, probabilities)
 
 
 def work(folder, options, train):
@@ -123,7 +148,7 @@ def collect(folder, galaxies, options, settings):
         "command": f"python book/measured/{program} REAL_FOLDER --folds {options.folds} --seeds {options.seeds}",
         "data": {"name": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint},
         "class_names": list(galaxies.class_names),
-        "settings": settings | {"folds": options.folds, "seed_of_folds": options.seed},
+        "settings": all_settings(options, settings),
         "seeds": {method: len(array) for method, array in arrays.items()},
         **describe_machine(),
     }
@@ -135,9 +160,10 @@ def run(options, prepare_training, settings):
     """Load the galaxies, do what is missing, put it together."""
     galaxies = gu.load(options.real_folder)
     folder = folder_of(galaxies, options, settings)
-    take_up(folder, options)
+    collected = collected_networks(folder, galaxies, options, settings)
+    take_up(folder, collected, options)
     if options.keep:
-        keep(folder, options)
+        keep(folder, collected, options)
         return
     if not options.collect:
         work(folder, options, prepare_training(galaxies, *make_folds(galaxies, options.folds, options.seed)))

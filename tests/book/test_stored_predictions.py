@@ -55,6 +55,8 @@ def test_another_machine_goes_on_and_ends_with_the_same_predictions(start, tmp_p
         undisturbed = {name: file[name] for name in file}
     assert undisturbed["plain"].shape[0] == 2
     assert start("one") == []
+    for ending in (".npz", ".json"):
+        (tmp_path / "toy").with_suffix(ending).unlink()
     assert start("two", dies_after=3) == everything[:3]
     assert start("two", "--keep") == []
     # The second machine is gone: the third has only the file.
@@ -68,6 +70,21 @@ def test_networks_of_other_settings_are_left_alone(start, tmp_path, capsys):
     start("one", "--keep")
     assert len(start("two", settings={"epochs": 2})) == 8
     assert "left alone" in capsys.readouterr().out
+
+
+def test_what_is_collected_is_neither_trained_again_nor_packed_twice(start, tmp_path):
+    everything = start("zero")
+    (tmp_path / "toy.npz").unlink()
+    start("one", dies_after=5)
+    start("one", "--collect")
+    start("one", "--keep")
+    with np.load(tmp_path / "toy_unfinished.npz") as file:
+        assert len(set(file) - {"folder"}) == 1
+    with np.load(tmp_path / "toy.npz") as file:
+        first_seed = {method: file[method][0] for method in METHODS}
+    assert start("two") == everything[5:]
+    with np.load(tmp_path / "toy.npz") as file:
+        assert all(np.array_equal(file[method][0], values) for method, values in first_seed.items())
 
 
 def test_only_whole_seeds_are_collected(start, tmp_path):
