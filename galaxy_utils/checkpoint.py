@@ -93,6 +93,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._about = json.loads(json.dumps({**self._about, "network": describe_network(model)}))
             if self.path.exists():
                 self._load(model)
+        if not (self.complete or self.stopped):
+            _build_metrics(model, data)
         return NEVER if self.stopped else self.epochs
 
     @property
@@ -188,6 +190,21 @@ class Checkpoint(keras.callbacks.Callback):
                 weights[int(number)] = arrays[name].reshape(weights[int(number)].shape)
             for group, number, variable in self._variables(model):
                 variable.assign(arrays[f"{group}_{number}"])
+
+
+def _build_metrics(model, data):
+    """Make the variables of a network's metrics, where targets are shaped as its outputs are.
+
+    Keras makes those of optimiser and metrics in the first training step, and TensorFlow then translates that step a
+    second time: made before, a small training starts in half the time.
+    """
+    batch = data[0] if isinstance(data, keras.utils.PyDataset) else None
+    targets = batch[1:2] if isinstance(batch, tuple) else ()
+    # A class of its own that computes its loss by itself has no outputs of this kind.
+    shapes = [tuple(output.shape[1:]) for output in getattr(model, "outputs", None) or ()]
+    if shapes and [target.shape[1:] for target in keras.tree.flatten(targets)] == shapes:
+        model.compute_metrics(None, targets[0], targets[0])
+        model.reset_metrics()
 
 
 def _remembered(callback):
