@@ -1,6 +1,6 @@
 """Make the page "A network in the page": a trained network of the book, in a form that the reader's browser can run.
 
-The network is the evaluation classifier of chapter 8, which keeps its weights and reports its test score.
+The network is the one that comes with the package; how good it is, is computed here from stored predictions.
 It is computed by TensorFlow.js, which lies in `_static/play/tensorflowjs`. Before the browser is asked, Keras is asked
 here: its predictions for the same pixels stand beside the weights, and the page compares.
 """
@@ -14,21 +14,20 @@ import json
 from pathlib import Path
 
 import numpy as np
-from play import FOLDER, fill_page, find_artifact, load_galaxies
+from play import FOLDER, fill_page, load_galaxies
 from play_figures import occlusion_map
 
+import galaxy_utils as gu
 from galaxy_utils.arrays import described, read_arrays, write_arrays
+from galaxy_utils.classes import CLASS_NAMES
+from galaxy_utils.classifier_file import PRETRAINED
 from galaxy_utils.errors import GalaxyUtilsError
 from galaxy_utils.files import locked
 from galaxy_utils.plots import look_of_classes
-from galaxy_utils.recipes import Recipe
-from galaxy_utils.report import read_report
-from galaxy_utils.wording import counted
 
-CHAPTER, MODEL = "08_super_resolution", "evaluation_classifier"
+SIDE, CROP = 96, 0.5  # of the images that the network takes
 LIBRARY = Path(__file__).parent / "tensorflowjs"
-# The picture is covered place by place, on a grid of as many rows and columns.
-GRID = 8
+MEASURED = Path(__file__).parents[1] / "measured" / "few_labels_96.npz"
 THUMBNAIL = 96  # pixels, at most: the page shows them smaller than that
 
 
@@ -46,7 +45,7 @@ class Picture:
         label: Its class, counted from 0; -1 if it is no galaxy.
         probabilities: Keras' answer, shape (classes,), float32.
         changes: By how much the probability of the likeliest class changes where the picture is covered, shape
-            (GRID, GRID), float32.
+            (grid, grid), float32.
     """
 
     name: str
@@ -66,40 +65,40 @@ def make(settings):
         {path in the staged source: content as bytes}.
 
     Raises:
-        DataError: Chapter 8 has left no trained network, or files that cannot be read.
         NetworkError: The network has a layer that cannot be brought into the page.
     """
-    path = find_artifact(settings, f"{CHAPTER}/{MODEL}/report.json")
-    checkpoint = find_artifact(settings, f"{CHAPTER}/{MODEL}/checkpoint_{settings.seed}.npz")
-    report = read_report(path)
-    steps, weights, pictures = _trained(settings, path, checkpoint, report)
-    names = report["evaluation"]["class_names"]
-    files = {FOLDER / "network_data.js": _data_file(steps, weights, pictures, names, report)}
+    galaxies = load_galaxies(settings)
+    # Galaxies of other classes, or smaller than the network takes them, could not be compared with its answers.
+    if galaxies.class_names != CLASS_NAMES or galaxies.image_size * CROP < SIDE:
+        galaxies = gu.load("simulated", profile="smoke", seed=settings.seed)
+    # The picture is covered place by place, on a grid of as many rows and columns.
+    grid = gu.get_profile(settings.profile).choose(grid=(4, 8, 8, 8)).grid
+    steps, weights, pictures = _trained(settings, galaxies, grid)
+    files = {FOLDER / "network_data.js": _data_file(steps, weights, pictures, grid)}
     for number, picture in enumerate(pictures, start=1):
         files[FOLDER / f"network_{number}.png"] = _thumbnail(picture.image)
     # Nobody has chosen it for what the network says: it happens to be the first.
     shown = pictures[0]
-    figure = occlusion_map(shown.image, shown.probabilities, shown.changes, names, report["data"]["provenance"])
+    figure = occlusion_map(shown.image, shown.probabilities, shown.changes, CLASS_NAMES, galaxies.provenance)
     files[FOLDER / "network_still.png"] = _as_png(figure)
     library = sum(path.stat().st_size for path in LIBRARY.glob("*.js"))
     megabytes = (len(files[FOLDER / "network_data.js"]) + library) / 1e6
-    page = _page(pictures, names, steps, weights, shown, figure.alt_text, megabytes, report)
-    files[Path("play_network.md")] = page
+    files[Path("play_network.md")] = _page(pictures, steps, weights, shown, figure.alt_text, megabytes, galaxies, grid)
     return files
 
 
-def _trained(settings, report_file, checkpoint, report):
+def _trained(settings, galaxies, grid):
     """Return steps, weights and pictures, from the file of an earlier build if nothing has changed since.
 
     Keras takes longer to start than everything else in this module.
     """
     path = settings.artifacts / "play" / "network.npz"
-    sources = (Path(__file__), report_file, checkpoint)
-    key = hashlib.sha256(b"".join(hashlib.sha256(source.read_bytes()).digest() for source in sources)).hexdigest()
+    sources = (Path(__file__).read_bytes(), PRETRAINED.read_bytes(), f"{galaxies.fingerprint} {grid}".encode())
+    key = hashlib.sha256(b"".join(hashlib.sha256(source).digest() for source in sources)).hexdigest()
     with locked(path):
         known = _read_known(path, key)
         if known is None:
-            known = _ask_keras(settings, checkpoint, report)
+            known = _ask_keras(galaxies, settings.seed, grid)
             _write_known(path, key, *known)
     return known
 
@@ -134,20 +133,12 @@ def _write_known(path, key, steps, weights, pictures):
     write_arrays(path, {"content": np.array(json.dumps(content)), **arrays})
 
 
-def _ask_keras(settings, checkpoint, report):
-    """Build the network again, read its weights, and let it answer for all pictures."""
-    import galaxy_utils as gu
-
-    profile = gu.get_profile(settings.profile)
-    prepared = gu.prepare(load_galaxies(settings), profile.image_size, profile.crop_fraction)
-    split = gu.split(prepared, seed=settings.seed)
-    flips = gu.augmentation.RandomDihedral(settings.seed)
-    network = gu.models.compact_cnn(prepared.image_size, prepared.num_classes, flips, settings.seed)
-    # The chapter's checkpoint is complete, so nothing is trained; one of another training is refused.
-    recipe = Recipe(**report["recipe"])
-    gu.fit(network, prepared, split, recipe, seed=settings.seed, checkpoint=checkpoint, progress=False)
-    pictures = [ask(network, *chosen) for chosen in choose_pictures(prepared, split.test, settings.seed)]
-    return *export(network), pictures
+def _ask_keras(galaxies, seed, grid):
+    """Open the network, read its weights, and let it answer for all pictures."""
+    prepared = gu.prepare(galaxies, SIDE, CROP)
+    network = gu.pretrained_classifier().model
+    chosen = choose_pictures(prepared, gu.split(prepared, seed=seed).test, seed)
+    return *export(network), [ask(network, *each, grid) for each in chosen]
 
 
 def choose_pictures(dataset, rows, seed):
@@ -181,7 +172,7 @@ def choose_pictures(dataset, rows, seed):
     return chosen + [(name, picture, -1) for name, picture in grey.items()]
 
 
-def ask(network, name, image, label):
+def ask(network, name, image, label, grid):
     """Return a `Picture`: what a Keras model answers for an image as it is, and for the image covered place by place.
 
     Args:
@@ -189,23 +180,25 @@ def ask(network, name, image, label):
         name: How the page calls the picture.
         image: Shape (side, side, 3), uint8.
         label: Its class, or -1.
+        grid: Rows, and columns, of places that are covered.
     """
-    answers = [np.asarray(network.predict_on_batch(batch)) for batch in (image[None], *cover(image))]
+    answers = [np.asarray(network.predict_on_batch(batch)) for batch in (image[None], *cover(image, grid))]
     probabilities = answers[0][0]
     changes = np.concatenate(answers[1:])[:, probabilities.argmax()] - probabilities.max()
-    return Picture(name, image, label, probabilities, changes.reshape(GRID, GRID))
+    return Picture(name, image, label, probabilities, changes.reshape(grid, grid))
 
 
-def cover(image):
+def cover(image, grid):
     """Cover an image place by place with the mean colour of its edge.
 
-    Each place is one of GRID × GRID cells; what is covered reaches half a cell beyond it on each side.
+    Each place is one of grid × grid cells; what is covered reaches half a cell beyond it on each side.
 
     Args:
         image: Shape (side, side, 3), uint8.
+        grid: Rows, and columns, of places.
 
     Returns:
-        Shape (GRID, GRID, side, side, 3), uint8. `network.js` does the same with the same rounding.
+        Shape (grid, grid, side, side, 3), uint8. `play_network.js` does the same with the same rounding.
     """
     side = len(image)
     edge = np.ones((side, side), bool)
@@ -213,17 +206,17 @@ def cover(image):
     # Whole numbers, and halves upwards: nothing that two languages could round differently.
     total, count = image[edge].sum(axis=0, dtype=np.int64), int(edge.sum())
     colour = (2 * total + count) // (2 * count)
-    covered = np.broadcast_to(image, (GRID, GRID, *image.shape)).copy()
-    for row in range(GRID):
-        for column in range(GRID):
-            (top, bottom), (left, right) = _covered(row, side), _covered(column, side)
+    covered = np.broadcast_to(image, (grid, grid, *image.shape)).copy()
+    for row in range(grid):
+        for column in range(grid):
+            (top, bottom), (left, right) = _covered(row, side, grid), _covered(column, side, grid)
             covered[row, column, top:bottom, left:right] = colour
     return covered
 
 
-def _covered(cell, side):
+def _covered(cell, side, grid):
     """First and last pixel, exclusive, that is covered with a cell."""
-    return max(0, (2 * cell - 1) * side // (2 * GRID)), min(side, (2 * cell + 3) * side // (2 * GRID))
+    return max(0, (2 * cell - 1) * side // (2 * grid)), min(side, (2 * cell + 3) * side // (2 * grid))
 
 
 def export(network):
@@ -244,8 +237,6 @@ def export(network):
     """
     from keras import layers
 
-    from galaxy_utils.augmentation import RandomDihedral
-
     steps, weights = [], []
 
     def add(kind, *arrays, **settings):
@@ -253,7 +244,7 @@ def export(network):
         weights.extend(np.asarray(array, np.float32) for array in arrays)
 
     for layer in network.layers:
-        if isinstance(layer, (layers.InputLayer, layers.Dropout, RandomDihedral)):
+        if isinstance(layer, (layers.InputLayer, layers.Dropout)):
             continue
         arrays = layer.get_weights()
         activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
@@ -285,13 +276,13 @@ def export(network):
     return steps, weights
 
 
-def _data_file(steps, weights, pictures, names, report):
+def _data_file(steps, weights, pictures, grid):
     """The JavaScript file with weights, pixels and Keras' answers: pages opened as files may load no other kind."""
     content = {
-        "side": report["data"]["image_size"],
-        "cropFraction": report["profile"]["crop_fraction"],
-        "grid": GRID,
-        "classes": names,
+        "side": SIDE,
+        "cropFraction": CROP,
+        "grid": grid,
+        "classes": CLASS_NAMES,
         "steps": steps,
         "weights": _base64(b"".join(array.astype("<f4").tobytes() for array in weights)),
         "pictures": [
@@ -341,39 +332,42 @@ def _view_of_last_position(steps, side):
     return side // jump, field
 
 
-def _page(pictures, names, steps, weights, shown, alternative, megabytes, report):
-    """Fill the numbers of this build into the template."""
-    evaluation, data, profile = report["evaluation"], report["data"], report["profile"]
-    low, high = evaluation["intervals"]["accuracy"]
-    side = data["image_size"]
-    whose = "drawn by a computer, none of them real" if data["is_simulated"] else "real"
-    galaxies = [picture for picture in pictures if picture.label >= 0]
-    positions, field = _view_of_last_position(steps, side)
+def _page(pictures, steps, weights, shown, alternative, megabytes, galaxies, grid):
+    """Fill the numbers of this build, and those of the stored predictions, into the template."""
+    with np.load(MEASURED) as stored:
+        probabilities = stored["simulation"][0, 0].astype(np.float32)
+        truth, groups = stored["labels"].astype(int), stored["groups"]
+    score = gu.evaluate(probabilities / probabilities.sum(axis=1, keepdims=True), truth, CLASS_NAMES, groups=groups)
+    low, high = score.intervals["accuracy"]
+    whose = (
+        "drawn by a computer, none of them real"
+        if galaxies.is_simulated
+        else ("real, and some of Galaxy10's may be among those that the network learned from")
+    )
+    given = [picture for picture in pictures if picture.label >= 0]
+    positions, field = _view_of_last_position(steps, SIDE)
     return fill_page(
         "play_network",
-        accuracy=f"{evaluation['accuracy']:.3f}",
+        accuracy=f"{score.accuracy:.3f}",
         interval=f"{low:.3f} to {high:.3f}",
-        test=counted(report["split"]["sizes"]["test"], "test galaxies"),
-        calibration=f"{evaluation['calibration_error']:.2f}",
-        provenance=data["provenance"],
+        measured=f"{len(truth):,}",
+        calibration=f"{score.calibration_error:.2f}",
+        provenance=galaxies.provenance,
         whose=whose,
-        profile=f"*{profile['name']}* profile ({profile['purpose']})",
-        epochs=counted(report["training"]["epochs"], "epochs"),
-        side=side,
-        num_classes=len(names),
-        num_galaxies=len(galaxies),
+        side=SIDE,
+        num_classes=len(CLASS_NAMES),
+        num_galaxies=len(given),
         parameters=f"{sum(array.size for array in weights):,}",
         megabytes=f"{megabytes:.1f}",
-        grid=GRID,
-        places=GRID**2,
+        places=grid**2,
         positions=positions,
         field=field,
         still_alt=html.escape(alternative),
-        still_class=names[shown.label],
-        galaxy_buttons=_buttons(pictures, galaxies),
+        still_class=CLASS_NAMES[shown.label],
+        galaxy_buttons=_buttons(pictures, given),
         other_buttons=_buttons(pictures, [picture for picture in pictures if picture.label < 0]),
-        crop_choice=_crop_choice(profile["crop_fraction"]),
-        rows=_rows(names),
+        crop_choice=_crop_choice(CROP),
+        rows=_rows(CLASS_NAMES),
     )
 
 
@@ -392,8 +386,6 @@ def _buttons(pictures, some):
 
 
 def _crop_choice(crop_fraction):
-    if crop_fraction == 1:
-        return ""
     share = f"{crop_fraction:.0%}".replace("%", " %")
     choices = (
         (crop_fraction, f"the middle {share} of its side, as this book cuts galaxies"),

@@ -88,9 +88,9 @@ def test_words_tell_the_answer_the_label_and_the_map(open_page, data):
     said = page.inner_text("#network-status")
     assert said.startswith(f"The network says {answer} ({max(picture['probabilities']):.2f})")
     assert f"The survey says {label}. They {'agree' if answer == label else 'differ'}." in said
-    place = int(np.argmin(changes(page)))
+    place, grid = int(np.argmin(changes(page))), data["grid"]
     told = page.get_attribute("#network-map", "aria-label")
-    assert f"row {place // 8 + 1}, column {place % 8 + 1} of 8 × 8" in told
+    assert f"row {place // grid + 1}, column {place % grid + 1} of {grid} × {grid}" in told
     choose(page, len(data["pictures"]) - 1)
     assert "This is no galaxy, which the network has no way to say." in page.inner_text("#network-status")
 
