@@ -120,3 +120,22 @@ def test_the_speed_of_running_workers_leaves_their_start_and_end_out():
     started_late = [100, 108, *(108 + 0.5 * part for part in range(1, 10)), 130]
     for times in (steady, started_late):
         assert THROUGHPUT["speed_of"](times, 2) == pytest.approx(1024)
+
+
+def test_verdicts_are_counted_where_the_words_decide():
+    lines = [
+        "three blocks: +16.3 points over raw-pixel neighbours (+12.5 to +20.3): better",
+        "average pooling: +4.1 points (-0.1 to +8.3), inconclusive",
+        "  significantly better: KL -0.250 nats (significant beyond 0.118), accuracy +13.5 points",
+        "gain: linear probe, self-training",
+        "loss: none",
+        "mean loss 2.271 nats, the best weights kept",
+    ]
+    figure = {"data": {"image/png": "", "text/plain": "shown again: better"}}
+    cells = [
+        {"id": "cell-1", "outputs": [{"text": [f"{line}\n" for line in lines[:3]]}, figure]},
+        {"id": "measured-1", "outputs": [{"data": {"text/plain": [f"{line}\n" for line in lines[3:]]}}]},
+    ]
+    found = runpy.run_path(str(MEASURED / "verdicts.py"))["verdicts_of"]({"cells": cells})
+    assert [decided for _, decided in found["built"]] == [True, False, True]
+    assert found["measured"] == [("gain: linear probe, self-training", True)] * 2
