@@ -22,6 +22,7 @@ from galaxy_utils.arrays import described, read_arrays, write_arrays
 from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.classifier_file import PRETRAINED
 from galaxy_utils.errors import GalaxyUtilsError
+from galaxy_utils.evaluation.significance import mean_with_interval
 from galaxy_utils.files import locked
 from galaxy_utils.plots import look_of_classes
 
@@ -335,10 +336,12 @@ def _view_of_last_position(steps, side):
 def _page(pictures, steps, weights, shown, alternative, megabytes, galaxies, grid):
     """Fill the numbers of this build, and those of the stored predictions, into the template."""
     with np.load(MEASURED) as stored:
-        probabilities = stored["simulation"][0, 0].astype(np.float32)
         truth, groups = stored["labels"].astype(int), stored["groups"]
-    score = gu.evaluate(probabilities / probabilities.sum(axis=1, keepdims=True), truth, CLASS_NAMES, groups=groups)
-    low, high = score.intervals["accuracy"]
+        networks = stored["simulation"][:, 0].astype(np.float32)
+    networks /= networks.sum(axis=-1, keepdims=True)
+    options = {"bootstrap_samples": 1, "groups": groups}
+    calibration = [gu.evaluate(each, truth, CLASS_NAMES, **options).calibration_error for each in networks]
+    accuracy, low, high = mean_with_interval(np.mean(networks.argmax(axis=-1) == truth, axis=0), groups=groups)
     whose = (
         "drawn by a computer, none of them real"
         if galaxies.is_simulated
@@ -348,10 +351,10 @@ def _page(pictures, steps, weights, shown, alternative, megabytes, galaxies, gri
     positions, field = _view_of_last_position(steps, SIDE)
     return fill_page(
         "play_network",
-        accuracy=f"{score.accuracy:.3f}",
+        accuracy=f"{accuracy:.3f}",
         interval=f"{low:.3f} to {high:.3f}",
         measured=f"{len(truth):,}",
-        calibration=f"{score.calibration_error:.2f}",
+        calibration=f"{np.mean(calibration):.2f}",
         provenance=galaxies.provenance,
         whose=whose,
         side=SIDE,
