@@ -7,7 +7,7 @@ survey at 96 px, then on nine tenths of the real galaxies; the last epoch counts
 sky, says how sure it may be: temperature, threshold and the distance beyond which a galaxy is unlike the training's.
 These few galaxies are no test. How good the recipe is, is measured in folds:
 
-    python book/measured/few_labels_predictions.py REAL_FOLDER SDSS_FOLDER --image-size 96 --epochs 60 --seeds 1 \\
+    python book/measured/few_labels_predictions.py REAL_FOLDER SDSS_FOLDER --image-size 96 --epochs 60 --seeds 2 \\
         --methods simulation "simulation alone" --output book/measured/few_labels_96
 
 with the same pretraining and steps; `--card` then trains nothing and writes the classifier's card from these
