@@ -73,7 +73,7 @@ def make(settings):
     if galaxies.class_names != CLASS_NAMES or galaxies.image_size * CROP < SIDE:
         galaxies = gu.load("simulated", profile="smoke", seed=settings.seed)
     # The picture is covered place by place, on a grid of as many rows and columns.
-    grid = gu.get_profile(settings.profile).choose(grid=(4, 8, 8, 8)).grid
+    grid = gu.get_profile(settings.profile).choose(grid=(3, 8, 8, 8)).grid
     steps, weights, pictures = _trained(settings, galaxies, grid)
     files = {FOLDER / "network_data.js": _data_file(steps, weights, pictures, grid)}
     for number, picture in enumerate(pictures, start=1):
@@ -221,7 +221,7 @@ def _covered(cell, side, grid):
 
 
 def export(network):
-    """Describe a Keras model as steps that TensorFlow.js has a function for.
+    """Describe a Keras model as steps that `play_network.js` has a function for.
 
     Layers that do nothing outside training are left out. Batch normalisation outside training multiplies by one number
     for each channel and adds another; these two are computed here.

@@ -64,7 +64,7 @@ def data_of(files):
 def test_what_is_written_is_what_keras_has_and_says(files):
     data, classifier = data_of(files), gu.pretrained_classifier()
     assert tuple(data["classes"]) == classifier.class_names and data["side"] == classifier.image_size
-    assert data["cropFraction"] == classifier.crop and data["grid"] == 4
+    assert data["cropFraction"] == classifier.crop and data["grid"] == 3
     shapes = [shape for step in data["steps"] for shape in step["shapes"]]
     weights = np.frombuffer(base64.b64decode(data["weights"]), "<f4")
     assert len(weights) == sum(map(np.prod, shapes))
@@ -79,10 +79,10 @@ def test_what_is_written_is_what_keras_has_and_says(files):
     assert labels[10:] == [-1, -1, -1]
     covered = images[0].copy()
     edge = np.concatenate([covered[0], covered[-1], covered[1:-1, 0], covered[1:-1, -1]])
-    covered[36:84, 12:60] = np.floor(edge.mean(axis=0) + 0.5)  # row 2, column 1: 24 pixels, and 12 on each side
+    covered[48:96, 16:80] = np.floor(edge.mean(axis=0) + 0.5)  # row 2, column 1: 32 pixels, and 16 on each side
     likeliest = answers[0].argmax()
     change = classifier.predict(covered[None])[0, likeliest] - answers[0, likeliest]
-    assert data["pictures"][0]["changes"][2 * 4 + 1] == pytest.approx(change, abs=1e-4)
+    assert data["pictures"][0]["changes"][2 * 3 + 1] == pytest.approx(change, abs=1e-4)
 
 
 def test_the_page_says_how_good_the_network_is_and_names_its_source(files):

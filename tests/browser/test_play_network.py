@@ -184,7 +184,7 @@ def test_other_files_are_refused_and_the_answer_stays(open_page, data):
             "mimeType": "image/png",
             "buffer": b"no picture",
         },
-        "mine.png is 90 × 5 pixels: too small": as_file(np.zeros((5, 90, 3), np.uint8)),
+        "mine.png is 90 × 2 pixels: too small": as_file(np.zeros((2, 90, 3), np.uint8)),
     }
     for said, file in refused.items():
         page.set_input_files("#network-file", file)
