@@ -196,7 +196,7 @@ def _build_metrics(model, data):
     """Make the variables of a network's metrics, where targets are shaped as its outputs are.
 
     Keras makes those of optimiser and metrics in the first training step, and TensorFlow then translates that step a
-    second time: made before, a small training starts in half the time.
+    second time. Made before, it is translated once.
     """
     batch = data[0] if isinstance(data, keras.utils.PyDataset) else None
     targets = batch[1:2] if isinstance(batch, tuple) else ()

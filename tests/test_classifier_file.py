@@ -1,6 +1,7 @@
 """One file for a classifier: opened in another process it answers the same; what could run code is refused."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -25,6 +26,7 @@ NETWORKS = {
     "encoder": lambda: gu.models.encoder_classifier(32, 4, latent_dim=8),
     "paper 1": lambda: gu.models.four_block_cnn(32, 4),
 }
+REPOSITORY = Path(__file__).resolve().parents[1]
 OTHERS = [
     lambda: add.denoising_autoencoder(32),
     lambda: add.variational_autoencoder(32),
@@ -191,6 +193,10 @@ def test_the_package_s_classifier_is_small_and_complete():
     assert np.mean(classifier.predict(prepared.images[:]).argmax(axis=1) == survey.labels) > 0.5
     card = classifier_file.PRETRAINED.with_suffix(".md").read_text(encoding="utf-8")
     assert "What it is not for" in card and "Galaxy Zoo" in card
+    # What README and the book's first page say is the card's.
+    (accuracy,) = re.findall(r"\| one view \| ([\d.]+) \|", card)
+    for page in ("README.md", "book/index.md"):
+        assert f"{accuracy} %" in (REPOSITORY / page).read_text(encoding="utf-8")
 
 
 def test_names_that_do_not_fit_are_refused(tmp_path):
