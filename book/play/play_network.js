@@ -1,7 +1,7 @@
 /* The page "A network in the page": a network of the book answers in the reader's browser.
 
    The network, the pictures and Keras' answers are in network_data.js, which book/play/play_network.py writes; TensorFlow.js
-   computes, but for the convolutions. Both are loaded when the reader first chooses a picture. Nothing is sent anywhere. */
+   computes. Both are loaded when the reader first chooses a picture. Nothing is sent anywhere. */
 "use strict";
 
 (() => {
@@ -64,7 +64,7 @@
 
   const functions = {
     scale: (x, step) => tf.mul(x, step.factor),
-    convolution: (x, step) => addBias(convolve(x, step), step.weights[1]),
+    convolution: (x, step) => addBias(tf.conv2d(x, step.weights[0], step.stride, "same"), step.weights[1]),
     normalisation: (x, step) => tf.add(tf.mul(x, step.weights[0]), step.weights[1]),
     maximum: (x, step) => tf.maxPool(x, step.size, step.size, "valid"),
     average: x => tf.mean(x, [1, 2]),
@@ -72,35 +72,6 @@
     relu: x => tf.relu(x),
     softmax: x => tf.softmax(x),
   };
-
-  /* A convolution with the padding that Keras calls "same". The library's own takes several times as long: it does not pass
-     over what ReLU has made zero. */
-  function convolve(x, { shapes, stride, weights }) {
-    const [, height, width, inputs] = x.shape;
-    const [kernel, , , outputs] = shapes[0];
-    const [rows, columns] = [Math.ceil(height / stride), Math.ceil(width / stride)];
-    const before = (count, side) => Math.max(0, (count - 1) * stride + kernel - side) >> 1;
-    const [top, left] = [before(rows, height), before(columns, width)];
-    const [values, factors] = [x.dataSync(), weights[0].dataSync()];
-    const sums = new Float32Array(rows * columns * outputs);
-    for (let row = 0; row < rows; row++)
-      for (let column = 0; column < columns; column++) {
-        const start = (row * columns + column) * outputs;
-        for (let place = 0; place < kernel * kernel; place++) {
-          const oldRow = row * stride + Math.floor(place / kernel) - top;
-          const oldColumn = column * stride + (place % kernel) - left;
-          if (oldRow < 0 || oldRow >= height || oldColumn < 0 || oldColumn >= width) continue;
-          const from = (oldRow * width + oldColumn) * inputs;
-          for (let input = 0; input < inputs; input++) {
-            const value = values[from + input];
-            if (value === 0) continue;
-            const first = (place * inputs + input) * outputs;
-            for (let output = 0; output < outputs; output++) sums[start + output] += value * factors[first + output];
-          }
-        }
-      }
-    return tf.tensor(sums, [1, rows, columns, outputs]);
-  }
 
   function addBias(x, bias) {
     return bias ? tf.add(x, bias) : x;

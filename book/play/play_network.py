@@ -221,7 +221,7 @@ def _covered(cell, side, grid):
 
 
 def export(network):
-    """Describe a Keras model as steps that `play_network.js` has a function for.
+    """Describe a Keras model as steps that TensorFlow.js has a function for.
 
     Layers that do nothing outside training are left out. Batch normalisation outside training multiplies by one number
     for each channel and adds another; these two are computed here.
