@@ -20,14 +20,15 @@ def rare_classes(dataset, otherwise=None):
 
     Args:
         dataset: A `GalaxyDataset`.
-        otherwise: Labels to take as well where fewer than two classes lie under the threshold, as in a sample that is
-            balanced by design: usually `PAPER_2_RARE`. Those without a galaxy are left out. `None` for none.
+        otherwise: Labels, or names of classes, to take as well where fewer than two classes lie under the threshold, as
+            in a sample that is balanced by design. Those that the dataset lacks are left out; where fewer than two are
+            left, its smallest classes fill the two places. `None` for none.
 
     Returns:
         Labels, ascending, int64. Classes without a single galaxy are not among them: nothing can be learned about them.
 
     Raises:
-        DataError: No class lies under the threshold, and there is no galaxy of a class in `otherwise`.
+        DataError: No class lies under the threshold, and `otherwise` is `None`.
 
     Example:
         >>> gu.augmentation.rare_classes(galaxies, otherwise=(0, 4, 8)).tolist()
@@ -37,7 +38,10 @@ def rare_classes(dataset, otherwise=None):
     limit = PAPER_2_THRESHOLD * len(dataset) / sum(OFFICIAL_CLASS_COUNTS)
     rare = np.flatnonzero((counts > 0) & (counts < limit))
     if len(rare) < 2 and otherwise is not None:
-        rare = np.union1d(rare, np.intersect1d(np.asarray(otherwise, np.int64), np.flatnonzero(counts)))
+        named = [label for label, name in enumerate(dataset.class_names) if {label, name} & set(otherwise)]
+        rare = np.union1d(rare, np.intersect1d(np.asarray(named, np.int64), np.flatnonzero(counts)))
+        smallest = [label for label in np.argsort(counts, kind="stable") if counts[label] and label not in rare]
+        rare = np.union1d(rare, smallest[: max(0, 2 - len(rare))]).astype(np.int64)
     if not len(rare):
         expected = f"a class with fewer than {limit:,.1f} of {len(dataset):,} galaxies"
         found, remedy = f"a smallest class with {counts[counts > 0].min():,}", "name the classes to take otherwise"

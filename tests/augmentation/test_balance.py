@@ -32,7 +32,9 @@ def test_the_papers_rare_classes_are_not_the_ones_it_names():
         ([count // 10 for count in OFFICIAL_CLASS_COUNTS], {}, [0, 4, 8]),
         ([90, 5, 0, 5], {}, [1, 3]),
         ([25, 25, 25, 25], {"otherwise": [2, 1]}, [1, 2]),
-        ([25, 25, 25, 25], {"otherwise": PAPER_2_RARE}, [0]),
+        ([25, 25, 25, 25], {"otherwise": PAPER_2_RARE}, [0, 1]),  # one alone is filled up with the smallest
+        ([30, 25, 20, 25], {"otherwise": ["Disturbed", "class 3"]}, [2, 3]),
+        ([30, 25, 20, 25], {"otherwise": ["Disturbed"]}, [1, 2]),
         ([55, 40, 5], {"otherwise": [1]}, [1, 2]),  # one class may lie under the threshold by chance
         ([90, 5, 5], {"otherwise": [0]}, [1, 2]),  # named ones never take the place of rare ones
     ],
