@@ -114,12 +114,13 @@ def save_classifier(path, model, classes, *, crop=None, recipe=None, split=None)
     about["pixel_scale"] = None if scale is None else float(np.median(scale))
     calibration = calibrate(model, classes, split) if split is not None else None
     about["calibration"] = calibration and calibration.to_dict()
-    # Whoever opens it needs neither the optimiser nor somebody's own loss.
-    compiled, model.compiled = model.compiled, False
+    compiled = model.compiled
     with write_atomically(path) as temporary:
         # Keras takes no other ending.
         named = temporary.with_suffix(".keras")
         try:
+            # Whoever opens it needs neither the optimiser nor somebody's own loss.
+            model.compiled = False
             _check_members(keras.saving.serialize_keras_object(model), ConfigurationError, path)
             keras.saving.save_model(model, named, include_optimizer=False)
             with zipfile.ZipFile(named, "a") as archive:

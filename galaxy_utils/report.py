@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import galaxy_utils
@@ -136,7 +137,7 @@ def _row(path, report):
 
 
 def _folder_name(text):
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(text)).strip("._") or "unnamed"
+    return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", str(text))).strip("._") or "unnamed"
 
 
 def software_versions():

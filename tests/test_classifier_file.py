@@ -15,7 +15,7 @@ from toy_galaxies import CLASS_NAMES, toy_galaxies
 import galaxy_utils as gu
 from galaxy_utils import augmentation as add
 from galaxy_utils import classifier_file
-from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.errors import ConfigurationError, DataError, StorageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 AUGMENTING = (add.RandomDihedral, add.RandomRotationZoomShift, add.RandomShiftAndBrightness)
@@ -81,6 +81,9 @@ def test_a_trained_network_is_saved_without_what_it_was_trained_with(tmp_path, s
     model = gu.models.three_block_cnn(16, 4)
     model.compile("sgd", lambda wanted, given: keras.ops.mean((wanted - given) ** 2))
     gu.save_classifier(tmp_path / "own.keras", model, toy_galaxies())
+    (tmp_path / "no folder").touch()
+    with pytest.raises(StorageError):
+        gu.save_classifier(tmp_path / "no folder" / "own.keras", model, toy_galaxies())
     assert model.compiled
     classifier = gu.load_classifier(tmp_path / "own.keras")
     assert classifier.crop == 1 and classifier.recipe is None and classifier.calibration is None

@@ -57,6 +57,10 @@ def test_a_report_holds_what_was_measured_and_how(result):
     assert report["timing"]["training_seconds"] == result.run.seconds > 0
 
 
+def test_names_in_any_script_have_reports_of_their_own():
+    assert len({report_path("chapter", name, name, "smoke") for name in ("银河", "星系", "сеть", "été", "ete")}) == 5
+
+
 def test_the_same_seed_gives_the_same_bytes_but_for_the_timing(result):
     first, second = write(result, "first"), write(trained(), "first_again")
 

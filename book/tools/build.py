@@ -23,6 +23,7 @@ sys.path[:0] = [str(TOOLS), str(TOOLS.parent / "play")]
 
 from settings import REPOSITORY, Settings, digest, leave_users_settings, read_settings  # noqa: E402, F401
 
+from galaxy_utils.data.sources import NAMED_SOURCES, find_images  # noqa: E402
 from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
 from galaxy_utils.profiles import PROFILES, get_profile  # noqa: E402
 
@@ -578,12 +579,11 @@ def _displayed(settings):
 def _source_state(dataset):
     """Names, sizes and times of a user's own files; the built-in sources are described by the package itself."""
     path = Path(dataset)
-    if not path.exists():
+    if dataset in NAMED_SOURCES or not path.exists():
         return dataset
-    # A folder of images is two levels deep; whatever lies further down is not read.
-    files = (
-        [path] if path.is_file() else sorted(file for file in [*path.glob("*"), *path.glob("*/*")] if file.is_file())
-    )
+    # All that is read, at whatever depth.
+    images, others = find_images(path) if path.is_dir() else ({}, [path])
+    files = sorted(file for file in sum(images.values(), others) if file.is_file())
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 

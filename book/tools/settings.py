@@ -97,6 +97,10 @@ def leave_users_settings(folder):
     """
     for name in NOT_FOLLOWED:
         os.environ.pop(name, None)
+    # Chapters run in a folder of their own, where a relative path would name another one.
+    for name in ("GALAXY_UTILS_CACHE", "GALAXY_UTILS_LOCKS", "KERAS_HOME"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     folder = Path(folder).resolve()
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         os.environ[name] = str(folder / name.lower())

@@ -13,15 +13,25 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors
+from galaxy_utils.catalogue.pixels import FITS_SUFFIXES
+from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors, in_degrees
 from galaxy_utils.data.manifest import COLUMNS, SUFFIXES, read_manifests, read_table
 from galaxy_utils.data.positions import check_positions, parse_position
-from galaxy_utils.data.sources import HDF5_SUFFIXES, IMAGE_SUFFIXES, LITTER, check_signature, composed, is_hidden
+from galaxy_utils.data.sources import (
+    HDF5_SUFFIXES,
+    IMAGE_SUFFIXES,
+    LITTER,
+    check_signature,
+    composed,
+    is_hidden,
+    refuse,
+)
 from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.files import explain_read_errors
 from galaxy_utils.wording import counted
 
-FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+# In the folder of a catalogue, beside its parts; readers of Parquet leave names alone that begin so.
+RECORD = "_catalogue.json"
 # Images of one part. The catalogue is cut here, however many workers there are.
 PART_SIZE = 512
 NAMES = {
@@ -141,13 +151,17 @@ def _state(path):
 def _list_folder(folder):
     """Return (path below the folder, ra, dec) of each image, sorted, and the Parquet files; say what is left out."""
     images, others, seen = [], [], set()
-    for place, names, files in os.walk(folder, followlinks=True):
+    for place, names, files in os.walk(folder, onerror=refuse, followlinks=True):
         status = os.stat(place)
         # A link to a folder above would lead round in a circle.
         if (status.st_dev, status.st_ino) in seen:
             names.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        # A catalogue, perhaps the very one that is being written, is no source.
+        if RECORD in files:
+            names.clear()
+            continue
         names[:] = sorted(name for name in names if name not in LITTER and not is_hidden(name))
         for file in files:
             if file.lower().endswith(IMAGE_SUFFIXES + FITS_SUFFIXES) and not is_hidden(file):
@@ -174,6 +188,8 @@ def _count_hdf5(path):
         if not isinstance(images, h5py.Dataset) or len(found[0]) != 4 or found[0][3] != 3 or found[1] != "uint8":
             expected = "a data set images, shape (n, side, side, 3), uint8; optionally ra, dec and pxscale, shape (n,)"
             raise DataError("The file holds no images.", where=path, expected=expected, found=found)
+        if not len(images):
+            raise DataError("The file holds no images.", where=path, expected="at least one row", found="none")
         check_readable(images, path)
         return len(images)
 
@@ -185,7 +201,10 @@ def open_hdf5(path, first, last):
         for name in ("ra", "dec", "pxscale"):
             columns[name] = np.full(last - first, np.nan)
             if name in file and file[name].shape[:1] == file["images"].shape[:1] and file[name].dtype.kind in "fiu":
-                columns[name] = file[name][first:last].astype(np.float64)
+                columns[name] = file[name][first:last].astype(np.float64) * in_degrees(file[name], name)
+        off = ~((columns["ra"] >= -180) & (columns["ra"] <= 360) & (abs(columns["dec"]) <= 90))
+        columns["ra"], columns["dec"] = (np.where(off, np.nan, columns[name]) for name in ("ra", "dec"))
+        columns["ra"] %= 360
     return HDF5Images(path), columns
 
 
@@ -206,7 +225,7 @@ def _parquet_parts(make, folder, shards, columns):
                 continue
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         groups = []
-        for group in range(len(sizes)):
+        for group in range(len(sizes)) if sum(sizes) else ():
             groups.append(group)
             count = sum(sizes[one] for one in groups)
             if group + 1 == len(sizes) or count + sizes[group + 1] > make.size:
@@ -265,17 +284,31 @@ def _read_text(path, told):
     remedy = "save it as CSV in UTF-8, with the names of its columns in the first line"
     with explain_read_errors("The table cannot be read.", path, remedy=remedy):
         names, known, lines = read_table(path)
-        places = {column: (names.index(name), "") for column, name in _told_columns(told, names, path).items()}
+        told = _told_columns(told, names, path)
+        places = {column: (names.index(name), stated_unit(column, name)) for column, name in told.items()}
         for column in ("ra", "dec"):
             if column in known:
                 places.setdefault(column, known[column])
         named = [place for place, name in enumerate(names) if NAMES["id"].fullmatch(_plain(name))]
         if named:
             places.setdefault("id", (named[0], ""))
-        rows = [[fields[place] if place < len(fields) else "" for place, _ in places.values()] for _, fields in lines]
+        rows = [[_field(fields, place, names, column) for column, (place, _) in places.items()] for _, fields in lines]
     columns = dict(zip(places, zip(*rows, strict=True) if rows else [()] * len(places), strict=True))
     units = {column: unit for column, (_, unit) in places.items()}
     return _positions(path, columns, units, names)
+
+
+def _field(fields, place, names, column):
+    # A decimal comma, or 10 20 30 between spaces: nobody knows which field belongs to which column.
+    if column != "id" and any(fields[len(names) :]):
+        return "more fields than columns"
+    return "".join(fields[place : place + 1])
+
+
+def stated_unit(column, name):
+    """Return the unit that the name of a column of positions states; empty where it states none."""
+    fit = column in NAMES and NAMES[column].fullmatch(_plain(name))
+    return (fit.group(1) or "") if fit else ""
 
 
 def _read_parquet_positions(path, told):
@@ -285,8 +318,7 @@ def _read_parquet_positions(path, told):
         found = find_columns(file.schema_arrow, told, path)
         table = file.read(columns=list(found.values()))
         columns = {column: table[name].to_pylist() for column, name in found.items()}
-    fits = {column: NAMES[column].fullmatch(_plain(name)) for column, name in found.items()}
-    units = {column: (fit.group(1) or "") if fit else "" for column, fit in fits.items()}
+    units = {column: stated_unit(column, name) for column, name in found.items()}
     return _positions(path, columns, units, file.schema_arrow.names)
 
 

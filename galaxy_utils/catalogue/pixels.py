@@ -12,6 +12,7 @@ from galaxy_utils.data.views import area_average
 
 # An image may show so much less of the sky than the training images: the rounding of a cut-out's size.
 MISSING_SKY = 1.02
+FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
 
 def framed(pixels, scale, about):
@@ -63,7 +64,7 @@ def read_file(path):
     try:
         if not path.is_file():
             raise ValueError("a folder, a device or a broken link, no file")
-        if ".fit" in path.name.lower() or ".fts" in path.name.lower():
+        if path.name.lower().endswith(FITS_SUFFIXES):
             return read_fits(path)
         return decode_image(path), None, None, None
     except OSError as error:

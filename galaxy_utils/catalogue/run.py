@@ -10,17 +10,15 @@ from collections import Counter
 from pathlib import Path
 
 from galaxy_utils.catalogue.cutouts import ADDRESS, Cutouts
-from galaxy_utils.catalogue.inputs import PART_SIZE, find_parts
+from galaxy_utils.catalogue.inputs import PART_SIZE, RECORD, find_parts
 from galaxy_utils.catalogue.work import classify_part, columns_of, description, hash_of, path_of
 from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError, check_integer, check_number
 from galaxy_utils.files import explain_read_errors, explain_write_errors, locked, write_atomically, write_json
 from galaxy_utils.progress import in_notebook, progress_bar
 from galaxy_utils.wording import counted
 
-CATALOGUE_FORMAT = 2
+CATALOGUE_FORMAT = 3
 NEEDED = ("dask", "distributed", "pyarrow")
-# Beside the parts; readers of Parquet leave names alone that begin so.
-RECORD = "_catalogue.json"
 # How often in a row no part gets done before it is given up.
 ROUNDS = 3
 # Seconds that a cluster of somebody else's may be without a worker.
@@ -146,7 +144,10 @@ def _about(path):
 def _only_this_catalogue(folder, output, settings):
     """Refuse an output with something else in it; remove what killed workers left under temporary names."""
     record, remedy = folder / RECORD, f"give the catalogue another name, or delete {folder}"
-    is_other = folder.is_file() or (folder.is_dir() and any(folder.iterdir())) or (folder != output and output.exists())
+    # A run that ended while it wrote the record has left the record's lock, and perhaps its beginning.
+    begun = f".{RECORD}."
+    is_other = folder.is_dir() and any(not path.name.startswith(begun) for path in folder.iterdir())
+    is_other = is_other or folder.is_file() or (folder != output and output.exists())
     if is_other and not record.is_file():
         remedy = "give the catalogue another name"
         raise ConfigurationError("The output is something else already.", where=output, remedy=remedy)

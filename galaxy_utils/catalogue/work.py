@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxy_utils.catalogue.inputs import find_columns, open_hdf5
+from galaxy_utils.catalogue.inputs import find_columns, open_hdf5, stated_unit
 from galaxy_utils.catalogue.pixels import framed, read_bytes, read_file
+from galaxy_utils.data.positions import parse_position
 from galaxy_utils.errors import DataError
 from galaxy_utils.files import write_atomically
 
@@ -172,6 +173,7 @@ def _parquet_rows(part, settings):
     path = Path(part.where)
     with pq.ParquetFile(path, buffer_size=2**20) as file:
         found = find_columns(file.schema_arrow, settings["columns"], path)
+        units = {name: stated_unit(name, found[name]) for name in ("ra", "dec") if name in found}
         row = sum(file.metadata.row_group(group).num_rows for group in range(part.items[0]))
         options = {"row_groups": list(part.items), "columns": list(found.values())}
         for batch in file.iter_batches(32, **options):
@@ -179,7 +181,11 @@ def _parquet_rows(part, settings):
                 image, ra, dec = (values.get(found.get(name)) for name in ("image", "ra", "dec"))
                 image = image if isinstance(image, dict) else {"bytes": image}
                 named = values[found["id"]] if "id" in found else image.get("path")
-                ra, dec = (float(angle) if isinstance(angle, (int, float)) else np.nan for angle in (ra, dec))
+                try:
+                    texts = ["" if angle is None else str(angle) for angle in (ra, dec)]
+                    ra, dec = parse_position(*texts, units.get("ra", ""), units.get("dec", ""))
+                except ValueError:  # the image is there all the same
+                    ra = dec = np.nan
                 read = functools.partial(read_bytes, image.get("bytes"), image.get("path"))
                 yield f"{path.name} {row}" if named is None else str(named), ra, dec, None, read
                 row += 1

@@ -15,7 +15,7 @@ from galaxy_utils.classes import CLASS_NAMES
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.manifest import read_manifests
 from galaxy_utils.data.rows import check_blank, listing
-from galaxy_utils.data.sources import find_images, is_hidden
+from galaxy_utils.data.sources import find_images, is_hidden, own_name
 from galaxy_utils.data.views import area_average
 from galaxy_utils.errors import DataError
 from galaxy_utils.files import cache_folder, write_atomically
@@ -62,7 +62,7 @@ def open_folder(path):
         digest.update(b"-" if column is None else column.tobytes())
     name = path.resolve().name
     provenance, fingerprint = f"{counted(len(files), 'images')} from the folder {name}", digest.hexdigest()[:16]
-    return GalaxyDataset(name, provenance, images, labels, class_names, ra, dec, fingerprint=fingerprint)
+    return GalaxyDataset(own_name(name), provenance, images, labels, class_names, ra, dec, fingerprint=fingerprint)
 
 
 def list_images(path):
@@ -142,7 +142,7 @@ def _decode_all(path, files, cached):
                         blank.append(_printable(file))
                     output.write(area_average(pixels[None], size).data)
                 except ValueError as error:
-                    unusable[file] = error
+                    unusable[file] = str(error)  # an error's traceback would keep its file open
                 bar.update(1)
         _check_all_usable(path, files, unusable)
         check_blank(blank, len(files), path, "")

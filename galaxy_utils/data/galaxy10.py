@@ -11,10 +11,10 @@ import numpy as np
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.download import download
-from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors
+from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors, in_degrees
 from galaxy_utils.data.positions import check_positions
 from galaxy_utils.data.rows import check_blank, image_blocks
-from galaxy_utils.data.sources import check_signature
+from galaxy_utils.data.sources import check_signature, own_name
 from galaxy_utils.errors import DataError, StorageError
 from galaxy_utils.files import cache_folder, write_json
 from galaxy_utils.progress import progress_bar
@@ -87,7 +87,8 @@ def open_galaxy10(path):
         is_simulated = bool(file.attrs.get("simulated", False))
         unit = file["ra"].attrs.get("units", file["ra"].attrs.get("unit", ""))
         unit = unit.decode() if isinstance(unit, bytes) else str(unit)
-        answer = 'file["ra"].attrs["units"] = "deg", "h" or "rad"'
+        answer = 'file["ra"].attrs["units"] = "deg", "h" or "rad"; for radians the same of file["dec"]'
+        columns["dec"] = columns["dec"] * in_degrees(file["dec"], "dec")
         columns["ra"], columns["dec"] = check_positions(columns["ra"], columns["dec"], f"{path}, key ra", unit, answer)
         images = HDF5Images(path)
         is_whole = not (file["images"].is_virtual or file["images"].external or file["images"].file != file)
@@ -103,7 +104,7 @@ def open_galaxy10(path):
     elif tuple(np.bincount(labels, minlength=NUM_CLASSES)) == OFFICIAL_CLASS_COUNTS:
         name, provenance = "galaxy10", f"Galaxy10 DECaLS, all {num_galaxies:,} galaxies"
     else:
-        name, official = path.stem, sum(OFFICIAL_CLASS_COUNTS)
+        name, official = own_name(path.stem), sum(OFFICIAL_CLASS_COUNTS)
         provenance = f"{num_galaxies:,} galaxies from {path.name}, not the {official:,} of Galaxy10 DECaLS"
     floats = {name: columns[key].astype(np.float64) for name, key in FLOATS.items()}
     about = {"is_simulated": is_simulated, "fingerprint": digest.hexdigest()[:16]}

@@ -71,6 +71,13 @@ def check_readable(dataset, path):
             raise DataError(problem, where=path, expected=f"the file {part}", found=found, remedy=remedy)
 
 
+def in_degrees(dataset, key):
+    """Return what values of `ra` or `dec` are multiplied with, as the data set's attribute `units` says."""
+    unit = dataset.attrs.get("units", dataset.attrs.get("unit", ""))
+    unit = (unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit))[:1].lower()
+    return {"h": 15.0 if key == "ra" else 1.0, "r": 180 / np.pi}.get(unit, 1.0)
+
+
 class HDF5Images:
     """A lazy, read-only view of one data set of an HDF5 file, indexed along its first axis as in NumPy.
 

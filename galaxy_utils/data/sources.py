@@ -69,7 +69,7 @@ def find_images(folder):
         DataError: There are no classes, only one, some without an image, or the sub-folders are parts of a split.
     """
     images, others, seen = {}, [], set()
-    for place, names, files in os.walk(folder, onerror=_refuse, followlinks=True):
+    for place, names, files in os.walk(folder, onerror=refuse, followlinks=True):
         status = os.stat(place)
         # A link to a folder above would lead round in a circle.
         if (status.st_dev, status.st_ino) in seen:
@@ -91,6 +91,11 @@ def find_images(folder):
     return images, sorted(others)
 
 
+def own_name(name):
+    """Return the name of a reader's own data: reports and cards take those of the built-in sources at their word."""
+    return f"own_{name}" if name in NAMED_SOURCES else name
+
+
 def composed(name):
     """Return a name in its composed form (NFC)."""
     return unicodedata.normalize("NFC", name)
@@ -105,7 +110,8 @@ def _is_image(name):
     return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _refuse(error):
+def refuse(error):
+    """What `os.walk` is to do with a folder that cannot be read."""
     raise DataError("A folder cannot be read.", where=error.filename, found=error.strerror, remedy="make it readable")
 
 

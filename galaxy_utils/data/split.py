@@ -168,6 +168,9 @@ def split(dataset, radius=OVERLAP_RADIUS, fractions=(0.65, 0.15, 0.20), seed=1):
     is_validation = _draw(labels, groups, ~is_test, fractions[1] / (1 - fractions[2]), random)
     parts = {"train": ~is_test & ~is_validation, "validation": is_validation, "test": is_test}
     for label, class_name in enumerate(getattr(dataset, "class_names", CLASS_NAMES)):
+        # A class that the data lack altogether is missing from no part.
+        if label not in labels:
+            continue
         if missing := [name for name, is_part in parts.items() if not np.any(labels[is_part] == label)]:
             problem = f"Class {class_name!r} has too few galaxies or sky groups: none is left for {missing[0]}."
             found = f"{np.sum(labels == label)} galaxies in {len(np.unique(groups[labels == label]))} groups"

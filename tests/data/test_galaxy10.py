@@ -29,6 +29,8 @@ def test_a_valid_file_becomes_a_dataset(write_galaxy10):
 def test_provenance_tells_official_partial_and_simulated_files_apart(write_galaxy10):
     partial = open_galaxy10(write_galaxy10())
     assert "60 galaxies" in partial.provenance and "not the 17,736" in partial.provenance
+    # A reader's own data are not taken for the official file because they are called like it.
+    assert open_galaxy10(write_galaxy10("galaxy10.h5")).name == "own_galaxy10"
     simulated = open_galaxy10(write_galaxy10("simulated.h5", attributes={"simulated": True}))
     assert simulated.is_simulated and "not real" in simulated.provenance
 
@@ -160,6 +162,10 @@ def test_the_unit_of_right_ascension_is_asked_for_and_taken_from_the_file(write_
     with h5py.File(path, "r+") as file:
         file["ra"].attrs["units"] = "hours"
     np.testing.assert_allclose(open_galaxy10(path).ra, 15 * hours)
+    path = write_galaxy10(**{key: np.radians(galaxy10_columns()[key]) for key in ("ra", "dec")})
+    with h5py.File(path, "r+") as file:
+        file["ra"].attrs["units"] = file["dec"].attrs["units"] = "rad"
+    np.testing.assert_allclose(open_galaxy10(path).dec, galaxy10_columns()["dec"])
     around_zero = np.linspace(-180, 180, 60)
     np.testing.assert_allclose(open_galaxy10(write_galaxy10(ra=around_zero)).ra, around_zero % 360)
 

@@ -143,6 +143,7 @@ def test_three_galaxies_of_a_class_are_enough_and_two_are_not():
     for name in PARTS:
         assert np.sum(result.part(name) < 3) == 1
     one_group = made_up((4, 30), ra=np.r_[np.zeros(4), np.arange(1, 31.0)], dec=np.zeros(34))
+    assert len(split(made_up((0, 30, 30))).test) == 12  # what the data lack altogether is missing from no part
     for galaxies in (made_up((2, 30)), one_group):
         with pytest.raises(DataError, match="'class 0' has too few"):
             split(galaxies)
