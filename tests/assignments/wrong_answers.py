@@ -84,6 +84,20 @@ def test_mask(labels, groups, fraction, seed):
 def test_mask(labels, groups, fraction, seed):
     return np.arange(len(labels)) >= (1 - fraction) * len(labels)
 """,
+            "a share of the groups, not of the galaxies": """
+def test_mask(labels, groups, fraction, seed):
+    order = np.random.default_rng(seed).permutation(np.unique(groups))
+    return np.isin(groups, order[: round(fraction * len(order))])
+""",
+            "classes left to chance": """
+def test_mask(labels, groups, fraction, seed):
+    mask = np.zeros(len(labels), bool)
+    for group in np.random.default_rng(seed).permutation(np.unique(groups)):
+        if mask.sum() >= fraction * len(labels):
+            break
+        mask[groups == group] = True
+    return mask
+""",
             "a share of the groups, not of the galaxies, always the same": """
 def test_mask(labels, groups, fraction, seed):
     return groups < np.quantile(np.unique(groups), fraction)
