@@ -56,6 +56,8 @@ def test_scaling_and_threshold_by_hand():
     confidence = np.concatenate([np.full(60, 0.9), np.full(20, 0.8), np.full(20, 0.5)])
     # Errors: none of 60, a quarter of 80, two fifths of all. Half of two fifths is a fifth.
     assert _threshold(confidence, right) == 0.9
+    # Of the first 26 few enough are wrong, but they are too few to say so.
+    assert _threshold(np.linspace(1, 0.5, 40), np.arange(40) < 20) == 1.0
     assert _threshold(confidence, ~right) == 1.0  # the sure ones are the wrong ones: nothing helps
 
 

@@ -8,6 +8,7 @@ from toy_answers import toy_prediction, toy_survey
 
 import galaxy_utils as gu
 from galaxy_utils.errors import ConfigurationError, DataError
+from galaxy_utils.evaluation.significance import Estimate
 from galaxy_utils.prediction import compare
 from galaxy_utils.recipes import THREE_BLOCK_CNN
 
@@ -31,6 +32,23 @@ def ledger(tmp_path):
     ledger = gu.Ledger.create(tmp_path / "ledger.jsonl", *SURVEY, seeds=range(1, 9), rule=RULE)
     ledger.play("start", network(1.0), THREE_BLOCK_CNN, width=1)
     return ledger
+
+
+@pytest.mark.parametrize(
+    ("kl", "accuracy", "costs", "verdict"),
+    [
+        (-0.1, 0, {}, "keep"),
+        (0, 0.1, {}, "keep"),
+        (0, 0, {}, "revert"),
+        (0.1, 0.1, {}, "revert"),
+        (-0.1, 0, {"training_seconds": 9.0}, "keep"),
+        *((-0.1, 0, {cost: 11.0}, "revert") for cost in ("training_seconds", "parameters", "inference_seconds")),
+    ],
+)
+def test_the_rule_by_hand(kl, accuracy, costs, verdict):
+    changes = [Estimate(value, 1e-4, 0.0, 4.0, 0, 0, 0, 100, 3) for value in (kl, accuracy)]
+    assert gu.Rule().verdict(*changes, costs)[0] == verdict
+    assert gu.Rule(error_rate=0.1, max_rounds=10, kl_share=0.8).levels == pytest.approx((0.008, 0.002))
 
 
 def test_the_better_is_kept_the_worse_reverted_after_screening_and_all_is_judged_again(ledger):

@@ -15,7 +15,7 @@ from galaxy_utils.errors import ConfigurationError, DataError
 from galaxy_utils.evaluation import evaluate
 from galaxy_utils.models import four_block_cnn, three_block_cnn
 from galaxy_utils.recipes import Recipe
-from galaxy_utils.training import fit, predict, reinitialise
+from galaxy_utils.training import fit, make_optimizer, predict, reinitialise
 
 # Keras' own variables still trip over NumPy's newer `copy` argument.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -367,3 +367,12 @@ def test_arguments_that_do_not_fit_are_refused(options, named):
     options = {"dataset": toy_galaxies(), "split": toy_split(), "recipe": QUICK, **options}
     with pytest.raises((ConfigurationError, DataError), match=named):
         fit(network(), **options)
+
+
+def test_the_optimiser_has_every_number_of_the_recipe():
+    recipe = QUICK.replace(beta_1=0.5, beta_2=0.99, clip_norm=2.0)
+    for name, options in (("adam", {}), ("adamw", {"weight_decay": 0.02}), ("sgd", {})):
+        found = make_optimizer(recipe.replace(optimizer=name, **options)).get_config()
+        numbers = {"learning_rate": 3e-3, "global_clipnorm": 2.0, **options}
+        numbers |= {"momentum": 0.5} if name == "sgd" else {"beta_1": 0.5, "beta_2": 0.99}
+        assert {key: found[key] for key in numbers} == pytest.approx(numbers)

@@ -37,6 +37,15 @@ def test_three_baselines_know_as_little_as_they_should(galaxies):
     assert all(score.kl_divergence < 2 and score.resampled == "groups" for score in scores.values())
 
 
+def test_a_class_that_only_the_test_part_has_is_not_impossible():
+    galaxies, split = toy_galaxies(), toy_split()
+    split.train = split.train[galaxies.labels[split.train] != 3]
+    truth, counts = galaxies.labels[split.test], np.bincount(galaxies.labels[split.train], minlength=4) + 0.25
+    expected = log_loss(truth, np.tile(counts / counts.sum(), (len(truth), 1)))
+    found = baselines(galaxies, split, bootstrap_samples=0)[MAJORITY_CLASS]
+    assert found.negative_log_likelihood == pytest.approx(expected)
+
+
 def test_the_part_is_respected():
     galaxies, split = toy_galaxies(), toy_split()
     for scores in baselines(galaxies, split, part="validation", bootstrap_samples=0).values():
