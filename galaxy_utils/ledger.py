@@ -40,9 +40,9 @@ import numpy as np
 
 from galaxy_utils.errors import ConfigurationError, DataError, check_integer, check_number
 from galaxy_utils.evaluation.significance import mean_over_seeds
-from galaxy_utils.files import explain_read_errors, locked, write_atomically
+from galaxy_utils.files import explain_read_errors, locked, write_atomically, write_json
 from galaxy_utils.prediction import COSTS, Prediction, check_same, compare, identity_of, scores_of
-from galaxy_utils.recipes import Recipe
+from galaxy_utils.recipes import DESCRIPTIVE_FIELDS, Recipe
 
 FORMAT = 2
 START, KEEP, REVERT, REFERENCE = "start", "keep", "revert", "reference"
@@ -274,6 +274,7 @@ class Ledger:
         trial = self._proposed(name, recipe, reference, same_networks, factors)
         if trial.recorded:
             return trial.recorded
+        self._begin(trial)
         stages = [self.seeds[: self.rule.screening], self.seeds]
         stages = stages[1:] if trial.against is None or same_networks else stages[:1] if reference else stages
         for seeds in stages:
@@ -382,6 +383,20 @@ class Ledger:
                 problem = f"All {self.rule.max_rounds} trials have been used up: each further one would make"
                 raise ConfigurationError(f"{problem} a wrong keep likelier than the rule states.", where=self.path)
         return trial
+
+    def _begin(self, trial):
+        """Note what a round is before its first training; refuse to go on with what was interrupted under its name."""
+        fields = trial.recipe.to_dict().items()
+        about = {"factors": trial.factors, "recipe": {k: v for k, v in fields if k not in DESCRIPTIVE_FIELDS}}
+        about = json.loads(json.dumps(about))
+        path = self._file(trial.name, 0, "trial").with_suffix(".json")
+        if not path.exists():
+            write_json(path, about)
+        if (before := json.loads(path.read_text(encoding="utf-8"))) != about:
+            problem = f"An interrupted round called {trial.name!r} had other settings; its predictions are still there."
+            files = path.with_name(path.name.replace("_trial_seed_0.json", "_*"))
+            remedy = f"call this round otherwise, or delete {files} to begin it anew"
+            raise ConfigurationError(problem, where=trial.name, expected=before, found=about, remedy=remedy)
 
     def _prediction(self, trial, train, seed):
         path = self._file(trial.name, seed, "validation")

@@ -113,7 +113,10 @@ def main():
 
     real = pca.transform(features_and_predictions(classifier, galaxies.images[few.validation])[0])
     labels = galaxies.labels[few.validation]
-    test = split.test[np.isin(galaxies.labels[split.test], rare)][: len(labels)]
+    # As many of each class as are generated: rows are sorted by class, the first ones lack the last class.
+    random = np.random.default_rng(1)
+    of_class = [random.permutation(split.test[galaxies.labels[split.test] == label]) for label in rare]
+    test = np.concatenate([rows[: np.sum(labels == label)] for label, rows in zip(rare, of_class, strict=True)])
     reference, results = scores(galaxies.images[test], galaxies.labels[test]), {}
     for name, changes in chosen.items():
         settings, rows = dict(changes), []

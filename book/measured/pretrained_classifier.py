@@ -75,7 +75,8 @@ Galaxy10's cut-outs: {scale:.2f}″ a pixel. `gu.pretrained_classifier()` opens 
 {simulated:,} simulated galaxies, as many of each class; then {train} real ones of ten classes, images of Galaxy10
 DECaLS, nearly as many of each class. {validation} others set temperature, threshold and distance limit. No galaxy
 was kept for a test: how good it is, is known from {networks} networks that were made in the same way, each without one
-fold of the sky.
+fold of the sky. One flaw: rotation, brightness and contrast were drawn from one seed, so a galaxy that was turned far
+was also brightened; the program that pretrains has given each a seed of its own since.
 
 ## How good that recipe is
 

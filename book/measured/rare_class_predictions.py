@@ -16,6 +16,8 @@ on where it was. `--jobs` says which share of the work this process does, such a
 """
 
 import dataclasses
+import json
+import zlib
 
 import keras
 import numpy as np
@@ -87,7 +89,7 @@ class Fold:
     def with_generated(self, seed):
         """The images with generated ones of the rare class in place of the repeated ones, and their split.
 
-        The GAN learns from training galaxies of the rarest classes alone, three of them so that its classes differ.
+        The GAN learns from training galaxies of the rare class alone.
         One GAN serves all seeds of a fold; each seed takes other latent vectors.
         """
         prepared, split = self.prepared, self.split
@@ -106,7 +108,8 @@ class Fold:
         if kind == "bicubic":
             images = enlarge_bicubic(prepared.images)
         else:
-            path = artifacts_folder() / "rare_class" / f"enlarged_{self.number}.npy"
+            settings = f"{zlib.crc32(json.dumps(ENLARGING, sort_keys=True).encode()):08x}"
+            path = artifacts_folder() / "rare_class" / f"enlarged_{self.split.hash[:12]}_{settings}.npy"
             if not path.exists():
                 with write_atomically(path) as partial, open(partial, "wb") as file:
                     np.save(file, augmentation.upscale(self.super_resolution(), prepared.images))

@@ -23,6 +23,7 @@ import galaxy_utils as gu
 from galaxy_utils.data.split import OVERLAP_RADIUS
 from galaxy_utils.evaluation import predict_with_tta
 from galaxy_utils.files import artifacts_folder, write_json
+from galaxy_utils.models.cnn import layer_seeds
 
 IMAGE_SIZE, CROP_FRACTION = 96, 0.5
 ROTATION, ZOOM, SHIFT = 180, 0.3, 0.05
@@ -54,8 +55,10 @@ def build_network(
     if rotation or zoom or shift:
         layers.append(gu.augmentation.RandomRotationZoomShift(rotation, zoom, shift, seed))
     if light:
-        layers.append(keras.layers.RandomBrightness(BRIGHTNESS, seed=seed))
-        layers.append(keras.layers.RandomContrast(CONTRAST, seed=seed))
+        # Seeds of their own: layers with one seed that draw equally often draw the same numbers, angle and light alike.
+        seeds = layer_seeds(seed)
+        layers.append(keras.layers.RandomBrightness(BRIGHTNESS, seed=next(seeds)))
+        layers.append(keras.layers.RandomContrast(CONTRAST, seed=next(seeds)))
     return gu.models.compact_cnn(IMAGE_SIZE, num_classes, augmentation=layers, seed=seed, pooling=pooling)
 
 

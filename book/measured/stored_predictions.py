@@ -9,6 +9,7 @@ collected.
 
 import argparse
 import hashlib
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -133,7 +134,8 @@ def collect(folder, galaxies, options, settings):
     order = np.argsort(np.concatenate([fold.test for fold in folds]))
     for method in options.methods:
         paths = [[path_of(folder, method, s, f) for f in range(options.folds)] for s in range(1, options.seeds + 1)]
-        whole = [each for each in paths if all(path.exists() for path in each)]
+        # Up to the first seed that is not whole: places in the array are the seeds' numbers.
+        whole = list(itertools.takewhile(lambda each: all(path.exists() for path in each), paths))
         if whole:
             arrays[method] = np.stack([np.concatenate([np.load(p) for p in each], axis=-2) for each in whole])
             arrays[method] = arrays[method][..., order, :]

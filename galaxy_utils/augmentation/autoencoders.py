@@ -121,7 +121,9 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
     images = keras.Input((image_size, image_size, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescale_to_unit_interval")(images)
     x = layers.Flatten(name="flatten")(_shrink(x, seeds))
-    statistics = layers.Dense(2 * latent_dim, kernel_initializer=_glorot(seeds), name="means_and_log_variances")(x)
+    # float32 also under mixed precision: the weight of the divergence, 2σ² / D, is smaller than 16 bits can hold.
+    options = {"dtype": "float32", "kernel_initializer": _glorot(seeds), "name": "means_and_log_variances"}
+    statistics = layers.Dense(2 * latent_dim, **options)(x)
     encoder = keras.Model(images, statistics, name="encoder")
 
     vectors = keras.Input((latent_dim,), name="latent_vectors")
@@ -131,7 +133,8 @@ def variational_autoencoder(image_size=64, latent_dim=64, pixel_noise=0.05, seed
     x = layers.Reshape(shape, name="to_feature_maps")(x)
     decoder = keras.Model(vectors, _grow(x, seeds), name="decoder")
 
-    sample = SampleLatent(2 * pixel_noise**2 / (image_size**2 * 3), seed=next(seeds), name="sample_latent")
+    weight = 2 * pixel_noise**2 / (image_size**2 * 3)
+    sample = SampleLatent(weight, seed=next(seeds), dtype="float32", name="sample_latent")
     return keras.Model(images, decoder(sample(encoder(images))), name="variational_autoencoder")
 
 

@@ -186,7 +186,7 @@ class ConditionalGAN(keras.Model):
         discriminator_loss, generator_loss = ops.mean(discriminator_loss), ops.mean(generator_loss)
         ranking = ops.mean(ops.cast(of_real > of_fake, "float32"))
         for mean, value in zip(self.means.values(), (discriminator_loss, generator_loss, ranking), strict=True):
-            mean.update_state(value)
+            mean.update_state(value, sample_weight=ops.shape(y)[0])  # a last batch may be a small one
         if training and self.ema_generator is not None:
             for average, latest in zip(self.ema_generator.weights, self.generator.weights, strict=True):
                 latest = ops.stop_gradient(latest.value)

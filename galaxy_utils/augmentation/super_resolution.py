@@ -170,8 +170,10 @@ class SuperResolutionGAN(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y = ops.cast(y, "float32")
         pixel = ops.mean(ops.square(y - y_pred))
-        wanted = ops.stop_gradient(self.features(255 * y, training=False))
-        difference = ops.mean(ops.square(self.features(255 * y_pred, training=False) - wanted))
+        # float32 also under mixed precision: the losses are added, and squares do not fit into 16 bits.
+        of_original, found = (ops.cast(self.features(255 * x, training=False), "float32") for x in (y, y_pred))
+        wanted = ops.stop_gradient(of_original)
+        difference = ops.mean(ops.square(found - wanted))
         feature = difference / (ops.var(wanted) + 1e-6)
         real = self.discriminator(y, training=training)
         fake = self.discriminator(ops.stop_gradient(y_pred), training=training)
@@ -180,7 +182,7 @@ class SuperResolutionGAN(keras.Model):
         ranking = ops.mean(ops.cast(real > fake, "float32"))
         values = (pixel, feature, adversarial, of_discriminator, ranking)
         for mean, value in zip(self.means.values(), values, strict=True):
-            mean.update_state(value)
+            mean.update_state(value, sample_weight=ops.shape(y)[0])  # a last batch may be a small one
         # The discriminator's own loss has no weight: Adam's steps do not depend on one.
         return pixel + self.feature_weight * feature + self.adversarial_weight * adversarial + of_discriminator
 
@@ -206,7 +208,8 @@ def _generator(noise_seed, seeds):
     bicubic = layers.UpSampling2D(2, interpolation="bicubic", dtype="float32", name="bicubic")(small)
     large = layers.Add(dtype="float32", name="add_detail")([bicubic, detail])
     again = layers.AveragePooling2D(2, dtype="float32", name="halved_again")(large)
-    lost = layers.UpSampling2D(2, name="lost_enlarged")(layers.Subtract(dtype="float32", name="lost")([small, again]))
+    lost = layers.Subtract(dtype="float32", name="lost")([small, again])
+    lost = layers.UpSampling2D(2, dtype="float32", name="lost_enlarged")(lost)
     large = layers.Add(dtype="float32", name="back_projection")([large, lost])
     generator = keras.Model(small, large, name="generator")
     # The four pixels that one becomes start equal: no chessboard has to be unlearned (Aitken et al. 2017).

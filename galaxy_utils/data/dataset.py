@@ -68,6 +68,11 @@ class GalaxyDataset:
                 problem, where = "A column must have one entry per image.", f"{column} of {self.name}"
                 expected, found = f"{len(self):,} entries", f"{len(values):,} entries"
                 raise DataError(problem, where=where, expected=expected, found=found)
+        labels = np.asarray(self.labels)
+        if labels.dtype.kind not in "iu" or (len(labels) and not 0 <= labels.min() <= labels.max() < self.num_classes):
+            expected, where = f"integers from 0 to {self.num_classes - 1}", f"labels of {self.name}"
+            found = f"{labels.min()} to {labels.max()}, {labels.dtype}"
+            raise DataError("The labels are no classes.", where=where, expected=expected, found=found)
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", compute_fingerprint(self))
         if not self.source_fingerprint:

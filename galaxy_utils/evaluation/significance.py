@@ -54,6 +54,8 @@ def bootstrap_sums(columns, groups, bootstrap_samples, seed):
     """Return column sums of resampled galaxies (or groups of them), shape (bootstrap_samples, columns)."""
     if groups is not None:
         columns = _sums_by_group(columns, groups)
+        if len(columns) < 2:
+            raise DataError("A single sky group says nothing of others.", where="groups", expected="two or more")
     random, units = np.random.default_rng(seed), len(columns)
     sums = []
     # In portions, so that the counts of a large set stay in the tens of megabytes.

@@ -90,7 +90,8 @@ def cache_frozen_features(model, dataset, *, dtype="float16", batch_size=32, pro
 
     array = open_or_make_array(path, shape, dtype, compute)
     fingerprint = hashlib.sha256(path.stem.encode()).hexdigest()[:16]
-    about = {"vote_fractions": dataset.vote_fractions, "fingerprint": fingerprint}
+    about = {"vote_fractions": dataset.vote_fractions, "is_simulated": dataset.is_simulated}
+    about |= {"fingerprint": fingerprint, "source_fingerprint": dataset.source_fingerprint}
     return FrozenFeatures(dataset.name, dataset.provenance, array, dataset.labels, dataset.class_names, **about)
 
 
@@ -161,7 +162,8 @@ def _frozen_network(model, dataset):
 def _digest(bottom):
     """Hash what a frozen network computes: its layers and weights, but not the seeds behind them."""
     names = [(type(layer).__name__, layer.name) for layer in bottom.get_layer(FROZEN_PART).layers]
-    digest = hashlib.sha256(repr((names, keras.backend.backend())).encode())
+    policies = [layer.dtype_policy.name for layer in bottom.get_layer(FROZEN_PART).layers]
+    digest = hashlib.sha256(repr((names, policies, keras.backend.backend())).encode())
     for array in bottom.get_weights():
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
