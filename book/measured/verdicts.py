@@ -17,7 +17,7 @@ from galaxy_utils.files import write_json
 
 UNDECIDED = re.compile(r"\binconclusive\b|\bundecided$|, undecided;|\branges overlap\b")
 WORDS = "better than random|worse than random|better|worse|significant( at 5 %)?|above 0|below 0|a gain|a loss"
-DECIDED = re.compile(rf"[:,] ({WORDS})$|significantly (better|worse):|worse than the one with none$")
+DECIDED = re.compile(rf"[:,\d] +({WORDS})$|significantly (better|worse):|worse than the one with none$")
 LIST = re.compile(r"^(inconclusive|gain|loss|better|worse): (?!none)[^0-9]+$")
 
 
