@@ -385,18 +385,16 @@ class Ledger:
         return trial
 
     def _begin(self, trial):
-        """Note what a round is before its first training; refuse to go on with what was interrupted under its name."""
+        """Note a round's settings before its first training; refuse predictions of an interrupted one with others."""
         fields = trial.recipe.to_dict().items()
-        about = {"factors": trial.factors, "recipe": {k: v for k, v in fields if k not in DESCRIPTIVE_FIELDS}}
-        about = json.loads(json.dumps(about))
-        path = self._file(trial.name, 0, "trial").with_suffix(".json")
-        if not path.exists():
-            write_json(path, about)
-        if (before := json.loads(path.read_text(encoding="utf-8"))) != about:
+        settings = {"factors": trial.factors, "recipe": {k: v for k, v in fields if k not in DESCRIPTIVE_FIELDS}}
+        settings, note = json.loads(json.dumps(settings)), Path(f"{self._stem(trial.name)}_settings.json")
+        if not (note.exists() and self._file(trial.name, self.seeds[0], "validation").exists()):
+            write_json(note, settings)
+        elif (before := json.loads(note.read_text(encoding="utf-8"))) != settings:
             problem = f"An interrupted round called {trial.name!r} had other settings; its predictions are still there."
-            files = path.with_name(path.name.replace("_trial_seed_0.json", "_*"))
-            remedy = f"call this round otherwise, or delete {files} to begin it anew"
-            raise ConfigurationError(problem, where=trial.name, expected=before, found=about, remedy=remedy)
+            remedy = f"call this round otherwise, or delete {self._stem(trial.name)}_* to begin it anew"
+            raise ConfigurationError(problem, where=trial.name, expected=before, found=settings, remedy=remedy)
 
     def _prediction(self, trial, train, seed):
         path = self._file(trial.name, seed, "validation")
@@ -447,9 +445,12 @@ class Ledger:
 
     # The file
 
-    def _file(self, name, seed, part):
+    def _stem(self, name):
         words = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") + f"_{zlib.crc32(name.encode()):08x}"
-        return self.path.with_name(f"{self.path.stem}_predictions") / f"{words}_{part}_seed_{seed}.npz"
+        return self.path.with_name(f"{self.path.stem}_predictions") / words
+
+    def _file(self, name, seed, part):
+        return Path(f"{self._stem(name)}_{part}_seed_{seed}.npz")
 
     def _read(self):
         with explain_read_errors("This is no ledger.", self.path, remedy="Ledger.create makes one"):

@@ -51,6 +51,22 @@ def test_the_rule_by_hand(kl, accuracy, costs, verdict):
     assert gu.Rule(error_rate=0.1, max_rounds=10, kl_share=0.8).levels == pytest.approx((0.008, 0.002))
 
 
+def test_an_interrupted_round_does_not_go_on_with_other_settings(ledger):
+    def interrupted(trial, seed):
+        if seed == 2:
+            raise KeyboardInterrupt
+        return network(1.5)(trial, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        ledger.play("wider", interrupted, width=2)
+    with pytest.raises(ConfigurationError, match="had other settings(.|\n)*delete"):
+        ledger.play("wider", network(1.5), width=3)
+    # Whoever deletes the predictions begins anew.
+    for path in ledger.path.parent.rglob("wider_*.npz"):
+        path.unlink()
+    assert ledger.play("wider", network(1.5), width=3).verdict == "keep"
+
+
 def test_the_better_is_kept_the_worse_reverted_after_screening_and_all_is_judged_again(ledger):
     trained = []
     assert ledger.play("better", network(1.5, trained), width=2).verdict == "keep"
