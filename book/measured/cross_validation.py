@@ -8,6 +8,7 @@ import numpy as np
 import galaxy_utils as gu
 from galaxy_utils.data.split import galaxy_groups
 from galaxy_utils.evaluation import accuracy_difference
+from galaxy_utils.models.cnn import layer_seeds
 
 # As the build of the book sets it: networks train in half the time on many processors, and end in other last bits.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -56,3 +57,18 @@ def describe_machine():
     from galaxy_utils import report
 
     return {"versions": report.software_versions(), "device": report.computing_device()}
+
+
+def light_layers(brightness, contrast, seed):
+    """Return random changes of brightness and of contrast, each with a seed of its own.
+
+    Layers with one seed that draw equally often draw the same numbers. What is stored of both programs' networks was
+    measured with such layers: an image that was turned far was also brightened.
+    """
+    import keras
+
+    seeds = layer_seeds(seed)
+    return [
+        keras.layers.RandomBrightness(brightness, seed=next(seeds)),
+        keras.layers.RandomContrast(contrast, seed=next(seeds)),
+    ]

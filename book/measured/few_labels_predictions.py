@@ -33,6 +33,7 @@ import joblib
 import keras
 import numpy as np
 import stored_predictions
+from cross_validation import light_layers
 from keras import ops
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -48,7 +49,6 @@ from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.views import NUM_VIEWS, area_average, dihedral_view
 from galaxy_utils.evaluation import predict_with_tta
 from galaxy_utils.files import artifacts_folder, cache_folder, locked, write_atomically
-from galaxy_utils.models.cnn import layer_seeds
 
 SETTINGS = {
     "image_size": 64,
@@ -162,19 +162,6 @@ class NoiseAndBlur(keras.layers.Layer):
         images = images + keras.random.uniform(shape, seed=self.generator) * (blurred - images)
         level = self.noise * keras.random.uniform(shape, seed=self.generator)
         return images + level * keras.random.normal(ops.shape(images), seed=self.generator)
-
-
-def light_layers(brightness, contrast, seed):
-    """Changes of brightness and contrast, each with a seed of its own.
-
-    Layers with one seed that draw equally often draw the same numbers. Version 0.2.0 measured with such layers: an
-    image that was turned far was also bright and rich in contrast.
-    """
-    seeds = layer_seeds(seed)
-    return [
-        keras.layers.RandomBrightness(brightness, seed=next(seeds)),
-        keras.layers.RandomContrast(contrast, seed=next(seeds)),
-    ]
 
 
 def recipe_layers(seed):

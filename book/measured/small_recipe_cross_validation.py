@@ -17,13 +17,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from cross_validation import accuracy, compare, describe_machine, make_folds, summarise
+from cross_validation import accuracy, compare, describe_machine, light_layers, make_folds, summarise
 
 import galaxy_utils as gu
 from galaxy_utils.data.split import OVERLAP_RADIUS
 from galaxy_utils.evaluation import predict_with_tta
 from galaxy_utils.files import artifacts_folder, write_json
-from galaxy_utils.models.cnn import layer_seeds
 
 IMAGE_SIZE, CROP_FRACTION = 96, 0.5
 ROTATION, ZOOM, SHIFT = 180, 0.3, 0.05
@@ -49,16 +48,12 @@ def build_network(
     num_classes, seed, pooling="average", flips=True, rotation=ROTATION, zoom=ZOOM, shift=SHIFT, light=True
 ):
     """Return the network with the wanted augmentation."""
-    import keras
 
     layers = [gu.augmentation.RandomDihedral(seed)] if flips else []
     if rotation or zoom or shift:
         layers.append(gu.augmentation.RandomRotationZoomShift(rotation, zoom, shift, seed))
     if light:
-        # Seeds of their own: layers with one seed that draw equally often draw the same numbers, angle and light alike.
-        seeds = layer_seeds(seed)
-        layers.append(keras.layers.RandomBrightness(BRIGHTNESS, seed=next(seeds)))
-        layers.append(keras.layers.RandomContrast(CONTRAST, seed=next(seeds)))
+        layers += light_layers(BRIGHTNESS, CONTRAST, seed)
     return gu.models.compact_cnn(IMAGE_SIZE, num_classes, augmentation=layers, seed=seed, pooling=pooling)
 
 

@@ -171,7 +171,7 @@ class SuperResolutionGAN(keras.Model):
         y = ops.cast(y, "float32")
         pixel = ops.mean(ops.square(y - y_pred))
         # float32 also under mixed precision: the losses are added, and squares do not fit into 16 bits.
-        of_original, found = (ops.cast(self.features(255 * x, training=False), "float32") for x in (y, y_pred))
+        of_original, found = (ops.cast(self.features(255 * each, training=False), "float32") for each in (y, y_pred))
         wanted = ops.stop_gradient(of_original)
         difference = ops.mean(ops.square(found - wanted))
         feature = difference / (ops.var(wanted) + 1e-6)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from galaxy_utils.catalogue.pixels import FITS_SUFFIXES
-from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors, in_degrees
+from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors, unit_of
 from galaxy_utils.data.manifest import COLUMNS, SUFFIXES, read_manifests, read_table
 from galaxy_utils.data.positions import check_positions, parse_position
 from galaxy_utils.data.sources import (
@@ -195,17 +195,14 @@ def _count_hdf5(path):
 
 
 def open_hdf5(path, first, last):
-    """Return the lazy images of a file, and `{"ra": …, "dec": …, "pxscale": …}` of some rows, NaN where unknown."""
-    columns = {}
+    """Return lazy images, `{"ra": …, "dec": …, "pxscale": …}` of some rows, NaN where unknown, and their units."""
+    columns, units = {}, {}
     with explain_hdf5_errors(path), h5py.File(path, "r") as file:
         for name in ("ra", "dec", "pxscale"):
             columns[name] = np.full(last - first, np.nan)
             if name in file and file[name].shape[:1] == file["images"].shape[:1] and file[name].dtype.kind in "fiu":
-                columns[name] = file[name][first:last].astype(np.float64) * in_degrees(file[name], name)
-        off = ~((columns["ra"] >= -180) & (columns["ra"] <= 360) & (abs(columns["dec"]) <= 90))
-        columns["ra"], columns["dec"] = (np.where(off, np.nan, columns[name]) for name in ("ra", "dec"))
-        columns["ra"] %= 360
-    return HDF5Images(path), columns
+                columns[name], units[name] = file[name][first:last].astype(np.float64), unit_of(file[name])
+    return HDF5Images(path), columns, units
 
 
 def _parquet_parts(make, folder, shards, columns):
@@ -225,7 +222,9 @@ def _parquet_parts(make, folder, shards, columns):
                 continue
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         groups = []
-        for group in range(len(sizes)) if sum(sizes) else ():
+        if not sum(sizes):
+            continue
+        for group in range(len(sizes)):
             groups.append(group)
             count = sum(sizes[one] for one in groups)
             if group + 1 == len(sizes) or count + sizes[group + 1] > make.size:
@@ -285,7 +284,7 @@ def _read_text(path, told):
     with explain_read_errors("The table cannot be read.", path, remedy=remedy):
         names, known, lines = read_table(path)
         told = _told_columns(told, names, path)
-        places = {column: (names.index(name), stated_unit(column, name)) for column, name in told.items()}
+        places = {column: (names.index(name), unit_in_name(column, name)) for column, name in told.items()}
         for column in ("ra", "dec"):
             if column in known:
                 places.setdefault(column, known[column])
@@ -305,7 +304,7 @@ def _field(fields, place, names, column):
     return "".join(fields[place : place + 1])
 
 
-def stated_unit(column, name):
+def unit_in_name(column, name):
     """Return the unit that the name of a column of positions states; empty where it states none."""
     fit = column in NAMES and NAMES[column].fullmatch(_plain(name))
     return (fit.group(1) or "") if fit else ""
@@ -318,7 +317,7 @@ def _read_parquet_positions(path, told):
         found = find_columns(file.schema_arrow, told, path)
         table = file.read(columns=list(found.values()))
         columns = {column: table[name].to_pylist() for column, name in found.items()}
-    units = {column: stated_unit(column, name) for column, name in found.items()}
+    units = {column: unit_in_name(column, name) for column, name in found.items()}
     return _positions(path, columns, units, file.schema_arrow.names)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxy_utils.catalogue.inputs import find_columns, open_hdf5, stated_unit
+from galaxy_utils.catalogue.inputs import find_columns, open_hdf5, unit_in_name
 from galaxy_utils.catalogue.pixels import framed, read_bytes, read_file
 from galaxy_utils.data.positions import parse_position
 from galaxy_utils.errors import DataError
@@ -149,9 +149,10 @@ def _rows(part, settings):
             yield identifier, ra, dec, scale, read
     elif part.kind == "hdf5":
         path, (first, last) = Path(part.where), part.items
-        images, columns = open_hdf5(path, first, last)
+        images, columns, units = open_hdf5(path, first, last)
         for place, row in enumerate(range(first, last)):
-            ra, dec, scale = (float(columns[name][place]) for name in ("ra", "dec", "pxscale"))
+            ra, dec = _position(columns["ra"][place], columns["dec"][place], units)
+            scale = float(columns["pxscale"][place])
             yield f"{path.name} {row}", ra, dec, scale if scale > 0 else None, functools.partial(_read_row, images, row)
     else:
         yield from _parquet_rows(part, settings)
@@ -167,13 +168,22 @@ def _read_row(images, row):
     return pixels[top : top + side, left : left + side], None, None, None
 
 
+def _position(ra, dec, units):
+    """Return degrees, NaN for what is no position: the image is there all the same."""
+    texts = ["" if angle is None else str(angle) for angle in (ra, dec)]
+    try:
+        return parse_position(*texts, units.get("ra", ""), units.get("dec", ""))
+    except ValueError:
+        return np.nan, np.nan
+
+
 def _parquet_rows(part, settings):
     import pyarrow.parquet as pq
 
     path = Path(part.where)
     with pq.ParquetFile(path, buffer_size=2**20) as file:
         found = find_columns(file.schema_arrow, settings["columns"], path)
-        units = {name: stated_unit(name, found[name]) for name in ("ra", "dec") if name in found}
+        units = {name: unit_in_name(name, found[name]) for name in ("ra", "dec") if name in found}
         row = sum(file.metadata.row_group(group).num_rows for group in range(part.items[0]))
         options = {"row_groups": list(part.items), "columns": list(found.values())}
         for batch in file.iter_batches(32, **options):
@@ -181,11 +191,7 @@ def _parquet_rows(part, settings):
                 image, ra, dec = (values.get(found.get(name)) for name in ("image", "ra", "dec"))
                 image = image if isinstance(image, dict) else {"bytes": image}
                 named = values[found["id"]] if "id" in found else image.get("path")
-                try:
-                    texts = ["" if angle is None else str(angle) for angle in (ra, dec)]
-                    ra, dec = parse_position(*texts, units.get("ra", ""), units.get("dec", ""))
-                except ValueError:  # the image is there all the same
-                    ra = dec = np.nan
+                ra, dec = _position(ra, dec, units)
                 read = functools.partial(read_bytes, image.get("bytes"), image.get("path"))
                 yield f"{path.name} {row}" if named is None else str(named), ra, dec, None, read
                 row += 1

@@ -11,8 +11,8 @@ import numpy as np
 from galaxy_utils.classes import NUM_CLASSES, OFFICIAL_CLASS_COUNTS
 from galaxy_utils.data.dataset import GalaxyDataset
 from galaxy_utils.data.download import download
-from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors, in_degrees
-from galaxy_utils.data.positions import check_positions
+from galaxy_utils.data.hdf5_images import HDF5Images, check_readable, explain_hdf5_errors, unit_of
+from galaxy_utils.data.positions import DEGREES, check_positions
 from galaxy_utils.data.rows import check_blank, image_blocks
 from galaxy_utils.data.sources import check_signature, own_name
 from galaxy_utils.errors import DataError, StorageError
@@ -85,10 +85,9 @@ def open_galaxy10(path):
         if "vote_fractions" in file:
             votes = _read_column(file, path, "vote_fractions", (num_galaxies, NUM_CLASSES), *VOTES).astype(np.float32)
         is_simulated = bool(file.attrs.get("simulated", False))
-        unit = file["ra"].attrs.get("units", file["ra"].attrs.get("unit", ""))
-        unit = unit.decode() if isinstance(unit, bytes) else str(unit)
+        unit = unit_of(file["ra"])
         answer = 'file["ra"].attrs["units"] = "deg", "h" or "rad"; for radians the same of file["dec"]'
-        columns["dec"] = columns["dec"] * in_degrees(file["dec"], "dec")
+        columns["dec"] = columns["dec"] * DEGREES[unit_of(file["dec"]) or "d"]
         columns["ra"], columns["dec"] = check_positions(columns["ra"], columns["dec"], f"{path}, key ra", unit, answer)
         images = HDF5Images(path)
         is_whole = not (file["images"].is_virtual or file["images"].external or file["images"].file != file)

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from galaxy_utils.data.positions import DEGREES
 from galaxy_utils.errors import DataError, GalaxyUtilsError
 
 # What HDF5 says of files that are sound, what that means, and what to do.
@@ -71,11 +72,11 @@ def check_readable(dataset, path):
             raise DataError(problem, where=path, expected=f"the file {part}", found=found, remedy=remedy)
 
 
-def in_degrees(dataset, key):
-    """Return what values of `ra` or `dec` are multiplied with, as the data set's attribute `units` says."""
+def unit_of(dataset):
+    """Return the first letter of the angles' unit that a data set's attributes state; empty where they do not."""
     unit = dataset.attrs.get("units", dataset.attrs.get("unit", ""))
-    unit = (unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit))[:1].lower()
-    return {"h": 15.0 if key == "ra" else 1.0, "r": 180 / np.pi}.get(unit, 1.0)
+    letter = (unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit))[:1].lower()
+    return letter if letter in DEGREES else ""
 
 
 class HDF5Images:
