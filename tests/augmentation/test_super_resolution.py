@@ -1,5 +1,8 @@
 """The super-resolution network: how it is counted, what it keeps, what its losses are, and what it refuses."""
 
+from types import SimpleNamespace
+
+import keras
 import numpy as np
 import pytest
 from toy_galaxies import toy_galaxies, toy_split
@@ -149,3 +152,31 @@ def test_what_is_not_a_number_is_no_image(classifier):
 def test_what_cannot_be_built_is_refused(options, named, classifier):
     with pytest.raises(ValueError, match=named):
         super_resolution_gan(**{"image_size": 32, "feature_network": classifier, **PIXELS, **options})
+
+
+def test_a_last_batch_of_one_galaxy_counts_as_one(galaxies, classifier):
+    """Keras' own average of the whole loss is one over galaxies; the history's parts add up to it."""
+    model, rows = build(classifier, feature_weight=0.5, adversarial_weight=0.25), np.arange(9)
+    run = gu.fit(
+        model, galaxies, SimpleNamespace(train=rows, validation=rows), RECIPE.replace(epochs=1), targets="images",
+        progress=False,
+    )  # fmt: skip
+    parts = {name: values[-1] for name, values in run.history.items() if name.startswith("val_")}
+    weights = {"pixel_loss": 1, "feature_loss": 0.5, "generator_loss": 0.25, "discriminator_loss": 1}
+    total = sum(weight * parts[f"val_{name}"] for name, weight in weights.items())
+    assert total == pytest.approx(parts["val_loss"], rel=1e-4)
+
+
+def test_mixed_precision_trains(galaxies, split):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build(gu.models.four_block_cnn(32, 4, pooling="average"))
+        sampling = gu.augmentation.variational_autoencoder(256).get_layer("sample_latent")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    run = gu.fit(model, galaxies, split, RECIPE.replace(epochs=1), targets="images", progress=False)
+    assert np.isfinite(run.history["loss"]).all()
+    # The weight of the divergence is too small for 16 bits.
+    statistics = np.concatenate([np.ones((1, 64)), np.zeros((1, 64))], axis=1)
+    sampling(statistics)
+    assert float(sampling.losses[0]) == pytest.approx(sampling.divergence_weight * 32, rel=1e-4)

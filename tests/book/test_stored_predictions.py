@@ -94,3 +94,14 @@ def test_only_whole_seeds_are_collected(start, tmp_path):
     with np.load(tmp_path / "toy.npz") as file:
         assert all(file[method].shape[0] == 1 for method in METHODS)
         assert all(len(file[method][0]) == len(file["labels"]) for method in METHODS)
+
+
+def test_a_seed_is_collected_under_its_own_number_or_not_at_all(start, tmp_path):
+    start("one")
+    lost = next(path for path in (tmp_path / "one").rglob("plain_seed1_fold0.npy"))
+    lost.unlink()
+    for ending in (".npz", ".json"):
+        (tmp_path / "toy").with_suffix(ending).unlink()
+    start("one", "--collect")
+    with np.load(tmp_path / "toy.npz") as file:
+        assert "plain" not in file and len(file[METHODS[1]]) == 2

@@ -33,6 +33,8 @@ def test_a_dataset_describes_itself():
         ({"images": np.zeros((20, 8, 8, 3), np.float32)}, "float32"),
         ({"labels": np.zeros(19, int)}, "labels of noise"),
         ({"redshift": np.zeros(21)}, "redshift of noise"),
+        ({"labels": np.arange(20) - 1}, "no classes(.|\n)*0 to 9(.|\n)*-1 to 18"),
+        ({"labels": np.zeros(20)}, "no classes(.|\n)*float64"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(changes, told):

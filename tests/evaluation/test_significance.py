@@ -212,6 +212,7 @@ def test_galaxies_needed_is_a_range_around_the_truth():
         (lambda v: mean_over_seeds(np.where(v == v[1, 7], np.nan, v)), DataError, "seed 1, galaxy 7"),
         (lambda v: mean_over_seeds(v, np.zeros(40)), DataError, "two groups"),
         (lambda v: mean_over_seeds(v, np.zeros(41)), DataError, r"\(41,\)"),
+        (lambda v: mean_with_interval(v[0], groups=np.zeros(40)), DataError, "single sky group"),
         (lambda v: mean_over_seeds(v).half_width(0.7), ConfigurationError, "0.7"),
         (lambda v: mean_over_seeds(v).half_width("0.05"), ConfigurationError, "'0.05'"),
         (lambda v: power(difference=0), ConfigurationError, "difference"),

@@ -113,3 +113,17 @@ def test_what_cannot_be_stored_is_refused():
     with pytest.raises(DataError, match="dtype='float32'"):
         cache_frozen_features(large, galaxies(), progress=False)
     assert not files(), "a file with numbers that are infinite stays"
+
+
+def test_features_remember_where_they_come_from_and_how_they_were_computed():
+    data = galaxies()
+    features = cache_frozen_features(network(), data, progress=False)
+    assert features.is_simulated and features.source_fingerprint == data.source_fingerprint
+    before = files()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        coarse = network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    cache_frozen_features(coarse, data, progress=False)
+    assert len(files()) == len(before) + 1
