@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 from masters import REPOSITORY
 
+STARTS = 3  # of a process that does not answer before anything has run in it
 GRACE = 5.0  # seconds in which an interrupted cell must stop
 TOKEN = "GALAXY_BOOK_GRADING"
 # Whatever else is in the grader's environment (keys, tokens, addresses) is none of a submission's business.
@@ -181,7 +182,6 @@ class Kernel:
 
     def __init__(self, folder, environment):
         from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-        from jupyter_client.manager import KernelManager
 
         python = str(folder / "python" / "bin" / "python")
 
@@ -194,20 +194,26 @@ class Kernel:
                 )
 
         self._token, self._name = environment[TOKEN], f"_{secrets.token_hex(8)}"
+        for number in range(STARTS):
+            self._start(OwnPython(), folder, f"kernel{number}.json", environment)
+            try:
+                self._client.wait_for_ready(timeout=60)
+                break
+            except RuntimeError:  # Another program may have taken one of its ports. Nothing of the submission has run.
+                self.end()
+                if number == STARTS - 1:
+                    raise
+
+    def _start(self, specs, folder, connection, environment):
+        from jupyter_client.manager import KernelManager
+
         self._manager = KernelManager(
-            kernel_name="python3",
-            kernel_spec_manager=OwnPython(),
-            connection_file=str(folder / "home" / "kernel.json"),
+            kernel_name="python3", kernel_spec_manager=specs, connection_file=str(folder / "home" / connection)
         )
         with open(os.devnull, "w") as silence:
             self._manager.start_kernel(cwd=str(folder / "work"), env=environment, stdout=silence, stderr=silence)
         self._client = self._manager.client()
         self._client.start_channels()
-        try:
-            self._client.wait_for_ready(timeout=60)
-        except RuntimeError:
-            self.end()
-            raise
 
     def run(self, source, seconds):
         """Run one cell; after `seconds` it is interrupted.
