@@ -6,6 +6,7 @@ profile, the seed, or the key of a chapter that it needs.
 """
 
 import contextlib
+import functools
 import json
 import os
 import queue
@@ -294,17 +295,24 @@ def execute(chapter, settings):
 
     attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
     attempt.parent.mkdir(parents=True, exist_ok=True)
+    # Not with papermill's own `cwd`, which moves the whole process back and forth.
+    run = functools.partial(
+        papermill.execute_notebook,
+        chapter.path,
+        attempt,
+        settings.parameters,
+        kernel_name="python3",
+        progress_bar=settings.jobs == 1 and sys.stderr.isatty(),
+        # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
+        extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
+    )
     try:
-        # Not with papermill's own `cwd`, which moves the whole process back and forth.
-        papermill.execute_notebook(
-            chapter.path,
-            attempt,
-            settings.parameters,
-            kernel_name="python3",
-            progress_bar=settings.jobs == 1 and sys.stderr.isatty(),
-            # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
-            extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
-        )
+        try:
+            run()
+        except RuntimeError as error:
+            if isinstance(error, DeadKernelError):
+                raise
+            run()  # Its Python did not answer at first: another program may have taken one of its ports.
     except papermill.PapermillExecutionError as error:
         raise BuildError(
             f"{chapter.name} failed: {error.ename}: {error.evalue}",

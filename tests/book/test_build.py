@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from filelock import FileLock
+from jupyter_client.asynchronous import AsyncKernelClient
 from toy_book import write_small_book
 
 from galaxy_utils import pretrained
@@ -214,6 +215,25 @@ def test_a_kernel_that_the_system_ends_fails_the_build_and_says_where(tmp_path, 
     assert "cell 4 of the notebook, which begins: import os" in result.stderr
     assert "memory" in result.stderr and "JOBS=1" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_kernel_that_does_not_answer_at_first_is_started_again(tmp_path, monkeypatch):
+    """As when another program took one of its ports while it started."""
+    answers, asked = AsyncKernelClient.wait_for_ready, []
+
+    async def first_one_is_dead(client, timeout=None):
+        asked.append(timeout)
+        if len(asked) == 1:
+            raise RuntimeError("Kernel didn't respond in 60 seconds")
+        return await answers(client, timeout)
+
+    monkeypatch.setattr(AsyncKernelClient, "wait_for_ready", first_one_is_dead)
+    build = runpy.run_path(str(REPOSITORY / "book" / "tools" / "build.py"))
+    (tmp_path / "notebooks").mkdir()
+    _write_notebook(tmp_path, "01_twice", "print(6 * 7)")
+    (chapter,) = build["find_chapters"](tmp_path / "notebooks")
+    notebook = build["execute"](chapter, build["Settings"]("simulated", "smoke", 1, tmp_path / "out"))
+    assert len(asked) == 2 and notebook["cells"][-1]["outputs"][0]["text"] == ["42\n"]
 
 
 def test_a_warning_fails_the_build(tmp_path, run_build, copy_checkout):
