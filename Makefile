@@ -26,7 +26,7 @@
 #   DATASET=simulated | galaxy10 | a Galaxy10-like .h5 file | a folder with one sub-folder of images per class
 #   PROFILE=demo | smoke (a quick check that everything runs) | gpu (Colab) | full (the papers' size, for a GPU)
 #   SEED=1 | any whole number: another survey, another split, other first weights
-#   JOBS= | 1 | 2 | … how many chapters are run at once; two, or one in the full profile, if not told
+#   JOBS= | 1 | 2 | … how many chapters are run at once; two, or one in the profiles gpu and full, if not told
 #   GALAXY_UTILS_WEIGHTS= | imagenet | none | a file: pretrained weights for chapters 7 and 11; if not told, those that
 #                           are here, else one try to download them; imagenet insists
 # For `make card`, beside DATASET, PROFILE and SEED as they were for `make book`:
@@ -105,6 +105,10 @@ help:
 check-python:
 	@"$$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; '$$PYTHON' is $$("$$PYTHON" --version 2>&1). Try: make PYTHON=python3.12 …"; exit 1; }
+ifneq ($(filter PYTHON,$(GIVEN)),)
+	@[ ! -x $(BIN)/python ] || "$$PYTHON" -c "import sys; sys.exit(sys.version_info[:2] != $$($(BIN)/python -c 'import sys; print(sys.version_info[:2])'))" || \
+	  { echo "$(ENVIRONMENT) is there already, with $$($(BIN)/python --version 2>&1). Delete it to have another Python: rm -rf $(ENVIRONMENT)"; exit 1; }
+endif
 
 # Before anything is installed or rendered: a mistyped value costs a second, not ten minutes.
 check-settings: | check-python

@@ -67,6 +67,7 @@ SETTINGS = {
     "contrastive_batch_size": 128,
     "fixmatch": {"threshold": 0.95, "unlabelled": 50, "weight": 1.0},
     "augmentation": "each layer with a seed of its own",
+    "simulator": galaxy_recipes.RECIPE_VERSION,
     "active": {"first": 20, "added": 20, "rounds": 10, "steps": 150, "batch_size": 64, "rate": 3e-3, "samples": 20},
 }
 COUNTS = (10, 20, 40)
@@ -287,7 +288,8 @@ class Experiment:
     @cache  # noqa: B019
     def pretrained(self, kind, seed):
         """Weights of a network that has seen no fold; trained once, then read."""
-        path = self.folder / f"{kind.replace(' ', '_')}_seed{seed}.npz"
+        of_sdss = f"_{gu.load(self.sdss_folder).fingerprint[:8]}" if "SDSS" in kind or kind == "SimCLR" else ""
+        path = self.folder / f"{kind.replace(' ', '_')}{of_sdss}_seed{seed}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path):
             if not path.exists():
@@ -554,6 +556,8 @@ def main():
     parser.add_argument("--tiny", action="store_true", help="try every method on almost nothing")
     parser.set_defaults(methods=list(METHODS))
     options = parser.parse_args()
+    if options.tiny and options.output == parser.get_default("output"):
+        parser.error("--tiny would write over what was measured: name another --output")
     settings = SETTINGS | {"image_size": options.image_size, "epochs": options.epochs}
     if options.tiny:
         settings |= {"simulated_per_class": 12, "pretraining_images": 120, "epochs": 1, "few_label_steps": 2}
@@ -565,6 +569,7 @@ def main():
         return Experiment(galaxies, folds, options.sdss_folder, settings).train
 
     about = {"counts": COUNTS, "spreads": SPREADS, "recipe": gu.recipes.COMPACT_CNN.to_dict()}
+    about["sdss"] = gu.load(options.sdss_folder).fingerprint
     return stored_predictions.run(options, prepare_training, settings | about)
 
 

@@ -324,6 +324,8 @@ def main():
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the figures go, and are looked for")
     parser.add_argument("--limit", type=float, help="GB that a process may have; without one, networks in full size")
     options = parser.parse_args()
+    if options.galaxies != parser.get_default("galaxies") and not options.limit and options.json == RESULTS:
+        parser.error("other numbers of galaxies would write over what was measured: name another --json")
     with tempfile.TemporaryDirectory(prefix="memory_full_size_") as folder:
         folder = Path(folder)
         needed = (DISK_WITH_LIMIT if options.limit else DISK) * options.galaxies * 256**2 * 3

@@ -72,11 +72,12 @@ Galaxy10's cut-outs: {scale:.2f}″ a pixel. `gu.pretrained_classifier()` opens 
 
 ## What it learned from
 
-{simulated:,} simulated galaxies, as many of each class; then {train} real ones of ten classes, images of Galaxy10
-DECaLS, nearly as many of each class. {validation} others set temperature, threshold and distance limit. No galaxy
-was kept for a test: how good it is, is known from {networks} networks that were made in the same way, each without one
-fold of the sky. One flaw: rotation, brightness and contrast were drawn from one seed, so a galaxy that was turned far
-was also brightened; the program that pretrains has given each a seed of its own since.
+{simulated:,} simulated galaxies, as many of each class; then {train} real ones of ten classes, images of
+Galaxy10 DECaLS, nearly as many of each class. {validation} others set temperature, threshold and distance
+limit; {rest} more were not used. How good it is, is known from {networks} networks that were made in the same
+way, each without one fold of the sky, from about {of_a_fold} real galaxies. One flaw: rotation, brightness and
+contrast were drawn from one seed, so a galaxy that was turned far was also brightened; the program that
+pretrains has given each a seed of its own since.
 
 ## How good that recipe is
 
@@ -129,6 +130,8 @@ def write_card(path, stored, split, scale, class_names):
         simulated=len(class_names) * SETTINGS["simulated_per_class"],
         train=len(split.train),
         validation=len(split.validation),
+        rest=len(split.test),
+        of_a_fold=10 * round(len(labels) * (1 - 1 / (1 + stored["fold"].max())) / 10),
         galaxies=len(labels),
         seeds=len(rows["one view"]),
         networks=len(rows["one view"]) * (1 + stored["fold"].max()),
@@ -149,6 +152,8 @@ def main():
     parser.add_argument("--card", action="store_true", help="train nothing, write the card")
     parser.add_argument("--tiny", action="store_true", help="try the program on almost nothing")
     options = parser.parse_args()
+    if options.tiny and options.output == SHIPPED:
+        parser.error("--tiny would write over the package's classifier: name another --output")
     settings = SETTINGS | {"image_size": IMAGE_SIZE, "epochs": EPOCHS}
     if options.tiny:
         settings |= {"simulated_per_class": 12, "pretraining_images": 120, "epochs": 1}

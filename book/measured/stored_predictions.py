@@ -3,14 +3,16 @@
 A network's probabilities are written (float16, atomically, under a lock) as soon as it is trained, so a program can
 be killed at any moment, and several processes can share the work. What takes longer than one machine is at hand is
 handed on with `--keep`: it packs finished networks that are not collected yet into `…_unfinished.npz` beside the
-output, which is committed; the program takes up both wherever it is started next. That file goes when the last seed is
-collected.
+output, which is committed; the program takes up both wherever it is started next. Delete that file when the last seed
+is collected.
 """
 
 import argparse
 import hashlib
 import itertools
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -57,19 +59,36 @@ def unfinished_path(options):
 
 def collected_networks(folder, galaxies, options, settings):
     """Return the networks that the collected file holds, one by one: of these galaxies, folds and settings, or none."""
+    seeds = collected_seeds(galaxies, options, settings)
+    if not seeds:
+        return {}
+    with np.load(options.output.with_suffix(".npz"), allow_pickle=False) as arrays:
+        return {
+            path_of(folder, method, seed, fold).stem: one[..., arrays["fold"] == fold, :]
+            for method in seeds
+            for seed, one in enumerate(arrays[method], start=1)
+            for fold in range(options.folds)
+        }
+
+
+def collected_seeds(galaxies, options, settings):
+    """Return {method: how many seeds} of the collected file, where it is of these galaxies, folds and settings."""
     arrays_path, about_path = (options.output.with_suffix(ending) for ending in (".npz", ".json"))
     if not (arrays_path.exists() and about_path.exists()):
         return {}
     about = json.loads(about_path.read_text(encoding="utf-8"))
-    if about["data"]["fingerprint"] != galaxies.fingerprint or about["settings"] != all_settings(options, settings):
-        return {}
-    with np.load(arrays_path, allow_pickle=False) as arrays:
-        return {
-            path_of(folder, method, seed, fold).stem: one[..., arrays["fold"] == fold, :]
-            for method in about["seeds"]
-            for seed, one in enumerate(arrays[method], start=1)
-            for fold in range(options.folds)
-        }
+    same = about["data"]["fingerprint"] == galaxies.fingerprint and about["settings"] == all_settings(options, settings)
+    return about["seeds"] if same else {}
+
+
+def command(options):
+    """Return what was typed, with names in place of paths."""
+    names = {getattr(options, name, None): name.upper() for name in ("real_folder", "sdss_folder")}
+    words = []
+    for word in sys.argv[1:]:
+        head, equals, tail = word.rpartition("=")
+        words.append(names.get(Path(word)) or f"{head}{equals}{Path(tail).name if os.sep in tail else tail}")
+    return shlex.join(["python", f"book/measured/{Path(sys.argv[0]).name}", *words])
 
 
 def all_settings(options, settings):
@@ -127,13 +146,15 @@ def work(folder, options, train):
 def collect(folder, galaxies, options, settings):
     """Put finished predictions together: one array per method, shape (seeds, ..., galaxies, classes), and a JSON file.
 
-    A seed counts where all of its folds are there, one after the other.
+    A seed counts where all of its folds are there, one after the other. What the file held before, also of methods and
+    seeds that were not asked for now, stays in it.
     """
     folds, groups = make_folds(galaxies, options.folds, options.seed)
-    arrays = {}
+    arrays, before = {}, collected_seeds(galaxies, options, settings)
     order = np.argsort(np.concatenate([fold.test for fold in folds]))
-    for method in options.methods:
-        paths = [[path_of(folder, method, s, f) for f in range(options.folds)] for s in range(1, options.seeds + 1)]
+    for method in dict.fromkeys([*before, *options.methods]):
+        seeds = max(options.seeds if method in options.methods else 0, before.get(method, 0))
+        paths = [[path_of(folder, method, s, f) for f in range(options.folds)] for s in range(1, seeds + 1)]
         # Up to the first seed that is not whole: places in the array are the seeds' numbers.
         whole = list(itertools.takewhile(lambda each: all(path.exists() for path in each), paths))
         if whole:
@@ -145,9 +166,8 @@ def collect(folder, galaxies, options, settings):
     own = {"labels": galaxies.labels.astype(np.int8), "groups": groups.astype(np.int32), "fold": fold_of}
     with write_atomically(options.output.with_suffix(".npz")) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **own, **arrays)
-    program = Path(sys.argv[0]).name
     content = {
-        "command": f"python book/measured/{program} REAL_FOLDER --folds {options.folds} --seeds {options.seeds}",
+        "command": command(options),
         "data": {"name": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint},
         "class_names": list(galaxies.class_names),
         "settings": all_settings(options, settings),

@@ -184,7 +184,9 @@ def main():
     parser.add_argument("--shard-size", type=int, default=1_024, help="images of a Parquet file")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
     options = parser.parse_args()
-    folder = options.folder.absolute()
+    # Records of other options are not taken for these.
+    about = {name: value for name, value in vars(options).items() if name != "folder"}
+    folder = options.folder.absolute() / "_".join(map(str, about.values()))
     folder.mkdir(parents=True, exist_ok=True)
     source, classifier = prepare(folder, options)
     print("undisturbed", flush=True)

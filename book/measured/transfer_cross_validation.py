@@ -15,6 +15,7 @@ variants, `--only-folds 1` tries a variant in the first fold.
 import argparse
 import json
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,8 @@ class Experiment:
         self.folds, self.groups = make_folds(self.galaxies, options.folds, options.seed)
         self.prepared = gu.prepare(self.galaxies, options.image_size, options.crop_fraction)
         tag = f"{options.backbone}_{options.image_size}_{options.crop_fraction}_seed{options.seed}"
+        if Path(options.weights).is_file():
+            tag += f"_{zlib.crc32(Path(options.weights).read_bytes()):08x}"
         self.checkpoints = artifacts_folder() / "transfer" / tag
         self.computing_seconds = {}
 

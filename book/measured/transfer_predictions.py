@@ -100,5 +100,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     extractors = {PIXELS: None} | dict(each.split("=", 1) for each in options.extractor)
     options.methods = [f"{name}, {labels}" for name in extractors for labels in LABELS]
-    about = {"extractors": list(extractors), "crop_fraction": CROP_FRACTION, "inverse_strengths": INVERSE_STRENGTHS}
+    marks = {name: file and f"{zlib.crc32(Path(file).read_bytes()):08x}" for name, file in extractors.items()}
+    about = {"extractors": marks, "crop_fraction": CROP_FRACTION, "inverse_strengths": INVERSE_STRENGTHS}
     stored_predictions.run(options, prepare_training(extractors), about)

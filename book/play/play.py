@@ -28,19 +28,20 @@ def load_galaxies(settings):
     return galaxy_utils.load(settings.dataset, profile=settings.profile, seed=settings.seed)
 
 
-def find_artifact(settings, pattern):
+def find_artifact(settings, pattern, chapter=None):
     """Return the path of what a chapter left.
 
     Args:
         settings: What the book is built from.
         pattern: Path below the folder of data source and profile, such as `"06_latent_space/…/report.json"`.
+        chapter: Name of the one that writes it; the pattern's first part, if not told.
 
     Raises:
         DataError: It is not there.
     """
     found = sorted(settings.artifacts.glob(f"*/{pattern}"))
     if not found:
-        executed = settings.run_folder / f"{Path(pattern).parts[0]}.json"
+        executed = settings.run_folder / f"{chapter or Path(pattern).parts[0]}.json"
         raise DataError(
             "A page of the book needs what no chapter has left.",
             where=settings.artifacts,

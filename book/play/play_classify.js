@@ -76,7 +76,7 @@
   root.addEventListener("keydown", pressKey);
 
   function pressKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !result.hidden) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || !result.hidden) return;
     if (/^[0-9]$/.test(event.key) && classes[event.key]) answer(Number(event.key));
     else if (event.key.toLowerCase() === "z") toggleZoom();
     else if (event.key === "ArrowLeft" || event.key === "Backspace") goBack();

@@ -1,5 +1,6 @@
 """The page on which a reader classifies twenty galaxies: which they are, and what the best network says of them."""
 
+import zlib
 from html import escape
 
 import numpy as np
@@ -74,7 +75,8 @@ def make(settings):
     )
     votes = galaxies.vote_fractions
     data = {
-        "key": f"{galaxies.source_fingerprint}-{settings.seed}",
+        # Answers that a browser kept belong to these galaxies in this order.
+        "key": f"{galaxies.source_fingerprint}-{settings.seed}-{zlib.crc32(rows.astype('<i8').tobytes()):08x}",
         "classes": [{**look, "hint": HINTS.get(look["name"], "")} for look in describe_classes(galaxies.class_names)],
         "galaxies": [
             {

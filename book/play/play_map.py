@@ -26,7 +26,8 @@ def make(settings):
     Raises:
         DataError: Chapter 6 has left no vectors, a damaged file, or vectors of other galaxies.
     """
-    path = find_artifact(settings, f"05_autoencoder_and_classifier/joint/seed_{settings.seed}.vectors.npz")
+    path = f"05_autoencoder_and_classifier/joint/seed_{settings.seed}.vectors.npz"
+    path = find_artifact(settings, path, chapter="06_latent_space")
     galaxies, profile = load_galaxies(settings), get_profile(settings.profile)
     remedy = "run chapter 6 again, which writes them"
     with explain_read_errors("The vectors cannot be read.", path, remedy=remedy), np.load(path) as kept:

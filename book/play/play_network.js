@@ -9,6 +9,7 @@
   const status = document.getElementById("network-status");
   const words = document.getElementById("network-words");
   const drop = page.querySelector(".network-drop");
+  const fileInput = document.getElementById("network-file");
   const buttons = page.querySelectorAll(".network-pictures button");
   const rows = [...page.querySelectorAll(".network-answers tbody tr")];
   const here = document.currentScript.src.replace(/[^/]*$/, "");
@@ -121,7 +122,7 @@
     page.classList.add("network-answered");
     drawBars(probabilities, order[0]);
     drawPicture(pixels, picture ? picture.name : "Your picture");
-    status.textContent = whatItSays(probabilities, order, picture);
+    status.textContent = whatItSays(probabilities, order, picture) + (picture ? "" : whatWasEnlarged());
     // On a phone, what was asked for would appear below the window, unseen.
     if (status.getBoundingClientRect().bottom > innerHeight) status.scrollIntoView();
     words.textContent = "Covering the picture, place by place …";
@@ -266,8 +267,8 @@
   /* Keep the middle of a square and bring it to the network's size, each new pixel the mean of the area it covers.
      This is what galaxy_utils.prepare does to every galaxy. */
   function prepare(square, fraction) {
-    const margin = Math.round((square.side * (1 - fraction)) / 2);
-    const cut = square.side - 2 * margin;
+    const cut = keptSide(square, fraction);
+    const margin = (square.side - cut) / 2;
     const { side } = network;
     const shares = areaShares(cut, side);
     const pixels = new Uint8Array(3 * side * side);
@@ -281,6 +282,18 @@
           pixels[3 * (y * side + x) + band] = Math.round(sum);
         }
     return pixels;
+  }
+
+  /* How many pixels of a square's side are kept. Half a pixel is rounded as Python does it: 62.5 becomes 62. */
+  function keptSide(square, fraction) {
+    const exact = (square.side * (1 - fraction)) / 2;
+    const margin = exact % 1 === 0.5 ? 2 * Math.round(exact / 2) : Math.round(exact);
+    return square.side - 2 * margin;
+  }
+
+  function whatWasEnlarged() {
+    const kept = keptSide(own, chosenFraction());
+    return kept < network.side ? ` (${kept} pixels a side were enlarged to ${network.side}: it never saw such.)` : "";
   }
 
   /* For each new pixel of a line, the old ones that it covers, each with its share. */
@@ -301,15 +314,17 @@
 
   // --- What the reader does ------------------------------------------------------------------------------------------
 
-  /* Load what is missing, then answer. `choose` returns [pixels, picture], once the network is there. */
+  /* Load what is missing, then answer. `choose` returns [pixels, picture, square], once the network is there; the
+     square is a picture of the reader's own. */
   async function respond(pressed, choose) {
     const mine = ++asked;
     try {
       if (!network) status.textContent = "Loading the network …";
       loading = loading || load();
       await loading;
-      const [pixels, picture] = await choose();
+      const [pixels, picture, square] = await choose();
       if (mine !== asked) return;
+      own = square || null;
       for (const button of buttons) button.setAttribute("aria-pressed", button === pressed);
       shown = mine;
       await show(pixels, picture);
@@ -322,25 +337,26 @@
   function respondToFile(file) {
     if (!file) return;
     respond(null, async () => {
-      own = await readSquare(file);
-      return [prepare(own, chosenFraction()), null];
+      const square = await readSquare(file);
+      return [prepare(square, chosenFraction()), null, square];
     });
   }
 
   for (const button of buttons)
     button.addEventListener("click", () => {
+      fileInput.value = ""; // so that the same file can be chosen again
       respond(button, () => {
         const picture = network.pictures[button.dataset.picture];
-        own = null;
         return [picture.pixels, picture];
       });
     });
 
-  document.getElementById("network-file").addEventListener("change", event => respondToFile(event.target.files[0]));
+  fileInput.addEventListener("change", event => respondToFile(event.target.files[0]));
 
   for (const choice of page.querySelectorAll(".network-crop input"))
     choice.addEventListener("change", () => {
-      if (own) respond(null, () => [prepare(own, chosenFraction()), null]);
+      const square = own;
+      if (square) respond(null, () => [prepare(square, chosenFraction()), null, square]);
     });
 
   // A picture that misses the frame would otherwise take the place of the whole page.

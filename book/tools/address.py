@@ -228,7 +228,9 @@ def main():
     for path, text in changes.items():
         print(f"{'differs' if options.check else 'written'}: {path.relative_to(REPOSITORY)}")
         if not options.check:
-            path.write_text(text, encoding="utf-8")
+            partial = path.with_name(f"{path.name}.partial")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)  # an interrupted run leaves no half notebook
     return int(options.check and bool(changes))
 
 

@@ -32,8 +32,7 @@ def launch(playwright):
     Raises:
         BrowserError: This machine has no Chromium.
     """
-    programs = [os.environ.get("CHROMIUM"), *map(shutil.which, PROGRAMS)]
-    found = next((program for program in programs if program), None)
+    found = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM") or "", *PROGRAMS))), None)
     if not found:
         raise BrowserError(
             "There is no Chromium.",

@@ -7,6 +7,7 @@ profile, the seed, or the key of a chapter that it needs.
 
 import contextlib
 import functools
+import importlib.metadata
 import json
 import os
 import queue
@@ -147,12 +148,16 @@ def chapter_keys(chapters, settings, weights):
         weights: What `find_weights` returned.
     """
     code = (REPOSITORY / "galaxy_utils").rglob
-    package = [path.read_bytes() for path in sorted([*code("*.py"), *code("*.mplstyle")])]
+    package = [path.read_bytes() for path in sorted([*code("*.py"), *code("*.mplstyle"), *code("*.keras")])]
     lock = (REPOSITORY / "requirements.lock").read_bytes()
     # Results that were measured beforehand and are shown by a chapter.
     results = (REPOSITORY / "book" / "measured").glob
     measured = [path.read_bytes() for path in sorted([*results("*.json"), *results("*.npz")])]
-    common = digest(*package, *measured, lock, sys.version, settings.parameters, _source_state(settings.dataset))
+    # What computes: the lock is not followed where `make` was given another TensorFlow, or Keras another backend.
+    computed_with = [f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")]
+    computed_with += [sys.version, os.environ.get("KERAS_BACKEND", "")]
+    source = _source_state(settings.dataset)
+    common = digest(*package, *measured, lock, *computed_with, settings.parameters, source)
     keys = {}
     for chapter in chapters:
         cells = [(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in chapter.notebook["cells"]]
@@ -224,6 +229,9 @@ def _run_chapter(chapter, keys, settings, ended):
     """Execute one chapter, keep it, and say how it ended: `(chapter, error or None)`."""
     started = time.perf_counter()
     try:
+        # Those of networks that the chapter no longer has would count among its results.
+        for report in settings.artifacts.glob(f"*/{chapter.name}/**/report.json"):
+            report.unlink()
         notebook = execute(chapter, settings)
         record = {"key": keys[chapter.name], "seconds": round(time.perf_counter() - started, 1)}
         _write_json(settings.run_folder / f"{chapter.name}.ipynb", notebook)
@@ -422,7 +430,7 @@ def stage(chapters, settings, seconds):
     wanted = {}
     for path in (REPOSITORY / "book").rglob("*"):
         relative = path.relative_to(REPOSITORY / "book")
-        if not path.is_file() or path.suffix in (".py", ".sh") or "__pycache__" in path.parts:
+        if not path.is_file() or path.suffix in (".py", ".sh") or "__pycache__" in relative.parts:
             continue
         if relative.parts[0] != "play":
             wanted[relative] = path.read_bytes()
@@ -461,7 +469,7 @@ def render(source, state, settings):
     """Run Jupyter Book over the staged source unless the HTML already shows it. Every warning is an error."""
     from address import read_address
 
-    others = (REPOSITORY / "_config.yml", REPOSITORY / "requirements.lock", TOOLS / "pages.py")
+    others = (REPOSITORY / "_config.yml", REPOSITORY / "requirements.lock", TOOLS / "pages.py", TOOLS / "docstrings.py")
     site = read_address(REPOSITORY).site
     state = digest(state, site, *(path.read_bytes() for path in others))
     html = settings.output / "html"
@@ -471,15 +479,11 @@ def render(source, state, settings):
     stamp.unlink(missing_ok=True)
     log = settings.output / "jupyter-book.log"
     work = settings.output / "jupyter-book"
-    begun = settings.output / "jupyter-book.begun"
-    if begun.exists():
-        # Sphinx was killed: it would take a page that it wrote half for a finished one.
-        shutil.rmtree(work, ignore_errors=True)
-    begun.touch()
+    # All pages anew: those that did not change would keep the old navigation and style sheets, those that are gone, or
+    # were half written when Sphinx was killed, would stay, and so would pictures of other galaxies.
+    shutil.rmtree(work, ignore_errors=True)
     print("Rendering the pages", flush=True)
-    # All pages: otherwise those that did not change keep the old navigation and the old style sheets.
     status = _run_jupyter_book(source, work, log, "--all", "--warningiserror", "--keep-going")
-    begun.unlink()
     if status != 0:
         raise BuildError(
             "Jupyter Book reported errors or warnings.",
@@ -524,6 +528,7 @@ def check_links(source, settings):
         BuildError: Some do not. Servers that only turn programs away (401, 403, 429) count as answering.
     """
     work, log = settings.output / "links", settings.output / "links.log"
+    shutil.rmtree(work, ignore_errors=True)
     _run_jupyter_book(source, work, log, "--builder", "linkcheck")
     answers = work / "_build" / "html" / "output.json"  # Jupyter Book calls the folder so for this builder, too
     if not answers.exists():
@@ -654,6 +659,9 @@ def main():
     except GalaxyUtilsError as error:
         kind = "Not a valid setting" if isinstance(error, ConfigurationError) else "The book was not built"
         print(f"{kind}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a folder that nothing can be written to, a full disk
+        print(f"The book was not built: {error}", file=sys.stderr)
         return 1
     return 0
 

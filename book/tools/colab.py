@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from address import rewritten  # noqa: E402
 
-from galaxy_utils.errors import GalaxyUtilsError  # noqa: E402
+from galaxy_utils.errors import ConfigurationError, GalaxyUtilsError  # noqa: E402
 
 # What the package requires and Colab does not bring. pip installs it there, and in the rehearsal.
 NOT_ON_COLAB = {"galsim"}
@@ -254,6 +254,8 @@ def main():
     parser.add_argument("--chapters", default="", help="run chapters whose names begin so; all by default")
     options = parser.parse_args()
     try:
+        if not any(path.name.startswith(options.chapters) for path in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb")):
+            raise ConfigurationError("No chapter's name begins so.", where="CHAPTERS", found=repr(options.chapters))
         with tempfile.TemporaryDirectory() as folder:
             rehearsal = Rehearsal(folder, options.python or None)
             print(f"TensorFlow {rehearsal.bare.get('tensorflow')}, {len(rehearsal.bare)} packages before", flush=True)

@@ -10,7 +10,9 @@ if [ -e "$target" ]; then
   exit 1
 fi
 cp -R "$stick/galaxies" "$target"
-PIP_NO_INDEX=1 PIP_FIND_LINKS="$stick/wheels" make -C "$target" --no-print-directory install
+# As an address: pip takes a path with a space for two.
+links=$("${PYTHON:-python3}" -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).as_uri())' "$stick/wheels")
+PIP_NO_INDEX=1 PIP_FIND_LINKS="$links" make -C "$target" --no-print-directory install
 cache=$("$target/.venv/bin/python" -c 'from galaxy_utils.files import cache_folder; print(cache_folder())')
 mkdir -p "$cache"
 cp -R "$stick/cache/." "$cache"

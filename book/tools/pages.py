@@ -98,7 +98,7 @@ class Page:
 
 def read_pages(html):
     """Return every `Page` of a folder, in the order of their names."""
-    return [Page(path, html) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
+    return [Page(path, html) for path in sorted(html.rglob("*.html")) if "_static" not in path.relative_to(html).parts]
 
 
 def finish_pages(html, site=""):

@@ -224,7 +224,7 @@ def main(arguments=None):
         print(f"No plan was made: {error}", file=sys.stderr)
         return 1
     galaxies = max(figures["galaxies"] for figures in chapters.values())
-    print(f"{profile.name} profile ({profile.purpose}), {galaxies:,} galaxies")
+    print(f"{profile.name} profile ({profile.purpose}), {galaxies:,} galaxies, whatever DATASET holds")
     print(f"{device['accelerator'] or device['processor']}, {device['cores']} cores: the four-block CNN at ", end="")
     print(f"{profile.image_size} px trains on {rate:,.0f} images/s, {rate * operations / 1e12:.2f} TFLOP/s\n")
     print("\n".join(plan(chapters, rate * operations, on_t4)))

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import queue
 import re
 import runpy
 import subprocess
@@ -112,7 +113,11 @@ def test_nothing_is_run_twice_but_an_edited_notebook_with_what_depends_on_it(tmp
     executed, told = build_again()
     assert not executed and "Rendering" not in told and told.count("unchanged") == 2
     edit("02_second.ipynb")
+    # As a picture of other galaxies, or a page that has another name now, would lie there.
+    left = output / "jupyter-book" / "_build" / "html" / "of_an_earlier_book.html"
+    left.write_text("<html></html>", encoding="utf-8")
     assert build_again()[0] == ["02"]
+    assert not left.exists() and not (output / "html" / left.name).exists()
     assert "One more sentence." in (output / "html" / "notebooks" / "02_second.html").read_text(encoding="utf-8")
     before = keys()
     edit("01_first.ipynb")
@@ -156,6 +161,13 @@ def test_only_chapters_on_pretrained_weights_run_again_when_those_change(look, t
         assert {name[:2] for name in before if before[name] != after[name]} == {"07", "11"}
     with pytest.raises(Exception, match="no such file of weights"):
         look(str(tmp_path / "missing.h5"))
+
+
+def test_all_chapters_run_again_with_another_backend(look, monkeypatch):
+    keys, _ = look("none")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    others, _ = look("none")
+    assert all(keys[name] != others[name] for name in keys)
 
 
 def test_the_network_is_asked_once_for_all_chapters_and_not_in_the_smoke_profile(look, monkeypatch):
@@ -218,7 +230,7 @@ def test_a_kernel_that_the_system_ends_fails_the_build_and_says_where(tmp_path, 
 
 
 def test_a_kernel_that_does_not_answer_at_first_is_started_again(tmp_path, monkeypatch):
-    """As when another program took one of its ports while it started."""
+    """As when another program took one of its ports while it started. Reports of an earlier run are gone."""
     answers, asked = AsyncKernelClient.wait_for_ready, []
 
     async def first_one_is_dead(client, timeout=None):
@@ -232,8 +244,14 @@ def test_a_kernel_that_does_not_answer_at_first_is_started_again(tmp_path, monke
     (tmp_path / "notebooks").mkdir()
     _write_notebook(tmp_path, "01_twice", "print(6 * 7)")
     (chapter,) = build["find_chapters"](tmp_path / "notebooks")
-    notebook = build["execute"](chapter, build["Settings"]("simulated", "smoke", 1, tmp_path / "out"))
+    settings, ended = build["Settings"]("simulated", "smoke", 1, tmp_path / "out"), queue.Queue()
+    report = settings.artifacts / "3f2a" / chapter.name / "a network that is gone" / "report.json"
+    write_json(report, {})
+    build["_run_chapter"](chapter, {chapter.name: "key"}, settings, ended)
+    assert ended.get() == (chapter, None)
+    notebook = json.loads((settings.run_folder / "01_twice.ipynb").read_text(encoding="utf-8"))
     assert len(asked) == 2 and notebook["cells"][-1]["outputs"][0]["text"] == ["42\n"]
+    assert not report.exists()
 
 
 def test_a_warning_fails_the_build(tmp_path, run_build, copy_checkout):

@@ -94,6 +94,28 @@ def test_a_killed_installation_leaves_no_lock_and_a_failed_one_its_exit_status(t
     assert result.returncode == 3 and result.stdout == b""
 
 
+def test_another_python_than_that_of_the_environment_is_not_ignored(tmp_path):
+    other = (3, 12 if sys.version_info.minor != 12 else 13)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = {other}; $2"\n')
+    python.chmod(0o755)
+    result = run_make("check-python", f"PYTHON={python}")
+    assert result.returncode == 2 and ".venv is there already, with Python 3." in result.stdout + result.stderr
+
+
+def test_a_stick_with_a_space_in_its_name(tmp_path):
+    """pip would take the path of its packages for two."""
+    stick, programs = tmp_path / "USB DISK", tmp_path / "programs"
+    (stick / "galaxies").mkdir(parents=True), programs.mkdir()
+    (stick / "install.sh").write_bytes((REPOSITORY / "book" / "tools" / "install_from_stick.sh").read_bytes())
+    (programs / "make").write_text('#!/bin/sh\necho "$PIP_FIND_LINKS"\nexit 7\n')
+    (programs / "make").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    command = ["sh", stick / "install.sh", tmp_path / "target"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 7 and result.stdout.strip() == (stick / "wheels").as_uri()
+
+
 def test_installing_from_a_stick_never_overwrites(tmp_path):
     """The folder may hold a student's work."""
     stick, target = tmp_path / "stick", tmp_path / "galaxies"

@@ -87,6 +87,24 @@ def test_what_is_collected_is_neither_trained_again_nor_packed_twice(start, tmp_
         assert all(np.array_equal(file[method][0], values) for method, values in first_seed.items())
 
 
+def test_one_method_or_seed_anew_leaves_the_others_in_the_file(start, tmp_path):
+    start("one")
+    with np.load(tmp_path / "toy.npz") as file:
+        everything = {name: file[name] for name in file}
+    assert start("two", "--methods", "plain", "--seeds", "1") == []
+    with np.load(tmp_path / "toy.npz") as file:
+        assert set(file) == set(everything)
+        assert all(np.array_equal(file[name], values) for name, values in everything.items())
+
+
+def test_the_command_is_kept_without_the_machine_s_paths(program, monkeypatch):
+    options = program["arguments"]("", METHODS, "toy", folds=2, seeds=2).parse_args(["/data/real/"])
+    words = ["/x/toy.py", "/data/real/", "--methods", "with copies, dihedral", "--extractor", "net=/y/net.h5"]
+    monkeypatch.setattr(sys, "argv", words)
+    wanted = "python book/measured/toy.py REAL_FOLDER --methods 'with copies, dihedral' --extractor net=net.h5"
+    assert program["command"](options) == wanted
+
+
 def test_only_whole_seeds_are_collected(start, tmp_path):
     # All networks of the first seed, and one of the second.
     start("one", dies_after=5)

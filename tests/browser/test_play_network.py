@@ -164,6 +164,17 @@ def test_an_own_picture_is_cut_and_shrunk_as_the_book_does_it(open_page, data):
     )
 
 
+def test_a_small_picture_is_said_to_be_enlarged_and_can_be_chosen_again(open_page, data):
+    page = open_page(PAGE)
+    file = as_file(data["pictures"][0]["image"])  # of which the middle half is kept at first
+    page.set_input_files("#network-file", file)
+    page.wait_for_function("document.getElementById('network-status').textContent.includes('were enlarged to')")
+    choose(page, 1)
+    assert "enlarged" not in page.inner_text("#network-status")
+    page.set_input_files("#network-file", file)
+    page.wait_for_function("document.getElementById('network-status').textContent.includes('were enlarged to')")
+
+
 @pytest.mark.parametrize("form", ["jpeg", "webp"])
 def test_other_kinds_of_pictures_can_be_dropped(open_page, data, form):
     page = open_page(PAGE)
