@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -185,7 +186,7 @@ def _work_through(parts, job, cutouts, client, workers):
     left = [part for part in parts if kept[part.number].get("key") != part.key or kept[part.number]["unfetched"]]
     while left and idle < ROUNDS:
         before = {part.number: _state(folder, part.number) for part in left}
-        failure = _round(left, job, cutouts, client, workers)
+        failure = _round(left, job, cutouts, client, workers, failure)
         left = [
             part
             for part in left
@@ -207,11 +208,15 @@ def _state(folder, number):
         return status.st_ino, status.st_mtime_ns
 
 
-def _round(left, job, cutouts, client, workers):
+def _round(left, job, cutouts, client, workers, failure):
     """Have parts made by whom there is; return what went wrong with machines and not with galaxies."""
     if client is not None:
-        with contextlib.suppress(Exception):  # whoever restarts a scheduler may take a while
+        try:  # whoever restarts a scheduler may take a while
             client.wait_for_workers(1, timeout=LONGEST_WAIT)
+        except Exception:
+            if failure:
+                return failure
+        # Else the first workers are still to come, such as from the queue of a cluster.
         return _on_client(left, job, cutouts, client)
     from galaxy_utils.report import computing_device
 
@@ -282,7 +287,7 @@ def _on_client(left, job, cutouts, client):
             progress(list(waiting), notebook=False)
         # Dask's own bar would leave hundreds of lines in a notebook.
         with _bar(left, disable=in_terminal or None) as bar:
-            bar.note = told
+            bar.note, last_seen = told, None
             while waiting:
                 # Asked again and again, because a scheduler that is gone ends no wait.
                 with contextlib.suppress(TimeoutError):
@@ -291,6 +296,11 @@ def _on_client(left, job, cutouts, client):
                 if failure := _raise_own(done):
                     return failure
                 bar.update(sum(waiting.pop(future).count for future in done))
+                # One that dies while it starts is not replaced, and a scheduler without workers waits for ever.
+                if done or client.nthreads():
+                    last_seen = time.monotonic()
+                elif last_seen is not None and time.monotonic() - last_seen > LONGEST_WAIT:
+                    return RuntimeError("the cluster has no workers any more")
     except GalaxyUtilsError:
         raise
     except Exception as error:  # what distributed says of a scheduler that is gone has many kinds

@@ -159,6 +159,26 @@ def test_killed_and_begun_again_by_two_workers_it_is_what_one_makes(folder, clas
     assert not list(output.glob(".*.partial"))
 
 
+def test_workers_that_all_die_end_the_wait(folder, classifier, tmp_path, monkeypatch):
+    """A worker killed while it starts is not replaced by dask, whose scheduler then waits for another for ever."""
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr(run, "LONGEST_WAIT", 1)
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
+    predict, output = work._predict, tmp_path / "catalogue.parquet"
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+
+        def predict_and_leave(network, images):
+            if len(list(output.glob("part-*"))) == 2:
+                cluster.scale(0)
+            return predict(network, images)
+
+        monkeypatch.setattr(work, "_predict", predict_and_leave)
+        with pytest.raises(ConfigurationError, match="no workers any more"):
+            gu.classify(folder, classifier, output, client, part_size=4)
+    assert 2 <= len(list(output.glob("part-*"))) < 6
+
+
 def test_a_scheduler_that_goes_away_costs_no_row(folder, classifier, tmp_path, monkeypatch):
     import dask
     from distributed import Client, LocalCluster

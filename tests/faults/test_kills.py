@@ -5,6 +5,8 @@ import contextlib
 import hashlib
 import http.server
 import json
+import os
+import signal
 import threading
 import time
 
@@ -61,15 +63,18 @@ def test_a_catalogue_has_every_row_once(tmp_path):
         outcome.add_all(kill_at_random(works.catalogue, tmp_path, KILLS))
 
 
-def kill_a_worker(random, seconds):
-    """Kill one worker of a cluster of this process at a random moment; return the number of its process, or `None`."""
+def kill_a_worker(cluster, random, seconds):
+    """Kill one worker of a cluster at a random moment; return the number of its process.
+
+    One that works: dask gives up a worker that dies while it starts, and the cluster would end without any.
+    """
     time.sleep(random.uniform(0, seconds))
-    for nanny in random.permutation(psutil.Process().children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "spawn_main" in " ".join(nanny.cmdline()):
-                nanny.kill()
-                return nanny.pid
-    return None
+    while True:
+        for nanny in random.permutation(list(cluster.workers.values())):
+            if nanny.status.name == "running" and (number := nanny.pid):
+                os.kill(number, signal.SIGKILL)
+                return number
+        time.sleep(0.1)
 
 
 @pytest.mark.skipif(not WHOLE_TABLE, reason="a killed run of two workers is among the tests of the catalogue")
@@ -83,7 +88,7 @@ def test_a_catalogue_outlives_its_workers(tmp_path):
         seconds = time.perf_counter() - start
         for number in range(KILLS):
             with concurrent.futures.ThreadPoolExecutor(1) as threads:
-                killed = threads.submit(kill_a_worker, random, seconds)
+                killed = threads.submit(kill_a_worker, cluster, random, seconds)
                 output = gu.classify(own, classifier, tmp_path / f"{number}.parquet", client, part_size=4)
                 assert killed.result()
             same = pd.read_parquet(output).equals(expected) and not list(output.glob(".*.partial"))
