@@ -1,7 +1,6 @@
 """Processes killed at random moments: what is started again ends as if nothing had happened."""
 
 import concurrent.futures
-import contextlib
 import hashlib
 import http.server
 import json
@@ -12,7 +11,6 @@ import time
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import works
 from distributed import Client, LocalCluster
