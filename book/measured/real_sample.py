@@ -8,6 +8,7 @@ programs beside this one read them. (The images that were measured were JPEG fil
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from PIL import Image
 
 import galaxy_utils as gu
+from galaxy_utils.errors import DataError, GalaxyUtilsError
 from galaxy_utils.files import write_atomically
 
 SAMPLE = Path(__file__).with_name("real_sample.csv")
@@ -29,11 +31,12 @@ def cut_out(galaxies, folder, sample=SAMPLE):
         sample: A CSV file with the columns `row`, in the file, and `label`.
 
     Raises:
-        ValueError: The file has other labels in these rows: it is not the official one.
+        DataError: The file has other labels in these rows: it is not the official one.
     """
     wanted = pd.read_csv(sample)
     if wanted.row.max() >= len(galaxies) or not np.array_equal(galaxies.labels[wanted.row], wanted.label):
-        raise ValueError(f"{galaxies.name} has other labels in the rows of {sample.name}: it is not the official file.")
+        problem, remedy = "This is not the official file: it has other labels.", "download that: gu.load('galaxy10')"
+        raise DataError(problem, where=galaxies.name, expected=f"those of {sample.name}", remedy=remedy)
     names = []
     for row, label in wanted.itertuples(index=False):
         name = f"{label}_{galaxies.class_names[label].replace(' ', '_')}/g10_{row:05d}.png"
@@ -54,4 +57,7 @@ if __name__ == "__main__":
     parser.add_argument("file", help="the official file, or galaxy10 to have it downloaded")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    print(f"{len(cut_out(gu.load(options.file), options.folder))} galaxies are in {options.folder}")
+    try:
+        print(f"{len(cut_out(gu.load(options.file), options.folder))} galaxies are in {options.folder}")
+    except GalaxyUtilsError as error:
+        sys.exit(str(error))

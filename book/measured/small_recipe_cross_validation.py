@@ -48,7 +48,6 @@ def build_network(
     num_classes, seed, pooling="average", flips=True, rotation=ROTATION, zoom=ZOOM, shift=SHIFT, light=True
 ):
     """Return the network with the wanted augmentation."""
-
     layers = [gu.augmentation.RandomDihedral(seed)] if flips else []
     if rotation or zoom or shift:
         layers.append(gu.augmentation.RandomRotationZoomShift(rotation, zoom, shift, seed))

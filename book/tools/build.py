@@ -6,7 +6,6 @@ profile, the seed, or the key of a chapter that it needs.
 """
 
 import contextlib
-import functools
 import importlib.metadata
 import json
 import os
@@ -303,24 +302,17 @@ def execute(chapter, settings):
 
     attempt = settings.run_folder / f"{chapter.name}.partial.ipynb"
     attempt.parent.mkdir(parents=True, exist_ok=True)
-    # Not with papermill's own `cwd`, which moves the whole process back and forth.
-    run = functools.partial(
-        papermill.execute_notebook,
-        chapter.path,
-        attempt,
-        settings.parameters,
-        kernel_name="python3",
-        progress_bar=settings.jobs == 1 and sys.stderr.isatty(),
-        # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
-        extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
-    )
     try:
-        try:
-            run()
-        except RuntimeError as error:
-            if isinstance(error, DeadKernelError):
-                raise
-            run()  # Its Python did not answer at first: another program may have taken one of its ports.
+        # Not with papermill's own `cwd`, which moves the whole process back and forth.
+        _run_notebook(
+            chapter.path,
+            attempt,
+            settings.parameters,
+            kernel_name="python3",
+            progress_bar=settings.jobs == 1 and sys.stderr.isatty(),
+            # Kernels warn of unencrypted local sockets when they start, and report being told to stop as an error.
+            extra_arguments=["--IPKernelApp.log_level=50", "--IPKernelApp.capture_fd_output=False"],
+        )
     except papermill.PapermillExecutionError as error:
         raise BuildError(
             f"{chapter.name} failed: {error.ename}: {error.evalue}",
@@ -347,6 +339,22 @@ def execute(chapter, settings):
                 )
     attempt.unlink()
     return clean(notebook, settings)
+
+
+def _run_notebook(*arguments, **options):
+    """Do as papermill's `execute_notebook`, a second time where Python does not answer when it starts.
+
+    Another program may have taken one of the ports that were chosen for it.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    try:
+        papermill.execute_notebook(*arguments, **options)
+    except DeadKernelError:  # a RuntimeError, too, but of a Python that had begun
+        raise
+    except RuntimeError:
+        papermill.execute_notebook(*arguments, **options)
 
 
 def _name_cell(chapter, index):

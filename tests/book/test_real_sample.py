@@ -10,6 +10,7 @@ from toy_galaxies import toy_galaxies
 
 import galaxy_utils as gu
 from galaxy_utils.classes import NUM_CLASSES
+from galaxy_utils.errors import DataError
 
 MEASURED = Path(__file__).resolve().parents[2] / "book" / "measured"
 
@@ -28,7 +29,7 @@ def test_its_rows_become_a_folder_that_is_read_with_positions(tmp_path):
     place = np.argsort(read.ra)
     np.testing.assert_array_equal(np.asarray(read.images)[place], np.asarray(galaxies.images)[rows])
     pd.DataFrame({"row": rows, "label": 1 - galaxies.labels[rows]}).to_csv(sample, index=False)
-    with pytest.raises(ValueError, match="not the official file"):
+    with pytest.raises(DataError, match="not the official file"):
         cut_out(galaxies, tmp_path / "other", sample)
 
 
